@@ -1,0 +1,59 @@
+# Everything a fresh machine with Python 3.10 or newer needs: make run, make test, make check, make bench.
+PORT ?= 8000
+PYTHON ?= $(shell scripts/find-python 3.13 3.12 3.11 3.10)
+OLDEST_PYTHON := $(shell scripts/find-python 3.10)
+BIN := .venv/bin
+PYTEST := -q -n 2 --dist loadgroup
+
+.PHONY: run run-postgres test test-newest test-oldest check format bench lock clean
+
+run: .venv/.installed
+	@$(BIN)/python -m examples.blog --port $(PORT)
+
+run-postgres: .venv/.installed
+	@$(BIN)/python -m examples.blog --port $(PORT) --postgres
+
+test: test-newest test-oldest
+
+test-newest: .venv/.installed
+	@echo "Newest set: $$($(BIN)/python scripts/versions.py)"
+	$(BIN)/python -m pytest $(PYTEST)
+
+ifeq ($(OLDEST_PYTHON),)
+test-oldest:
+	@echo "Oldest set: skipped, there is no Python 3.10 here."
+else
+test-oldest: .venv-oldest/.installed
+	@echo "Oldest set: $$(.venv-oldest/bin/python scripts/versions.py)"
+	.venv-oldest/bin/python -m pytest $(PYTEST)
+endif
+
+check: .venv/.installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+format: .venv/.installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/.installed
+	@$(BIN)/python -m benchmarks
+
+# Resolve again, for every supported Python at once; review the difference before committing it.
+lock: .venv/.installed
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate --no-emit-index-url --upgrade \
+	  --all-extras --group test --group lint --group bench pyproject.toml scripts/uv.in -o constraints/newest.txt
+	$(BIN)/uv pip compile --quiet --python-version 3.10 --resolution lowest-direct --no-header --no-annotate --no-emit-index-url --upgrade \
+	  --all-extras --group test pyproject.toml scripts/uv.in -o constraints/oldest.txt
+
+.venv/.installed: pyproject.toml constraints/newest.txt scripts/environment
+	@scripts/environment .venv "$(PYTHON)" constraints/newest.txt test lint bench
+
+.venv-oldest/.installed: pyproject.toml constraints/oldest.txt scripts/environment
+	@scripts/environment .venv-oldest "$(OLDEST_PYTHON)" constraints/oldest.txt test
+
+clean:
+	rm -rf .venv .venv-oldest .data .pytest_cache .mypy_cache .ruff_cache .hypothesis

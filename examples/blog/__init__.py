@@ -1,0 +1,1 @@
+"""A blog: users write posts, posts have comments and tags. Every read is one SQL statement."""

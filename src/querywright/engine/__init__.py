@@ -1,0 +1,7 @@
+"""Opening connections: dialect facts, engines with safe defaults, the pool, statement timing."""
+
+from querywright.engine.create import create_async_engine, create_sync_engine
+from querywright.engine.dialect import classify, parse_url
+from querywright.engine.pool import PoolSnapshot, pool_snapshot
+
+__all__ = ["PoolSnapshot", "classify", "create_async_engine", "create_sync_engine", "parse_url", "pool_snapshot"]

@@ -1,0 +1,202 @@
+"""Facts about databases and drivers: which there are, what they need, what their errors mean."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as SATimeoutError
+
+from querywright.engine.sqlite import AUTOCOMMIT as SQLITE_AUTOCOMMIT
+from querywright.engine.sqlite import READ_ONLY as SQLITE_READ_ONLY
+from querywright.errors import (
+    ConfigurationError,
+    Conflict,
+    ConstraintViolation,
+    DatabaseError,
+    DatabaseUnavailable,
+    InvalidValue,
+    MissingExtra,
+    PoolTimeout,
+    StatementTimeout,
+    TransactionConflict,
+)
+
+__all__ = ["AUTOCOMMIT_OPTIONS", "DRIVERS", "READ_ONLY_OPTIONS", "Driver", "classify", "driver_of", "parse_url"]
+
+
+@dataclass(frozen=True)
+class Driver:
+    """One supported driver.
+
+    Attributes:
+        name: Drivername of the URL.
+        module: The package that must be importable.
+        extra: The extra of Querywright that installs it; empty for the standard library.
+        sync: Whether `Database` can use it.
+        asynchronous: Whether `AsyncDatabase` can use it.
+    """
+
+    name: str
+    module: str
+    extra: str
+    sync: bool = False
+    asynchronous: bool = False
+
+    @property
+    def database(self) -> str:
+        """The database family: ``postgresql`` or ``sqlite``."""
+        return self.name.partition("+")[0]
+
+
+DRIVERS = {
+    driver.name: driver
+    for driver in (
+        Driver("postgresql+asyncpg", "asyncpg", "postgres", asynchronous=True),
+        Driver("postgresql+psycopg", "psycopg", "psycopg", sync=True, asynchronous=True),
+        Driver("sqlite+aiosqlite", "aiosqlite", "sqlite", asynchronous=True),
+        Driver("sqlite+pysqlite", "sqlite3", "", sync=True),
+    )
+}
+
+
+# Execution options under which one statement runs without BEGIN and ROLLBACK around it.
+AUTOCOMMIT_OPTIONS: dict[str, dict[str, Any]] = {
+    "postgresql": {"isolation_level": "AUTOCOMMIT"},
+    "sqlite": {SQLITE_AUTOCOMMIT: True},
+}
+
+# Execution options under which the database refuses to write.
+READ_ONLY_OPTIONS: dict[str, dict[str, Any]] = {
+    "postgresql": {"postgresql_readonly": True},
+    "sqlite": {SQLITE_READ_ONLY: True},
+}
+
+
+def parse_url(url: str | URL, *, asynchronous: bool) -> URL:
+    """Check that a URL names a driver that exists, is installed, and can do what is asked.
+
+    Args:
+        url: The database URL.
+        asynchronous: Whether the driver has to work under asyncio.
+
+    Raises:
+        ConfigurationError: The URL cannot be read, or its driver is absent, unknown or of the other kind.
+        MissingExtra: The driver's package is not installed.
+
+    Example:
+        >>> parse_url("sqlite+aiosqlite:///blog.db", asynchronous=True).database
+        'blog.db'
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        message = "The database URL cannot be read."
+        hint = "Write driver://user:password@host:port/name; percent-encode special characters in the password."
+        raise ConfigurationError(message, hint=hint) from None
+    usable = [d.name for d in DRIVERS.values() if (d.asynchronous if asynchronous else d.sync)]
+    driver = DRIVERS.get(parsed.drivername)
+    if driver is None or driver.name not in usable:
+        raise _unusable(parsed.drivername, usable, asynchronous=asynchronous)
+    if importlib.util.find_spec(driver.module) is None:
+        raise MissingExtra(driver.module, driver.extra)
+    return parsed
+
+
+def _unusable(name: str, usable: list[str], *, asynchronous: bool) -> ConfigurationError:
+    """Say why the driver cannot be used here and which ones can."""
+    here, there = ("AsyncDatabase", "Database") if asynchronous else ("Database", "AsyncDatabase")
+    same = [u for u in usable if u.startswith(f"{name.partition('+')[0]}+")]
+    hint = f"Write {' or '.join(f'{u}://' for u in same or usable)}."
+    if name in DRIVERS:
+        message = f"{here} cannot use the driver {name!r}"
+        return ConfigurationError(f"{message}: it belongs to {there}.", hint=hint)
+    if "+" not in name:
+        return ConfigurationError(f"The database URL names no driver, only {name!r}.", hint=hint)
+    return ConfigurationError(f"The driver {name!r} is not supported.", hint=hint)
+
+
+def driver_of(url: URL) -> Driver:
+    """Look up the driver of a URL that `parse_url` accepted."""
+    return DRIVERS[url.drivername]
+
+
+# https://www.postgresql.org/docs/18/errcodes-appendix.html
+_SQLSTATES: dict[str, tuple[type[DatabaseError], str]] = {
+    "23505": (Conflict, "A row with the same unique value already exists."),
+    "23503": (Conflict, "The row refers to, or is referred to by, a row that stands in the way."),
+    "23P01": (Conflict, "The row overlaps another."),
+    "23502": (InvalidValue, "A required value is missing."),
+    "23514": (InvalidValue, "A value breaks a rule of the table."),
+    "22001": (InvalidValue, "A text is longer than its column."),
+    "22003": (InvalidValue, "A number is out of range."),
+    "40001": (TransactionConflict, "The transaction collided with another."),
+    "40P01": (TransactionConflict, "The transaction was chosen to end a deadlock."),
+    "55P03": (DatabaseUnavailable, "A lock was not free in time."),
+    "57014": (StatementTimeout, "The statement took too long."),
+    "25P03": (StatementTimeout, "The transaction was idle for too long."),
+    "25P04": (StatementTimeout, "The transaction took too long."),
+}
+_UNAVAILABLE = (DatabaseUnavailable, "The database cannot be reached at the moment.")
+# Class 08: connection exceptions; 53: insufficient resources; 57P: operator intervention.
+_UNAVAILABLE_PREFIXES = ("08", "53", "57P")
+
+# SQLite names the constraint's kind only in its message on Python 3.10 (sqlite_errorname is 3.11).
+_SQLITE_MESSAGES = {
+    "UNIQUE constraint failed": "23505",
+    "FOREIGN KEY constraint failed": "23503",
+    "NOT NULL constraint failed": "23502",
+    "CHECK constraint failed": "23514",
+    "database is locked": "55P03",
+    "database table is locked": "55P03",
+    "unable to open database file": "08001",
+}
+
+
+def classify(error: BaseException) -> DatabaseError | None:
+    """Turn an error of SQLAlchemy into one that is safe to show; ``None`` if it is not a database's.
+
+    Args:
+        error: What was caught, usually a `sqlalchemy.exc.DBAPIError`.
+
+    Returns:
+        An error without the driver's words; the caller decides whether to raise it.
+
+    Example:
+        >>> classify(ValueError("nothing to do with a database")) is None
+        True
+    """
+    if isinstance(error, SATimeoutError):
+        return PoolTimeout("Every database connection is in use.")
+    if not isinstance(error, DBAPIError):
+        return None
+    state = _sqlstate(error)
+    if state in _SQLSTATES:
+        kind, message = _SQLSTATES[state]
+    elif error.connection_invalidated or (state or "").startswith(_UNAVAILABLE_PREFIXES):
+        kind, message = _UNAVAILABLE
+    elif isinstance(error.orig, OSError) or _never_connected(error):
+        kind, message = _UNAVAILABLE
+    elif (state or "").startswith("23"):
+        kind, message = ConstraintViolation, "A row breaks a constraint."
+    else:
+        kind, message = DatabaseError, "The database reported an error."
+    return kind(message, sqlstate=state)
+
+
+def _sqlstate(error: DBAPIError) -> str | None:
+    """Find the SQLSTATE, wherever this driver keeps it."""
+    original: Any = error.orig
+    state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
+    if state:
+        return str(state)
+    text = str(original)
+    return next((code for start, code in _SQLITE_MESSAGES.items() if text.startswith(start)), None)
+
+
+def _never_connected(error: DBAPIError) -> bool:
+    """Recognise a failed connection attempt: no statement was running and there is no SQLSTATE."""
+    return error.statement is None and type(error).__name__ in {"OperationalError", "InterfaceError"}

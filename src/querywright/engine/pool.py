@@ -1,0 +1,88 @@
+"""The connection pool: test what has been idle before handing it out, and say what the pool looks like."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine, QueuePool, event
+from sqlalchemy.exc import DisconnectionError
+
+__all__ = ["PoolSnapshot", "install_ping", "pool_snapshot"]
+
+_USED = "querywright_used"
+
+
+@dataclass(frozen=True)
+class PoolSnapshot:
+    """What a pool holds at one moment.
+
+    Attributes:
+        size: Connections the pool keeps open.
+        checked_out: Connections in use.
+        idle: Connections open and free.
+        overflow: Connections open above ``size``.
+    """
+
+    size: int
+    checked_out: int
+    idle: int
+    overflow: int
+
+
+def pool_snapshot(engine: Engine) -> PoolSnapshot:
+    """Count the connections of an engine's pool, without taking one.
+
+    Example:
+        >>> from querywright import Database
+        >>> with Database("sqlite+pysqlite:///:memory:") as db:
+        ...     pool_snapshot(db.engine).checked_out
+        0
+    """
+    pool = engine.pool
+    if not isinstance(pool, QueuePool):
+        return PoolSnapshot(size=1, checked_out=0, idle=1, overflow=0)
+    return PoolSnapshot(
+        size=pool.size(),
+        checked_out=pool.checkedout(),
+        idle=pool.checkedin(),
+        overflow=max(pool.overflow(), 0),
+    )
+
+
+def install_ping(engine: Engine, *, after_idle: float) -> None:
+    """Test a connection at checkout if its last use began more than ``after_idle`` seconds ago.
+
+    SQLAlchemy's own pre-ping tests at every checkout: one to three round trips, more than a fast query costs.
+    """
+    dialect = engine.dialect
+    is_closed = _IS_CLOSED[dialect.driver]
+
+    def checked_out(connection: Any, record: Any, _proxy: Any) -> None:
+        now = time.monotonic()
+        used = record.info.get(_USED)
+        record.info[_USED] = now
+        if used is not None and (is_closed(connection) or (now - used > after_idle and not answers(connection))):
+            # The pool throws the connection away and opens another.
+            raise DisconnectionError
+
+    def answers(connection: Any) -> bool:
+        try:
+            return bool(dialect.do_ping(connection))
+        except dialect.loaded_dbapi.Error:
+            return False
+
+    event.listen(engine.pool, "checkout", checked_out)
+
+
+def _is_closed_asyncpg(connection: Any) -> bool:
+    # asyncpg notices a closed socket by itself, so this needs no round trip.
+    return bool(connection.driver_connection.is_closed())
+
+
+def _is_closed_psycopg(connection: Any) -> bool:
+    return bool(getattr(connection, "driver_connection", connection).closed)
+
+
+_IS_CLOSED = {"asyncpg": _is_closed_asyncpg, "psycopg": _is_closed_psycopg}

@@ -1,0 +1,47 @@
+"""Make SQLite keep its promises: real transactions, enforced foreign keys, readers beside a writer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event
+
+__all__ = ["AUTOCOMMIT", "READ_ONLY", "install_sqlite"]
+
+# Execution options that say how a transaction of this connection begins.
+AUTOCOMMIT = "querywright_autocommit"
+READ_ONLY = "querywright_read_only"
+
+_QUERY_ONLY = "querywright_query_only"
+
+
+def install_sqlite(engine: Engine) -> None:
+    """Set the pragmas of every new connection and begin transactions explicitly."""
+    event.listen(engine, "connect", _configure)
+    event.listen(engine, "begin", _begin)
+
+
+def _configure(connection: Any, _record: Any) -> None:
+    # The driver's own BEGIN skips SELECT, DDL and SAVEPOINT; ours does not
+    # (https://docs.sqlalchemy.org/en/20/dialects/sqlite.html#pysqlite-serializable).
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    """Begin as a writer, unless the connection's options say that it only reads.
+
+    A deferred transaction that has read and then writes fails at once with SQLITE_BUSY_SNAPSHOT when another
+    writer committed in between, whatever the busy timeout (https://www.sqlite.org/isolation.html).
+    """
+    options = connection.get_execution_options()
+    if options.get(AUTOCOMMIT):
+        return
+    read_only = bool(options.get(READ_ONLY))
+    if connection.info.get(_QUERY_ONLY, False) != read_only:
+        connection.exec_driver_sql(f"PRAGMA query_only={int(read_only)}")
+        connection.info[_QUERY_ONLY] = read_only
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")

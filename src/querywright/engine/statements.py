@@ -1,0 +1,46 @@
+"""Time every statement for `StatementExecuted`, at no cost while nobody subscribes."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event
+
+from querywright.events import StatementExecuted, emit, has_subscribers
+
+__all__ = ["has_foreign_listeners", "install_timing"]
+
+_STARTED = "querywright_statement_started"
+
+
+def _before(
+    conn: Connection, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool
+) -> tuple[str, Any]:
+    if has_subscribers(StatementExecuted):
+        conn.info[_STARTED] = time.perf_counter()
+    return statement, parameters
+
+
+def _after(conn: Connection, _cursor: Any, statement: str, _parameters: Any, _context: Any, _many: bool) -> None:
+    started = conn.info.pop(_STARTED, None)
+    if started is not None:
+        emit(StatementExecuted(statement, time.perf_counter() - started))
+
+
+def install_timing(engine: Engine) -> None:
+    """Emit `StatementExecuted` for each statement that goes through SQLAlchemy."""
+    # With retval=True SQLAlchemy keeps the function itself, which has_foreign_listeners() relies on.
+    event.listen(engine, "before_cursor_execute", _before, retval=True)
+    event.listen(engine, "after_cursor_execute", _after)
+
+
+def has_foreign_listeners(target: Connection | Engine) -> bool:
+    """Say whether anyone but Querywright listens to SQLAlchemy's cursor events here."""
+    for listener in target.dispatch.before_cursor_execute:
+        if listener is not _before:
+            return True
+    for listener in target.dispatch.after_cursor_execute:
+        if listener is not _after:
+            return True
+    return False

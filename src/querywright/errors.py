@@ -1,0 +1,155 @@
+"""Every error Querywright raises: what happened, where, and what to do.
+
+    QuerywrightError
+    ├── ConfigurationError          a setting or a URL that cannot work
+    │   └── MissingExtra            an optional package is not installed
+    ├── ShapeError                  a response model that does not fit its mapped class
+    ├── InvalidRow                  a row that does not fit the response model
+    ├── NotFound                    no row (also SQLAlchemy's NoResultFound)
+    ├── MultipleFound               more than one row (also SQLAlchemy's MultipleResultsFound)
+    └── DatabaseError               what a database or its driver reported, without its words
+        ├── ConstraintViolation
+        │   ├── Conflict            unique, foreign key or exclusion constraint
+        │   └── InvalidValue        not-null or check constraint, value too long or out of range
+        └── DatabaseUnavailable     try again later
+            ├── PoolTimeout         every pooled connection stayed in use
+            ├── StatementTimeout    the database gave up on a statement
+            └── TransactionConflict deadlock or serialization failure; retry the whole transaction
+"""
+
+from __future__ import annotations
+
+from sqlalchemy.exc import MultipleResultsFound, NoResultFound
+
+
+class QuerywrightError(Exception):
+    """The root of all errors raised by Querywright.
+
+    Args:
+        message: What happened and where, in one sentence.
+        hint: What to do about it; empty when there is nothing to add.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(f"{message} {hint}" if hint else message)
+        self.message = message
+        self.hint = hint
+
+
+class ConfigurationError(QuerywrightError):
+    """A setting, environment variable or URL cannot work as it stands."""
+
+
+class MissingExtra(ConfigurationError):
+    """An optional package is not installed.
+
+    Args:
+        package: The package that could not be found.
+        extra: The extra of Querywright that installs it.
+    """
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(
+            f"The package {package!r} is not installed.",
+            hint=f"Run: pip install 'querywright[{extra}]'",
+        )
+        self.package = package
+        self.extra = extra
+
+
+class ShapeError(QuerywrightError):
+    """A response model does not fit the mapped class it is fetched from.
+
+    Args:
+        path: The field, from the root model: ``UserOut.posts[].title``.
+        reason: What is wrong with it.
+        hint: What to write instead.
+    """
+
+    def __init__(self, path: str, reason: str, *, hint: str = "") -> None:
+        super().__init__(f"{path}: {reason}", hint=hint)
+        self.path = path
+        self.reason = reason
+
+
+class InvalidRow(QuerywrightError):
+    """A row does not fit the response model: it lacks a value that the model requires.
+
+    Args:
+        path: The model or field that could not be filled.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"{path}: a row holds no value, or one its enum does not know, where the model requires one.",
+            hint="Make the field optional, or repair the row.",
+        )
+        self.path = path
+
+
+class NotFound(QuerywrightError, NoResultFound):
+    """A statement that had to return a row returned none.
+
+    Args:
+        entity: The name of the mapped class.
+    """
+
+    def __init__(self, entity: str) -> None:
+        super().__init__(f"No {entity} matches the statement.")
+        self.entity = entity
+
+
+class MultipleFound(QuerywrightError, MultipleResultsFound):
+    """A statement that had to return at most one row returned more.
+
+    Args:
+        entity: The name of the mapped class.
+    """
+
+    def __init__(self, entity: str) -> None:
+        super().__init__(
+            f"More than one {entity} matches the statement.",
+            hint="Narrow it with where(), or use first() or all().",
+        )
+        self.entity = entity
+
+
+class DatabaseError(QuerywrightError):
+    """The database or its driver reported an error; its own text is only in ``__cause__``.
+
+    Args:
+        message: What happened, safe to show to a client.
+        sqlstate: The SQLSTATE code, where the driver gave one.
+    """
+
+    def __init__(self, message: str, *, sqlstate: str | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.sqlstate = sqlstate
+
+
+class ConstraintViolation(DatabaseError):
+    """A row broke a constraint."""
+
+
+class Conflict(ConstraintViolation):
+    """A row contradicts another: a unique, foreign key or exclusion constraint."""
+
+
+class InvalidValue(ConstraintViolation):
+    """A value the column cannot hold: not-null, check, too long, or out of range."""
+
+
+class DatabaseUnavailable(DatabaseError):
+    """The database cannot serve now; the same request may succeed later."""
+
+
+class PoolTimeout(DatabaseUnavailable):
+    """No pooled connection became free in time."""
+
+
+class StatementTimeout(DatabaseUnavailable):
+    """The database cancelled a statement that ran into a timeout."""
+
+
+class TransactionConflict(DatabaseUnavailable):
+    """A deadlock or serialization failure: the whole transaction may be run again."""

@@ -1,0 +1,85 @@
+"""Tell subscribers what happened; silent and free when nobody listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+__all__ = ["StatementExecuted", "emit", "has_subscribers", "subscribe", "subscribed"]
+
+
+@dataclass(frozen=True)
+class StatementExecuted:
+    """One statement went to the database and came back.
+
+    Attributes:
+        sql: The statement, with placeholders and without values.
+        seconds: The time from sending it to having its result.
+    """
+
+    sql: str
+    seconds: float
+
+
+Event = TypeVar("Event")
+_subscribers: dict[type, tuple[Callable[[Any], object], ...]] = {}
+
+
+def subscribe(event_type: type[Event], handler: Callable[[Event], object]) -> Callable[[], None]:
+    """Call ``handler`` with every event of this type, in the thread or task where it happens.
+
+    Args:
+        event_type: The class of the events to receive.
+        handler: A plain function; it must return quickly, and what it raises reaches the caller.
+
+    Returns:
+        A function that ends the subscription; calling it again does nothing.
+
+    Example:
+        >>> seen = []
+        >>> unsubscribe = subscribe(StatementExecuted, seen.append)
+        >>> emit(StatementExecuted("SELECT 1", 0.001))
+        >>> unsubscribe()
+        >>> seen
+        [StatementExecuted(sql='SELECT 1', seconds=0.001)]
+    """
+    _subscribers[event_type] = (*_subscribers.get(event_type, ()), handler)
+
+    def unsubscribe() -> None:
+        left = list(_subscribers.get(event_type, ()))
+        if handler in left:
+            left.remove(handler)
+        _subscribers[event_type] = tuple(left)
+
+    return unsubscribe
+
+
+@contextmanager
+def subscribed(event_type: type[Event], handler: Callable[[Event], object]) -> Iterator[None]:
+    """Subscribe for the length of a ``with`` block.
+
+    Example:
+        >>> seen = []
+        >>> with subscribed(StatementExecuted, seen.append):
+        ...     emit(StatementExecuted("SELECT 1", 0.001))
+        >>> len(seen)
+        1
+    """
+    unsubscribe = subscribe(event_type, handler)
+    try:
+        yield
+    finally:
+        unsubscribe()
+
+
+def has_subscribers(event_type: type) -> bool:
+    """Say whether building an event of this type is worth the time."""
+    return bool(_subscribers.get(event_type))
+
+
+def emit(event: object) -> None:
+    """Hand the event to each subscriber of its type, in the order they subscribed."""
+    for handler in _subscribers.get(type(event), ()):
+        handler(event)

@@ -1,0 +1,43 @@
+"""Close the database when the application stops."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
+
+from querywright.session import AsyncDatabase, Database
+
+__all__ = ["Lifespan", "lifespan"]
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def lifespan(db: AsyncDatabase | Database) -> Lifespan:
+    """Make a lifespan that closes the database's connections when the application stops.
+
+    Nothing is opened at start: an application whose database is down still starts, answers 503, and recovers.
+
+    Args:
+        db: The database that the application uses.
+
+    Example:
+        >>> from fastapi import FastAPI
+        >>> from querywright import AsyncDatabase
+        >>> db = AsyncDatabase("sqlite+aiosqlite:///:memory:")
+        >>> app = FastAPI(lifespan=lifespan(db))
+    """
+
+    @asynccontextmanager
+    async def run(_app: FastAPI) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            if isinstance(db, AsyncDatabase):
+                await db.dispose()
+            else:
+                await run_in_threadpool(db.dispose)
+
+    return run

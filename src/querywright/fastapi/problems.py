@@ -1,0 +1,66 @@
+"""Turn errors into RFC 9457 problem details that tell a client what it may know, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import logging
+import traceback
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as SATimeoutError
+from starlette.responses import Response
+
+from querywright.engine import classify
+from querywright.errors import (
+    Conflict,
+    DatabaseUnavailable,
+    InvalidValue,
+    NotFound,
+    QuerywrightError,
+)
+
+__all__ = ["install_handlers", "problem"]
+
+_log = logging.getLogger("querywright")
+_STATUS: tuple[tuple[type[QuerywrightError], HTTPStatus], ...] = (
+    (NotFound, HTTPStatus.NOT_FOUND),
+    (Conflict, HTTPStatus.CONFLICT),
+    (InvalidValue, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (DatabaseUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+_RETRY_AFTER_SECONDS = "1"
+
+
+def problem(status: HTTPStatus, detail: str = "") -> Response:
+    """Make a response of the media type ``application/problem+json`` (RFC 9457)."""
+    body = {"type": "about:blank", "title": status.phrase, "status": status.value}
+    if detail:
+        body["detail"] = detail
+    headers = {"Retry-After": _RETRY_AFTER_SECONDS} if status is HTTPStatus.SERVICE_UNAVAILABLE else None
+    return Response(json.dumps(body), status.value, headers, media_type="application/problem+json")
+
+
+def install_handlers(app: FastAPI) -> None:
+    """Answer the errors of Querywright and of databases with problem details."""
+    for kind in (QuerywrightError, DBAPIError, SATimeoutError):
+        app.add_exception_handler(kind, _handle)
+
+
+async def _handle(_request: Request, error: Exception) -> Response:
+    known = error if isinstance(error, QuerywrightError) else classify(error)
+    status = next((status for kind, status in _STATUS if isinstance(known, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _report(error, known)
+    if status is HTTPStatus.INTERNAL_SERVER_ERROR or known is None:
+        return problem(HTTPStatus.INTERNAL_SERVER_ERROR)
+    return problem(status, known.message)
+
+
+def _report(error: Exception, known: QuerywrightError | None) -> None:
+    """Log what happened and where in the code, without the driver's words: they hold SQL and users' data."""
+    what = str(error) if isinstance(error, QuerywrightError) else f"{type(error).__name__} ({known})"
+    state = getattr(known, "sqlstate", None)
+    where = "".join(traceback.format_tb(error.__traceback__))
+    _log.error("%s, SQLSTATE %s\n%s", what, state, where)

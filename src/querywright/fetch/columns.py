@@ -1,0 +1,108 @@
+"""Match a column's type with a field's annotation: how the value is written, and who writes it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import enum
+import uuid
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from querywright.fetch.nodes import Encoding
+from querywright.models.types import ExactDecimal, UTCDateTime
+
+__all__ = ["accepts", "encoding_of", "is_exact", "unwrap_type"]
+
+# The Python types that can hold a column's values, the one SQLAlchemy returns first.
+_PYTHON_TYPES: dict[Encoding, tuple[type, ...]] = {
+    Encoding.DECIMAL: (decimal.Decimal, float, int),
+    Encoding.TIMESTAMP: (dt.datetime,),
+    Encoding.UTC_TIMESTAMP: (dt.datetime,),
+    Encoding.DATE: (dt.date, dt.datetime),
+    Encoding.UUID: (uuid.UUID,),
+}
+_EXACT: dict[Encoding, tuple[Any, ...]] = {
+    Encoding.INTEGER: (int,),
+    Encoding.TEXT: (str,),
+    Encoding.BOOLEAN: (bool,),
+    Encoding.FLOAT: (float,),
+    Encoding.DECIMAL: (decimal.Decimal,),
+    Encoding.TIMESTAMP: (dt.datetime,),
+    Encoding.UTC_TIMESTAMP: (dt.datetime,),
+    Encoding.DATE: (dt.date,),
+    Encoding.UUID: (uuid.UUID,),
+    Encoding.JSON: (Any, dict, list, dict[str, Any], list[Any]),
+}
+
+
+def unwrap_type(column_type: TypeEngine[Any]) -> TypeEngine[Any]:
+    """Look through type decorators that leave results alone, such as SQLModel's AutoString."""
+    while isinstance(column_type, TypeDecorator) and not isinstance(column_type, (UTCDateTime, ExactDecimal)):
+        changes_results = (
+            type(column_type).process_result_value is not TypeDecorator.process_result_value
+            or type(column_type).result_processor is not TypeDecorator.result_processor
+        )
+        if changes_results:
+            return column_type
+        column_type = column_type.impl_instance
+    return column_type
+
+
+def encoding_of(column_type: TypeEngine[Any]) -> Encoding | None:
+    """Choose how values of this type are written; ``None`` where SQL cannot write what Python would return."""
+    if isinstance(column_type, UTCDateTime):
+        return Encoding.UTC_TIMESTAMP
+    if isinstance(column_type, ExactDecimal):
+        return Encoding.DECIMAL
+    if isinstance(column_type, TypeDecorator):
+        return None
+    if isinstance(column_type, sa.Enum):
+        return Encoding.ENUM if column_type.enum_class else Encoding.TEXT
+    if isinstance(column_type, sa.Float):
+        return None if column_type.asdecimal else Encoding.FLOAT
+    if isinstance(column_type, sa.Numeric):
+        return Encoding.DECIMAL if column_type.asdecimal else Encoding.FLOAT
+    if isinstance(column_type, sa.Uuid):
+        return Encoding.UUID if column_type.as_uuid else None
+    for kind, encoding in _PLAIN_TYPES:
+        if isinstance(column_type, kind):
+            return encoding
+    return None
+
+
+_PLAIN_TYPES: tuple[tuple[type[TypeEngine[Any]], Encoding], ...] = (
+    (sa.Boolean, Encoding.BOOLEAN),
+    (sa.Integer, Encoding.INTEGER),
+    (sa.String, Encoding.TEXT),
+    (sa.DateTime, Encoding.TIMESTAMP),
+    (sa.Date, Encoding.DATE),
+    (sa.JSON, Encoding.JSON),
+)
+
+
+def accepts(encoding: Encoding, column_type: TypeEngine[Any], annotation: Any) -> tuple[type, ...]:
+    """List the annotations that hold this column's values; empty if the model itself may judge.
+
+    A number, text, boolean or JSON value looks the same to Pydantic whether it comes from Python or from JSON.
+    The others do not: ``str`` would accept the JSON of a UUID but not the UUID that an ORM object holds.
+    """
+    if isinstance(column_type, sa.Enum) and column_type.enum_class:
+        allowed: tuple[type, ...] = (column_type.enum_class,)
+    else:
+        allowed = _PYTHON_TYPES.get(encoding, ())
+    return () if annotation in allowed else allowed
+
+
+def is_exact(encoding: Encoding, column_type: TypeEngine[Any], annotation: Any) -> bool:
+    """Say whether SQL writes this column exactly as Pydantic would write this annotation."""
+    if encoding is Encoding.ENUM:
+        members = list(column_type.enum_class) if isinstance(column_type, sa.Enum) and column_type.enum_class else []
+        return all(_is_plain_value(member) for member in members)
+    return annotation in _EXACT[encoding]
+
+
+def _is_plain_value(member: enum.Enum) -> bool:
+    return isinstance(member.value, (str, int)) and not isinstance(member.value, bool)

@@ -1,0 +1,239 @@
+"""Turn a plan and the user's statement into one Select whose result is JSON text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, FromClause, Select, and_, case, func, inspect, select
+from sqlalchemy.orm import LoaderCriteriaOption, Mapper, RelationshipProperty, aliased
+from sqlalchemy.sql.util import ClauseAdapter
+
+from querywright.errors import ShapeError
+from querywright.fetch.json import Fragments, JsonWriter, SQLText, join, literal
+from querywright.fetch.nodes import Field, Scalar, Shape, ToMany, ToOne
+
+__all__ = ["Form", "compile_select", "root_mapper"]
+
+
+@dataclass(frozen=True)
+class Form:
+    """What the statement returns.
+
+    Attributes:
+        array: One row with a JSON array, or one row of JSON text for each root row.
+        limit: Return at most this many root rows.
+        for_model: Write for the model that validates it, and not for a client: its input keys, and NaN.
+    """
+
+    array: bool
+    limit: int | None = None
+    for_model: bool = False
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level of nesting while it is compiled.
+
+    Attributes:
+        entity: The mapped class whose attributes are read, as an alias.
+        source: What a nested SELECT has to correlate to.
+        joins: The to-one joins of this level; grows as fields are written.
+    """
+
+    entity: Any
+    source: Any
+    joins: list[tuple[Any, ColumnElement[bool]]]
+
+
+def root_mapper(statement: Select[Any]) -> Mapper[Any]:
+    """Find the mapped class that a statement selects.
+
+    Raises:
+        ShapeError: It selects anything but exactly one mapped class.
+    """
+    return inspect(_root_entity(statement)).mapper  # type: ignore[no-any-return]
+
+
+def _root_entity(statement: Select[Any]) -> Any:
+    if not isinstance(statement, Select):
+        reason = f"expected a select() of a mapped class, got {type(statement).__name__}."
+        hint = "Wrap a union with aliased(User, union.subquery()) and select that."
+        raise ShapeError("statement", reason, hint=hint)
+    described = statement.column_descriptions
+    entity = described[0].get("entity") if len(described) == 1 else None
+    if entity is None or described[0]["expr"] is not entity:
+        reason = f"it must select exactly one mapped class, not {', '.join(str(d['name']) for d in described)}."
+        raise ShapeError("statement", reason, hint="Write select(User); the response model chooses the columns.")
+    return entity
+
+
+def compile_select(shape: Shape, statement: Select[Any], form: Form, writer: JsonWriter) -> Select[tuple[str]]:
+    """Write the statement that returns a shape as JSON text.
+
+    The user's statement becomes an inner subquery with only the columns that are needed, so its WHERE, ORDER BY and
+    LIMIT decide which rows there are before anything is joined to them.
+    """
+    return _SelectCompiler(form, writer, _criteria(statement)).root(shape, statement)
+
+
+def _criteria(statement: Select[Any]) -> tuple[LoaderCriteriaOption, ...]:
+    options = statement._with_options  # noqa: SLF001 - SQLAlchemy has no public reader of a statement's options
+    return tuple(option for option in options if isinstance(option, LoaderCriteriaOption))
+
+
+@dataclass(frozen=True)
+class _SelectCompiler:
+    form: Form
+    writer: JsonWriter
+    criteria: tuple[LoaderCriteriaOption, ...]
+
+    def root(self, shape: Shape, statement: Select[Any]) -> Select[tuple[str]]:
+        rows = _root_rows(shape, statement, self.form.limit)
+        # A join may return rows in any order, so the order of the statement is kept as a number.
+        ordered = any(_is_joined(node, shape.mapper) for node in shape.fields)
+        if ordered:
+            rows = select(*rows.c, func.row_number().over().label("n")).subquery()
+        level = Level(aliased(shape.mapper.class_, rows), rows, [])
+        item = self._object(shape, level)
+        if ordered:
+            top = _joined(select(item.label("o")).select_from(rows), level).order_by(rows.c.n)
+            items = top.subquery()
+            top = select(self.writer.array(items.c.o)).select_from(items) if self.form.array else top
+        else:
+            top = select(self.writer.array(item) if self.form.array else item).select_from(rows)
+        # Only a top-level statement hands its criteria to the SELECTs inside it.
+        return top.options(*self.criteria)
+
+    def _object(self, shape: Shape, level: Level) -> SQLText:
+        members = [
+            (node.input_key if self.form.for_model else node.key, self._member(node, level)) for node in shape.fields
+        ]
+        return self.writer.object(members, shape.path)
+
+    def _member(self, node: Field, level: Level) -> Fragments:
+        if isinstance(node, Scalar):
+            return self._scalar(node, level)
+        if isinstance(node, ToMany):
+            return (self._to_many(node, level),)
+        assert isinstance(node, ToOne)  # noqa: S101 - there is no fourth kind
+        joined = _is_joined(node, inspect(level.entity).mapper)
+        return (self._joined_row(node, level) if joined else self._single_row(node, level),)
+
+    def _scalar(self, node: Scalar, level: Level) -> Fragments:
+        column = getattr(level.entity, node.attribute)
+        written = self.writer.value(node.encoding, column, node.type, for_model=self.form.for_model)
+        return (func.coalesce(join(*written), literal("null")),) if node.nullable else written
+
+    def _joined_row(self, node: ToOne, level: Level) -> SQLText:
+        """Follow a foreign key with a plain LEFT JOIN: it finds at most one row."""
+        inner = self._enter(node, level)
+        level.joins.append((inner.entity, self._condition(node, level, inner)))
+        text = self._object(node.shape, inner)
+        level.joins.extend(inner.joins)
+        return case((_identity(inner).is_not(None), text), else_=self._no_row(node))
+
+    def _single_row(self, node: ToOne, level: Level) -> SQLText:
+        """Follow any other relationship to one row; nothing guarantees that there is only one."""
+        inner = self._enter(node, level)
+        item = self._object(node.shape, inner)
+        rows = _joined(select(item).select_from(inner.entity), inner).where(self._condition(node, level, inner))
+        row = rows.limit(1).correlate(level.source).scalar_subquery()
+        return func.coalesce(row, self._no_row(node))
+
+    def _no_row(self, node: ToOne) -> SQLText:
+        return literal("null") if node.nullable else self.writer.broken(node.path)
+
+    def _to_many(self, node: ToMany, level: Level) -> SQLText:
+        inner = self._enter(node, level)
+        item = self._object(node.shape, inner)
+        condition = self._condition(node, level, inner)
+        order = _order(_relationship(level, node), inner, condition)
+        if not order:
+            rows = _joined(select(self.writer.array(item)).select_from(inner.entity), inner).where(condition)
+            return rows.correlate(level.source).scalar_subquery()
+        ordered = _joined(select(item.label("o")).select_from(inner.entity), inner).where(condition).order_by(*order)
+        items = ordered.correlate(level.source).subquery()
+        return select(self.writer.array(items.c.o)).select_from(items).scalar_subquery()
+
+    def _enter(self, node: ToOne | ToMany, level: Level) -> Level:
+        alias = aliased(_relationship(level, node).mapper.class_)
+        return Level(alias, alias, [])
+
+    def _condition(self, node: Field, level: Level, inner: Level) -> ColumnElement[bool]:
+        """Relate the rows of a level to those of the level above, with the filters that hold for them."""
+        related = getattr(level.entity, node.attribute).of_type(inner.entity).expression
+        insp = inspect(inner.entity)
+        # Criteria without include_aliases reach related rows when the ORM loads them, so they have to here.
+        filters = [
+            option._resolve_where_criteria(insp)  # noqa: SLF001 - the ORM's loaders call it, there is no public way
+            for option in self.criteria
+            if not option.include_aliases and option.propagate_to_loaders and _concerns(option, insp.mapper)
+        ]
+        return and_(related, *filters)
+
+
+def _root_rows(shape: Shape, statement: Select[Any], limit: int | None) -> FromClause:
+    """Narrow the user's statement to the columns that the shape and its relationships need."""
+    entity = _root_entity(statement)
+    keys = dict.fromkeys(key for node in shape.fields for key in _needed(node, shape.mapper))
+    # The primary key keeps SELECT DISTINCT from merging different rows that look alike.
+    keys |= dict.fromkeys(shape.mapper.get_property_by_column(column).key for column in shape.mapper.primary_key)
+    columns = [getattr(entity, key).label(f"c{position}") for position, key in enumerate(keys)]
+    rows = statement.with_only_columns(*columns).subquery()
+    return rows if limit is None else select(*rows.c).limit(limit).subquery()
+
+
+def _needed(node: Field, mapper: Mapper[Any]) -> list[str]:
+    if isinstance(node, Scalar):
+        return [node.attribute]
+    local = mapper.relationships[node.attribute].local_columns
+    return sorted(mapper.get_property_by_column(column).key for column in local)
+
+
+def _is_joined(node: Field, mapper: Mapper[Any]) -> bool:
+    """Say whether a field is one row found by a foreign key, which a LEFT JOIN cannot multiply."""
+    if not isinstance(node, ToOne):
+        return False
+    relationship = mapper.relationships[node.attribute]
+    return relationship.direction.name == "MANYTOONE" and relationship.secondary is None
+
+
+def _relationship(level: Level, node: Field) -> RelationshipProperty[Any]:
+    return inspect(level.entity).mapper.relationships[node.attribute]  # type: ignore[no-any-return]
+
+
+def _identity(level: Level) -> ColumnElement[Any]:
+    mapper = inspect(level.entity).mapper
+    return getattr(level.entity, mapper.get_property_by_column(mapper.primary_key[0]).key)  # type: ignore[no-any-return]
+
+
+def _joined(statement: Select[Any], level: Level) -> Select[Any]:
+    for entity, condition in level.joins:
+        statement = statement.outerjoin(entity, condition)
+    return statement
+
+
+def _order(
+    relationship: RelationshipProperty[Any], inner: Level, condition: ColumnElement[bool]
+) -> list[ColumnElement[Any]]:
+    """Apply the relationship's own order to the aliases of this level."""
+    ordered = list(relationship.order_by or ())
+    adapters = [ClauseAdapter(inspect(inner.entity).selectable)]
+    adapters += [ClauseAdapter(table) for table in _secondary_aliases(relationship, condition)]
+    for adapter in adapters:
+        ordered = [adapter.traverse(clause) for clause in ordered]
+    return ordered
+
+
+def _secondary_aliases(relationship: RelationshipProperty[Any], condition: ColumnElement[bool]) -> list[FromClause]:
+    secondary = relationship.secondary
+    if secondary is None:
+        return []
+    return [source for source in condition._from_objects if source.is_derived_from(secondary)]  # noqa: SLF001 - as above
+
+
+def _concerns(option: LoaderCriteriaOption, mapper: Mapper[Any]) -> bool:
+    return any(mapper.isa(concerned) for concerned in option._all_mappers())  # noqa: SLF001 - as above
+
+

@@ -1,0 +1,112 @@
+"""Run a prepared fetch: on SQLAlchemy's connection, or straight on asyncpg's when nobody is watching."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any, Generic, NoReturn, TypeVar
+
+from sqlalchemy import Connection, Engine, Select, event
+from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
+from sqlalchemy.orm import ORMExecuteState, Session
+
+from querywright.engine.dialect import AUTOCOMMIT_OPTIONS
+from querywright.engine.statements import has_foreign_listeners
+from querywright.events import StatementExecuted, emit, has_subscribers
+from querywright.fetch.prepare import Statement
+
+__all__ = ["Bind", "JsonBytes", "run", "seen_by_session"]
+
+Bind = Session | Connection | Engine
+Content = TypeVar("Content", covariant=True)
+
+
+class JsonBytes(bytes, Generic[Content]):
+    """JSON as bytes; the parameter is the type that a client reads from them, for type checkers."""
+
+    __slots__ = ()
+
+
+def run(bind: Bind, statement: Statement) -> list[str]:
+    """Run a statement and return the text of each row."""
+    if isinstance(bind, Engine):
+        return _run_on_engine(bind, statement)
+    if isinstance(bind, Session):
+        if bind.autoflush:
+            bind.flush()
+        bind = bind.connection()
+    if bind.dialect.driver == "asyncpg" and not has_foreign_listeners(bind):
+        return _run_in_transaction(bind, statement)
+    return _run_on_cursor(bind, statement)
+
+
+def _run_on_engine(engine: Engine, statement: Statement) -> list[str]:
+    """Borrow a connection for one statement, with no BEGIN and no ROLLBACK around it."""
+    if engine.dialect.driver == "asyncpg" and not has_foreign_listeners(engine):
+        # A Connection would cost more than all of asyncpg's own work for a small result.
+        borrowed = engine.raw_connection()
+        try:
+            return _fetch(borrowed.dbapi_connection, statement)
+        except BaseException as error:  # noqa: BLE001 - a cancelled task has to give its connection back as well
+            with Connection(engine, borrowed) as connection:
+                _raise_as_sqlalchemy(connection, error, statement)
+        finally:
+            borrowed.close()
+    with engine.connect() as connection:
+        connection = connection.execution_options(**AUTOCOMMIT_OPTIONS[engine.dialect.name])
+        return _run_on_cursor(connection, statement)
+
+
+def _run_on_cursor(connection: Connection, statement: Statement) -> list[str]:
+    return list(connection.exec_driver_sql(statement.sql, statement.parameters).scalars())
+
+
+def _run_in_transaction(connection: Connection, statement: Statement) -> list[str]:
+    if not connection.in_transaction():
+        connection.begin()
+    adapted: Any = connection.connection.dbapi_connection
+    try:
+        if not adapted.driver_connection.is_in_transaction():
+            # The adapter begins with the first statement of its own cursor, which this one is not.
+            adapted.run_async(lambda _driver: adapted._start_transaction())  # noqa: SLF001 - nothing public begins
+        return _fetch(adapted, statement)
+    except BaseException as error:  # noqa: BLE001 - SQLAlchemy must hear of a cancellation as well
+        _raise_as_sqlalchemy(connection, error, statement)
+
+
+def _fetch(adapted: Any, statement: Statement) -> list[str]:
+    """Hand a statement to asyncpg itself."""
+    started = time.perf_counter() if has_subscribers(StatementExecuted) else None
+    rows: Iterable[Any] = adapted.run_async(lambda driver: driver.fetch(statement.sql, *statement.parameters))
+    if started is not None:
+        emit(StatementExecuted(statement.sql, time.perf_counter() - started))
+    return [row[0] for row in rows]
+
+
+def _raise_as_sqlalchemy(connection: Connection, error: BaseException, statement: Statement) -> NoReturn:
+    """Translate, wrap, invalidate and notify exactly as SQLAlchemy does for its own cursor."""
+    adapted: Any = connection.connection.dbapi_connection
+    if isinstance(error, Exception):
+        try:
+            adapted._handle_exception(error)  # noqa: SLF001 - the only translation of asyncpg's errors
+        except Exception as translated:  # noqa: BLE001 - whatever it is, SQLAlchemy wraps it
+            error = translated
+    connection._handle_dbapi_exception(error, statement.sql, statement.parameters, None, None)  # noqa: SLF001 - as above
+
+
+def seen_by_session(session: Session, statement: Select[Any]) -> Select[Any]:
+    """Return the statement as the session's ``do_orm_execute`` listeners leave it, such as with a tenant's filter."""
+    if not session.dispatch.do_orm_execute:
+        return statement
+    seen: list[Select[Any]] = []
+
+    def stop(state: ORMExecuteState) -> Any:
+        seen.append(state.statement)  # type: ignore[arg-type]
+        return IteratorResult(SimpleResultMetaData([]), iter(()))
+
+    event.listen(session, "do_orm_execute", stop)
+    try:
+        session.execute(statement)
+    finally:
+        event.remove(session, "do_orm_execute", stop)
+    return seen[-1] if seen else statement

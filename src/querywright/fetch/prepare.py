@@ -1,0 +1,130 @@
+"""From a response model and a statement to SQL and parameters; what was compiled once is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+from sqlalchemy import Dialect, Select
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from querywright.fetch.cache import LRU
+from querywright.fetch.compile import Form, compile_select, root_mapper
+from querywright.fetch.json import writer_for
+from querywright.fetch.nodes import Shape
+from querywright.fetch.plan import plan
+
+__all__ = ["Prepared", "Statement", "prepare"]
+
+SchemaMap = dict[str | None, str | None]
+Parameters = tuple[Any, ...] | dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """SQL as the driver takes it, with its parameters."""
+
+    sql: str
+    parameters: Parameters
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A compiled fetch, good for every statement of the same structure.
+
+    Attributes:
+        shape: The plan it was compiled from.
+        form: What it returns.
+        compiled: SQLAlchemy's compiled statement.
+        processors: For each parameter that needs one, what its column type does to a value before it is sent.
+    """
+
+    shape: Shape
+    form: Form
+    compiled: SQLCompiler
+    processors: dict[str, Callable[[Any], Any]] = field(default_factory=dict)
+
+    def bind(self, extracted: Sequence[Any] | None) -> Statement:
+        """Fill in the values of one statement.
+
+        Args:
+            extracted: The bound values of the statement, as its cache key lists them.
+        """
+        compiled = self.compiled
+        values = compiled.construct_params(extracted_parameters=extracted, escape_names=False)
+        sql, names, processors = compiled.string, compiled.positiontup, self.processors
+        if compiled.post_compile_params:
+            # IN lists: SQLAlchemy writes one placeholder for each element.
+            expanded = compiled.construct_expanded_state(values, escape_names=False)
+            sql, names, values = expanded.statement, expanded.positiontup, expanded.parameters
+            processors = {**processors, **expanded.processors}  # type: ignore[dict-item]
+        if names is not None:
+            return Statement(sql, tuple(_process(processors, name, values[name]) for name in names))
+        escaped = compiled.escaped_bind_names
+        return Statement(
+            sql, {escaped.get(name, name): _process(processors, name, value) for name, value in values.items()}
+        )
+
+
+def _process(processors: dict[str, Callable[[Any], Any]], name: str, value: Any) -> Any:
+    processor = processors.get(name)
+    return value if processor is None else processor(value)
+
+
+_cache: LRU[Prepared] = LRU(1000)
+
+
+def prepare(
+    model: type[BaseModel],
+    statement: Select[Any],
+    form: Form,
+    dialect: Dialect,
+    schemas: SchemaMap | None = None,
+) -> tuple[Prepared, Statement]:
+    """Compile a fetch, or find it compiled.
+
+    Args:
+        model: The response model.
+        statement: Which rows.
+        form: What to return.
+        dialect: The dialect of the connection.
+        schemas: The connection's ``schema_translate_map``.
+
+    Raises:
+        ShapeError: The model does not fit the class that the statement selects.
+    """
+    key = statement._generate_cache_key()  # noqa: SLF001 - SQLAlchemy's caching has no public spelling
+    if key is None:
+        prepared = _compile(model, statement, form, dialect, schemas)
+        return prepared, prepared.bind(None)
+    where = (model, form, dialect, key.key, tuple(schemas.items()) if schemas else None)
+    known = _cache.get(where)
+    if known is None:
+        known = _compile(model, statement, form, dialect, schemas)
+        _cache.put(where, known)
+    return known, known.bind(key.bindparams)
+
+
+def _compile(
+    model: type[BaseModel], statement: Select[Any], form: Form, dialect: Dialect, schemas: SchemaMap | None
+) -> Prepared:
+    shape = plan(model, root_mapper(statement))
+    if not shape.exact and not form.for_model:
+        form = Form(array=form.array, limit=form.limit, for_model=True)
+    select = compile_select(shape, statement, form, writer_for(dialect.name))
+    compiled = select.compile(
+        dialect=dialect,
+        # The key of the user's statement, whose parameters keep their names through all the wrapping.
+        cache_key=statement._generate_cache_key(),  # noqa: SLF001 - as above
+        schema_translate_map=schemas,
+        render_schema_translate=bool(schemas),
+    )
+    assert isinstance(compiled, SQLCompiler)  # noqa: S101 - every dialect's statement compiler is one
+    processors = {name: _processor(parameter.type, dialect) for parameter, name in compiled.bind_names.items()}
+    return Prepared(shape, form, compiled, {name: found for name, found in processors.items() if found is not None})
+
+
+def _processor(column_type: Any, dialect: Dialect) -> Callable[[Any], Any] | None:
+    return column_type.dialect_impl(dialect).bind_processor(dialect)  # type: ignore[no-any-return]

@@ -1,0 +1,252 @@
+"""What users call: ``fetch(bind, Model, statement)`` and the verbs of what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, Protocol, TypeVar, overload
+
+from pydantic import BaseModel
+from sqlalchemy import Connection, Dialect, Engine, Select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+from sqlalchemy.orm import Session
+from sqlalchemy.util import greenlet_spawn
+
+from querywright.errors import MultipleFound, NotFound
+from querywright.fetch.compile import Form
+from querywright.fetch.decode import dump_array, dump_object, validate_array, validate_object, verify
+from querywright.fetch.execute import Bind, JsonBytes, run, seen_by_session
+from querywright.fetch.prepare import Prepared, Statement, prepare
+
+__all__ = ["AsyncFetch", "Fetch", "fetch"]
+
+Model = TypeVar("Model", bound=BaseModel)
+_TWO = 2
+
+
+class HasEngine(Protocol):
+    """A `Database`, or anything else that holds an engine."""
+
+    @property
+    def engine(self) -> Engine:
+        """The engine to take a connection from."""
+        ...
+
+
+class HasAsyncEngine(Protocol):
+    """An `AsyncDatabase`, or anything else that holds an async engine."""
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The engine to take a connection from."""
+        ...
+
+
+class Fetch(Generic[Model]):
+    """Rows in the shape of a response model, not fetched yet; each verb runs one statement.
+
+    Made by `fetch` and by the ``fetch()`` methods of databases and sessions.
+    """
+
+    __slots__ = ("_bind", "_model", "_statement")
+
+    def __init__(self, bind: Bind, model: type[Model], statement: Select[Any]) -> None:
+        self._bind = bind
+        self._model = model
+        self._statement = statement
+
+    def all(self) -> list[Model]:
+        """Return a model instance for each row."""
+        return validate_array(self._model, self._array(for_model=True)[1])
+
+    def one(self) -> Model:
+        """Return the only row.
+
+        Raises:
+            NotFound: There is none.
+            MultipleFound: There are more.
+        """
+        return validate_object(self._model, self._only(for_model=True)[1])  # type: ignore[no-any-return]
+
+    def one_or_none(self) -> Model | None:
+        """Return the only row, or ``None`` if there is none.
+
+        Raises:
+            MultipleFound: There are more.
+        """
+        try:
+            return self.one()
+        except NotFound:
+            return None
+
+    def first(self) -> Model | None:
+        """Return the first row, or ``None`` if there is none."""
+        _, rows = self._run(Form(array=False, limit=1, for_model=True))
+        return validate_object(self._model, rows[0]) if rows else None
+
+    def json(self) -> JsonBytes[list[Model]]:
+        """Return all rows as one JSON array, written by the database.
+
+        If the model has validators, serializers or computed fields, it writes the JSON itself: slower, same content.
+        """
+        prepared, text = self._array(for_model=False)
+        if prepared.shape.exact:
+            return JsonBytes(verify(text).encode())
+        return JsonBytes(dump_array(self._model, text))
+
+    def json_one(self) -> JsonBytes[Model]:
+        """Return the only row as a JSON object.
+
+        Raises:
+            NotFound: There is none.
+            MultipleFound: There are more.
+        """
+        prepared, text = self._only(for_model=False)
+        if prepared.shape.exact:
+            return JsonBytes(verify(text).encode())
+        return JsonBytes(dump_object(self._model, text))
+
+    def sql(self) -> str:
+        """Return the SQL that `json` sends, with placeholders; nothing is run."""
+        return self._prepare(Form(array=True))[1].sql
+
+    def _array(self, *, for_model: bool) -> tuple[Prepared, str]:
+        prepared, rows = self._run(Form(array=True, for_model=for_model))
+        return prepared, rows[0]
+
+    def _only(self, *, for_model: bool) -> tuple[Prepared, str]:
+        prepared, rows = self._run(Form(array=False, limit=_TWO, for_model=for_model))
+        name = prepared.shape.mapper.class_.__name__
+        if not rows:
+            raise NotFound(name)
+        if len(rows) > 1:
+            raise MultipleFound(name)
+        return prepared, rows[0]
+
+    def _run(self, form: Form) -> tuple[Prepared, list[str]]:
+        prepared, statement = self._prepare(form)
+        return prepared, run(self._bind, statement)
+
+    def _prepare(self, form: Form) -> tuple[Prepared, Statement]:
+        bind, statement = self._bind, self._statement
+        if isinstance(bind, Session):
+            statement = seen_by_session(bind, statement)
+        target: Engine | Connection = bind.get_bind() if isinstance(bind, Session) else bind
+        schemas = target.get_execution_options().get("schema_translate_map")
+        return prepare(self._model, statement, form, _dialect(target), schemas)
+
+
+def _dialect(target: Engine | Connection) -> Dialect:
+    return target.dialect
+
+
+class AsyncFetch(Generic[Model]):
+    """The same as `Fetch`, with verbs to await."""
+
+    __slots__ = ("_fetch",)
+
+    def __init__(self, bind: Bind, model: type[Model], statement: Select[Any]) -> None:
+        self._fetch = Fetch(bind, model, statement)
+
+    async def all(self) -> list[Model]:
+        """Return a model instance for each row."""
+        return await greenlet_spawn(self._fetch.all)
+
+    async def one(self) -> Model:
+        """Return the only row.
+
+        Raises:
+            NotFound: There is none.
+            MultipleFound: There are more.
+        """
+        return await greenlet_spawn(self._fetch.one)
+
+    async def one_or_none(self) -> Model | None:
+        """Return the only row, or ``None`` if there is none.
+
+        Raises:
+            MultipleFound: There are more.
+        """
+        return await greenlet_spawn(self._fetch.one_or_none)
+
+    async def first(self) -> Model | None:
+        """Return the first row, or ``None`` if there is none."""
+        return await greenlet_spawn(self._fetch.first)
+
+    async def json(self) -> JsonBytes[list[Model]]:
+        """Return all rows as one JSON array, written by the database.
+
+        If the model has validators, serializers or computed fields, it writes the JSON itself: slower, same content.
+        """
+        return await greenlet_spawn(self._fetch.json)
+
+    async def json_one(self) -> JsonBytes[Model]:
+        """Return the only row as a JSON object.
+
+        Raises:
+            NotFound: There is none.
+            MultipleFound: There are more.
+        """
+        return await greenlet_spawn(self._fetch.json_one)
+
+    def sql(self) -> str:
+        """Return the SQL that `json` sends, with placeholders; nothing is run."""
+        return self._fetch.sql()
+
+
+@overload
+def fetch(
+    bind: AsyncSession | AsyncConnection | AsyncEngine | HasAsyncEngine, model: type[Model], statement: Select[Any]
+) -> AsyncFetch[Model]: ...
+@overload
+def fetch(
+    bind: Session | Connection | Engine | HasEngine, model: type[Model], statement: Select[Any]
+) -> Fetch[Model]: ...
+def fetch(bind: Any, model: type[Model], statement: Select[Any]) -> Fetch[Model] | AsyncFetch[Model]:
+    """Fetch rows in the shape of a response model, with one SQL statement.
+
+    Args:
+        bind: Where to run it: a session, connection, engine or database, of Querywright or plain SQLAlchemy. A
+            session is flushed first if its autoflush is on; an engine or database lends a connection for the
+            length of the statement.
+        model: The response model. Each field names a column or relationship of the selected class; a field of a
+            relationship is itself a model, or a list of them.
+        statement: A ``select()`` of one mapped class; it decides which rows, and in which order.
+
+    Returns:
+        A lazy `Fetch`, or `AsyncFetch` if the bind is asynchronous.
+
+    Raises:
+        ShapeError: When a verb is called, if the model does not fit the class.
+
+    Example:
+        >>> from pydantic import BaseModel
+        >>> from sqlalchemy import select
+        >>> from sqlalchemy.orm import Mapped, mapped_column
+        >>> from querywright import Base, Database, fetch
+        >>> class Color(Base):
+        ...     __tablename__ = "color"
+        ...     id: Mapped[int] = mapped_column(primary_key=True)
+        ...     name: Mapped[str]
+        >>> class ColorOut(BaseModel):
+        ...     name: str
+        >>> db = Database("sqlite+pysqlite:///:memory:")
+        >>> Base.metadata.create_all(db.engine, [Color.__table__])
+        >>> with db.transaction() as tx:
+        ...     tx.add_all([Color(name="blue"), Color(name="red")])
+        >>> fetch(db, ColorOut, select(Color).order_by(Color.name)).json()
+        b'[{"name":"blue"},{"name":"red"}]'
+        >>> db.dispose()
+    """
+    for kind, convert in _ASYNC_BINDS:
+        if isinstance(bind, kind):
+            return AsyncFetch(convert(bind), model, statement)
+    if isinstance(bind, (Session, Connection, Engine)):
+        return Fetch(bind, model, statement)
+    return fetch(bind.engine, model, statement)
+
+
+_ASYNC_BINDS: tuple[tuple[type, Callable[[Any], Bind]], ...] = (
+    (AsyncSession, lambda bind: bind.sync_session),
+    (AsyncEngine, lambda bind: bind.sync_engine),
+    (AsyncConnection, lambda bind: bind.sync_connection),
+)

@@ -1,0 +1,64 @@
+"""The declarative base: named constraints and a type for every common annotation."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import uuid
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON, Enum, MetaData, Uuid
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase
+
+from querywright.models.types import ExactDecimal, UTCDateTime
+
+__all__ = ["NAMING_CONVENTION", "Base"]
+
+# Without names, a constraint cannot be dropped or changed by a migration
+# (https://alembic.sqlalchemy.org/en/latest/naming.html).
+NAMING_CONVENTION = {
+    "ix": "ix_%(column_0_N_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+_JSON = JSON().with_variant(JSONB(), "postgresql")
+
+
+class Base(DeclarativeBase):
+    """SQLAlchemy's declarative base with named constraints and a complete type map.
+
+    ``datetime`` becomes an aware UTC timestamp on every database, ``Decimal`` an exact number, ``UUID`` the
+    native type where there is one, an enum a checked string, ``dict`` and ``list`` JSON (JSONB on PostgreSQL).
+    Each subclass of `Base` declares tables in one shared metadata; an application that wants its own
+    writes ``class Base(querywright.Base): metadata = MetaData(naming_convention=NAMING_CONVENTION)``
+    with ``__abstract__ = True``.
+
+    Example:
+        >>> from sqlalchemy.orm import Mapped, mapped_column
+        >>> class Invoice(Base):
+        ...     __tablename__ = "invoice"
+        ...     id: Mapped[int] = mapped_column(primary_key=True)
+        ...     due: Mapped[datetime.datetime]
+        >>> Invoice.__table__.primary_key.name
+        'pk_invoice'
+        >>> Invoice.__table__.c.due.type
+        UTCDateTime()
+    """
+
+    metadata = MetaData(naming_convention=NAMING_CONVENTION)
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime.datetime: UTCDateTime(),
+        decimal.Decimal: ExactDecimal(),
+        uuid.UUID: Uuid(),
+        # A string with a check constraint: a native enum type cannot lose a value without a table rewrite.
+        enum.Enum: Enum(enum.Enum, native_enum=False, create_constraint=True, length=64, validate_strings=True),
+        dict[str, Any]: _JSON,
+        dict: _JSON,
+        list[Any]: _JSON,
+        list: _JSON,
+    }

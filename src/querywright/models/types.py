@@ -1,0 +1,104 @@
+"""Column types whose values survive every database unchanged."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import BigInteger, DateTime, Dialect, Numeric
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+__all__ = ["ExactDecimal", "UTCDateTime"]
+
+_INT64_DIGITS = 18
+
+
+class UTCDateTime(TypeDecorator[dt.datetime]):
+    """An aware timestamp, stored and returned in UTC; a naive value is refused.
+
+    PostgreSQL stores ``timestamptz``. SQLite has no time zones: the value is stored as UTC and comes back aware.
+
+    Raises:
+        ValueError: A bound value has no time zone.
+
+    Example:
+        >>> from sqlalchemy import Column
+        >>> Column("due", UTCDateTime()).type
+        UTCDateTime()
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:
+        """Turn an aware value into UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            message = f"UTCDateTime needs an aware datetime, got {value!r}; add a time zone such as datetime.UTC"
+            raise ValueError(message)
+        return value.astimezone(dt.timezone.utc)
+
+    def process_result_value(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:
+        """Return an aware value in UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            return value.replace(tzinfo=dt.timezone.utc)
+        return value.astimezone(dt.timezone.utc)
+
+
+class ExactDecimal(TypeDecorator[Decimal]):
+    """A decimal that never passes through a float.
+
+    PostgreSQL stores ``NUMERIC(precision, scale)``. SQLite would store a float, so there the value is an integer of
+    ``10**-scale`` units: order, comparison and ``sum()`` are exact, and plain SQL sees the integer.
+
+    Args:
+        precision: All digits, at most 18, which is what a 64-bit integer holds.
+        scale: Digits behind the point.
+
+    Raises:
+        ValueError: A bound value needs more digits than the type has.
+
+    Example:
+        >>> from sqlalchemy import Column
+        >>> Column("price", ExactDecimal(12, 2)).type
+        ExactDecimal(precision=12, scale=2)
+    """
+
+    impl = Numeric
+    cache_ok = True
+
+    def __init__(self, precision: int = 18, scale: int = 6) -> None:
+        if not 0 <= scale <= precision <= _INT64_DIGITS:
+            message = f"ExactDecimal({precision}, {scale}): 0 <= scale <= precision <= {_INT64_DIGITS} must hold"
+            raise ValueError(message)
+        super().__init__(precision=precision, scale=scale)
+        self.precision = precision
+        self.scale = scale
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Choose NUMERIC, or an integer where the database has no decimals."""
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(BigInteger())
+        return dialect.type_descriptor(Numeric(self.precision, self.scale))
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Decimal | int | None:  # type: ignore[override]
+        """Check that the value fits, and scale it where the database has no decimals."""
+        if value is None:
+            return None
+        units = Decimal(value).scaleb(self.scale)
+        if not units.is_finite() or units != units.to_integral_value() or abs(units) >= 10**self.precision:
+            message = f"ExactDecimal({self.precision}, {self.scale}) cannot hold {value!s} exactly; round it first"
+            raise ValueError(message)
+        return int(units) if dialect.name == "sqlite" else Decimal(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
+        """Return a Decimal with exactly ``scale`` digits behind the point."""
+        if value is None:
+            return None
+        if dialect.name == "sqlite":
+            return Decimal(value).scaleb(-self.scale)
+        return Decimal(value)

@@ -1,0 +1,109 @@
+"""A database for synchronous code: an engine, sessions and transactions with safe defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+from sqlalchemy import URL, Engine, Select, text
+from typing_extensions import Self
+
+from querywright.engine.create import create_sync_engine
+from querywright.engine.dialect import READ_ONLY_OPTIONS
+from querywright.fetch import Fetch
+from querywright.fetch import fetch as fetch_from
+from querywright.session.sessions import Session
+from querywright.settings import DatabaseSettings
+
+__all__ = ["Database", "settings_from"]
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def settings_from(source: str | URL | DatabaseSettings | None, options: dict[str, Any]) -> DatabaseSettings:
+    """Make settings of what a database was given: a URL with options, settings, or nothing but the environment."""
+    if isinstance(source, DatabaseSettings):
+        return source.model_copy(update=DatabaseSettings(url=source.url, **options).model_dump(include=set(options)))
+    if isinstance(source, URL):
+        source = source.render_as_string(hide_password=False)
+    return DatabaseSettings(**options) if source is None else DatabaseSettings(url=source, **options)
+
+
+class Database:
+    """One database, for synchronous code; open it once and share it between threads.
+
+    Args:
+        source: A URL with an explicit driver, or `DatabaseSettings`; by default the environment.
+        options: Fields of `DatabaseSettings`, such as ``pool_size=10``.
+
+    Raises:
+        ConfigurationError: The URL or an option cannot work.
+
+    Example:
+        >>> from sqlalchemy import text
+        >>> with Database("sqlite+pysqlite:///:memory:") as db:
+        ...     with db.transaction() as tx:
+        ...         tx.scalar(text("SELECT 1"))
+        1
+    """
+
+    def __init__(self, source: str | URL | DatabaseSettings | None = None, /, **options: Any) -> None:
+        self.settings = settings_from(source, options)
+        self.engine: Engine = create_sync_engine(self.settings)
+        self._read_only = self.engine.execution_options(**READ_ONLY_OPTIONS[self.engine.dialect.name])
+
+    def session(self, *, read_only: bool = False) -> Session:
+        """Open a session; nothing is committed unless you call ``commit()``.
+
+        Args:
+            read_only: Let the database refuse every write. On SQLite, a session that is not read-only waits for
+                other writers with its first statement, even if that only reads.
+        """
+        return Session(self._read_only if read_only else self.engine, expire_on_commit=False)
+
+    @contextmanager
+    def transaction(self, *, read_only: bool = False) -> Iterator[Session]:
+        """Run a block in one transaction: committed at its end, rolled back if it raises.
+
+        Args:
+            read_only: Let the database refuse every write.
+        """
+        with self.session(read_only=read_only) as session, session.begin():
+            yield session
+
+    def fetch(self, model: type[Model], statement: Select[Any]) -> Fetch[Model]:
+        """Fetch rows in the shape of a response model, on a connection lent for one statement.
+
+        See `querywright.fetch`.
+        """
+        return fetch_from(self.engine, model, statement)
+
+    def ping(self) -> None:
+        """Make one round trip to the database.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: It did not answer.
+        """
+        with self._read_only.connect() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def dispose(self) -> None:
+        """Close the idle connections; those in use are closed when they come back."""
+        self.engine.dispose()
+
+    def __enter__(self) -> Self:
+        """Return the database itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close its connections."""
+        self.dispose()
+
+    def __repr__(self) -> str:
+        """Show the URL without its password."""
+        return f"{type(self).__name__}({self.engine.url!r})"

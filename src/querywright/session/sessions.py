@@ -1,0 +1,41 @@
+"""SQLAlchemy's sessions with one more verb: fetch."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import sqlalchemy.ext.asyncio
+import sqlalchemy.orm
+from pydantic import BaseModel
+from sqlalchemy import Select
+
+from querywright.fetch import AsyncFetch, Fetch
+from querywright.fetch import fetch as fetch_from
+
+__all__ = ["AsyncSession", "Session"]
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Session(sqlalchemy.orm.Session):
+    """A SQLAlchemy `Session` that can `fetch`."""
+
+    def fetch(self, model: type[Model], statement: Select[Any]) -> Fetch[Model]:
+        """Fetch rows in the shape of a response model, in this session's transaction and after a flush.
+
+        See `querywright.fetch`.
+        """
+        return fetch_from(self, model, statement)
+
+
+class AsyncSession(sqlalchemy.ext.asyncio.AsyncSession):
+    """A SQLAlchemy `AsyncSession` that can `fetch`."""
+
+    sync_session_class = Session
+
+    def fetch(self, model: type[Model], statement: Select[Any]) -> AsyncFetch[Model]:
+        """Fetch rows in the shape of a response model, in this session's transaction and after a flush.
+
+        See `querywright.fetch`.
+        """
+        return fetch_from(self, model, statement)

