@@ -15,14 +15,28 @@ from querywright import AsyncDatabase
 
 START = dt.datetime(2025, 1, 1, tzinfo=dt.timezone.utc)
 ANONYMOUS = 0.1
-TAGS = ("async", "audio", "books", "cooking", "databases", "gardens", "history", "maps", "music", "python", "sql", "travel")
+TAGS = (
+    "async",
+    "audio",
+    "books",
+    "cooking",
+    "databases",
+    "gardens",
+    "history",
+    "maps",
+    "music",
+    "python",
+    "sql",
+    "travel",
+)
 WORDS = (
-    "after always another autumn better between bright careful city clear cold common deep different early every"
-    " first forest garden good green harbour hidden house island journey kitchen late letter light little long lost"
-    " market morning mountain music narrow never night north old open other paper quiet rain river road room sea"
-    " second short silver simple slow small snow song south spring steady stone story street strong summer table"
-    " tall third tree under village voice warm water west white wind winter wooden world yellow young"
-).split()
+    "after always another autumn better between bright careful city clear cold common deep different"
+    " early every first forest garden good green harbour hidden house island journey kitchen late letter"
+    " light little long lost market morning mountain music narrow never night north old open other paper"
+    " quiet rain river road room sea second short silver simple slow small snow song south spring steady"
+    " stone story street strong summer table tall third tree under village voice warm water west white"
+    " wind winter wooden world yellow young"
+).split()  # noqa: SIM905 - one word a line would fill the page
 
 
 @dataclass(frozen=True)
@@ -34,7 +48,7 @@ class Size:
     comments: int = 100_000
 
 
-async def seed(db: AsyncDatabase, size: Size = Size()) -> bool:  # noqa: B008 - frozen
+async def seed(db: AsyncDatabase, size: Size = Size()) -> bool:
     """Create the tables, and fill them if they are empty.
 
     Everything is written in one transaction: an interrupted run leaves nothing behind.

@@ -1,20 +1,20 @@
 """Every error Querywright raises: what happened, where, and what to do.
 
-    QuerywrightError
-    ├── ConfigurationError          a setting or a URL that cannot work
-    │   └── MissingExtra            an optional package is not installed
-    ├── ShapeError                  a response model that does not fit its mapped class
-    ├── InvalidRow                  a row that does not fit the response model
-    ├── NotFound                    no row (also SQLAlchemy's NoResultFound)
-    ├── MultipleFound               more than one row (also SQLAlchemy's MultipleResultsFound)
-    └── DatabaseError               what a database or its driver reported, without its words
-        ├── ConstraintViolation
-        │   ├── Conflict            unique, foreign key or exclusion constraint
-        │   └── InvalidValue        not-null or check constraint, value too long or out of range
-        └── DatabaseUnavailable     try again later
-            ├── PoolTimeout         every pooled connection stayed in use
-            ├── StatementTimeout    the database gave up on a statement
-            └── TransactionConflict deadlock or serialization failure; retry the whole transaction
+QuerywrightError
+├── ConfigurationError          a setting or a URL that cannot work
+│   └── MissingExtra            an optional package is not installed
+├── ShapeError                  a response model that does not fit its mapped class
+├── InvalidRow                  a row that does not fit the response model
+├── NotFound                    no row (also SQLAlchemy's NoResultFound)
+├── MultipleFound               more than one row (also SQLAlchemy's MultipleResultsFound)
+└── DatabaseError               what a database or its driver reported, without its words
+    ├── ConstraintViolation
+    │   ├── Conflict            unique, foreign key or exclusion constraint
+    │   └── InvalidValue        not-null or check constraint, value too long or out of range
+    └── DatabaseUnavailable     try again later
+        ├── PoolTimeout         every pooled connection stayed in use
+        ├── StatementTimeout    the database gave up on a statement
+        └── TransactionConflict deadlock or serialization failure; retry the whole transaction
 """
 
 from __future__ import annotations

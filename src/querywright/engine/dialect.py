@@ -176,9 +176,7 @@ def classify(error: BaseException) -> DatabaseError | None:
     state = _sqlstate(error)
     if state in _SQLSTATES:
         kind, message = _SQLSTATES[state]
-    elif error.connection_invalidated or (state or "").startswith(_UNAVAILABLE_PREFIXES):
-        kind, message = _UNAVAILABLE
-    elif isinstance(error.orig, OSError) or _never_connected(error):
+    elif error.connection_invalidated or (state or "").startswith(_UNAVAILABLE_PREFIXES) or _never_connected(error):
         kind, message = _UNAVAILABLE
     elif (state or "").startswith("23"):
         kind, message = ConstraintViolation, "A row breaks a constraint."

@@ -15,14 +15,14 @@ _STARTED = "querywright_statement_started"
 
 
 def _before(
-    conn: Connection, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool
+    conn: Connection, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: Any
 ) -> tuple[str, Any]:
     if has_subscribers(StatementExecuted):
         conn.info[_STARTED] = time.perf_counter()
     return statement, parameters
 
 
-def _after(conn: Connection, _cursor: Any, statement: str, _parameters: Any, _context: Any, _many: bool) -> None:
+def _after(conn: Connection, _cursor: Any, statement: str, _parameters: Any, _context: Any, _many: Any) -> None:
     started = conn.info.pop(_STARTED, None)
     if started is not None:
         emit(StatementExecuted(statement, time.perf_counter() - started))
@@ -37,10 +37,8 @@ def install_timing(engine: Engine) -> None:
 
 def has_foreign_listeners(target: Connection | Engine) -> bool:
     """Say whether anyone but Querywright listens to SQLAlchemy's cursor events here."""
-    for listener in target.dispatch.before_cursor_execute:
-        if listener is not _before:
-            return True
-    for listener in target.dispatch.after_cursor_execute:
-        if listener is not _after:
-            return True
-    return False
+    dispatch = target.dispatch
+    return any(listener not in _OURS for listener in (*dispatch.before_cursor_execute, *dispatch.after_cursor_execute))
+
+
+_OURS = frozenset({_before, _after})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 __all__ = ["LRU"]
@@ -29,17 +30,13 @@ class LRU(Generic[Value]):
         """Return the value and mark it as used."""
         value = self._values.get(key)
         if value is not None:
-            try:
+            with suppress(KeyError):  # another thread may have just thrown it out
                 self._values.move_to_end(key)
-            except KeyError:  # another thread has just thrown it out
-                pass
         return value
 
     def put(self, key: Hashable, value: Value) -> None:
         """Keep the value; throw out the oldest if there are too many."""
         self._values[key] = value
         while len(self._values) > self._size:
-            try:
+            with suppress(KeyError):  # another thread may have been faster
                 self._values.popitem(last=False)
-            except KeyError:  # another thread was faster
-                return

@@ -6,6 +6,7 @@ import datetime as dt
 import decimal
 import enum
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
@@ -53,33 +54,24 @@ def unwrap_type(column_type: TypeEngine[Any]) -> TypeEngine[Any]:
 
 def encoding_of(column_type: TypeEngine[Any]) -> Encoding | None:
     """Choose how values of this type are written; ``None`` where SQL cannot write what Python would return."""
-    if isinstance(column_type, UTCDateTime):
-        return Encoding.UTC_TIMESTAMP
-    if isinstance(column_type, ExactDecimal):
-        return Encoding.DECIMAL
-    if isinstance(column_type, TypeDecorator):
-        return None
-    if isinstance(column_type, sa.Enum):
-        return Encoding.ENUM if column_type.enum_class else Encoding.TEXT
-    if isinstance(column_type, sa.Float):
-        return None if column_type.asdecimal else Encoding.FLOAT
-    if isinstance(column_type, sa.Numeric):
-        return Encoding.DECIMAL if column_type.asdecimal else Encoding.FLOAT
-    if isinstance(column_type, sa.Uuid):
-        return Encoding.UUID if column_type.as_uuid else None
-    for kind, encoding in _PLAIN_TYPES:
-        if isinstance(column_type, kind):
-            return encoding
-    return None
+    return next((choose(column_type) for kind, choose in _ENCODINGS if isinstance(column_type, kind)), None)
 
 
-_PLAIN_TYPES: tuple[tuple[type[TypeEngine[Any]], Encoding], ...] = (
-    (sa.Boolean, Encoding.BOOLEAN),
-    (sa.Integer, Encoding.INTEGER),
-    (sa.String, Encoding.TEXT),
-    (sa.DateTime, Encoding.TIMESTAMP),
-    (sa.Date, Encoding.DATE),
-    (sa.JSON, Encoding.JSON),
+# The first match counts: SQLAlchemy's Enum is a String, and its Float was a Numeric before 2.1.
+_ENCODINGS: tuple[tuple[type[TypeEngine[Any]], Callable[[Any], Encoding | None]], ...] = (
+    (UTCDateTime, lambda _: Encoding.UTC_TIMESTAMP),
+    (ExactDecimal, lambda _: Encoding.DECIMAL),
+    (TypeDecorator, lambda _: None),
+    (sa.Enum, lambda enum_type: Encoding.ENUM if enum_type.enum_class else Encoding.TEXT),
+    (sa.Float, lambda number: None if number.asdecimal else Encoding.FLOAT),
+    (sa.Numeric, lambda number: Encoding.DECIMAL if number.asdecimal else Encoding.FLOAT),
+    (sa.Uuid, lambda key: Encoding.UUID if key.as_uuid else None),
+    (sa.Boolean, lambda _: Encoding.BOOLEAN),
+    (sa.Integer, lambda _: Encoding.INTEGER),
+    (sa.String, lambda _: Encoding.TEXT),
+    (sa.DateTime, lambda _: Encoding.TIMESTAMP),
+    (sa.Date, lambda _: Encoding.DATE),
+    (sa.JSON, lambda _: Encoding.JSON),
 )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, Select, and_, case, func, inspect, select
@@ -36,14 +37,21 @@ class Level:
     """One level of nesting while it is compiled.
 
     Attributes:
-        entity: The mapped class whose attributes are read, as an alias.
+        entity: The mapped class whose relationships are followed, as an alias.
         source: What a nested SELECT has to correlate to.
+        columns: The columns of the root's subquery by attribute; a nested level reads them from its entity.
         joins: The to-one joins of this level; grows as fields are written.
     """
 
     entity: Any
     source: Any
-    joins: list[tuple[Any, ColumnElement[bool]]]
+    columns: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)
+    joins: list[tuple[Any, ColumnElement[bool]]] = field(default_factory=list)
+
+    def column(self, attribute: str) -> ColumnElement[Any]:
+        """Find the column of an attribute."""
+        # Not through the alias at the root: an expression would be taken apart, and its parts sought in vain.
+        return self.columns[attribute] if self.columns else getattr(self.entity, attribute)
 
 
 def root_mapper(statement: Select[Any]) -> Mapper[Any]:
@@ -68,7 +76,7 @@ def _root_entity(statement: Select[Any]) -> Any:
     return entity
 
 
-def compile_select(shape: Shape, statement: Select[Any], form: Form, writer: JsonWriter) -> Select[tuple[str]]:
+def compile_select(shape: Shape, statement: Select[Any], form: Form, writer: JsonWriter) -> Select[Any]:
     """Write the statement that returns a shape as JSON text.
 
     The user's statement becomes an inner subquery with only the columns that are needed, so its WHERE, ORDER BY and
@@ -88,13 +96,15 @@ class _SelectCompiler:
     writer: JsonWriter
     criteria: tuple[LoaderCriteriaOption, ...]
 
-    def root(self, shape: Shape, statement: Select[Any]) -> Select[tuple[str]]:
-        rows = _root_rows(shape, statement, self.form.limit)
+    def root(self, shape: Shape, statement: Select[Any]) -> Select[Any]:
+        keys = _root_keys(shape)
+        rows = _root_rows(statement, keys, self.form.limit)
         # A join may return rows in any order, so the order of the statement is kept as a number.
         ordered = any(_is_joined(node, shape.mapper) for node in shape.fields)
         if ordered:
             rows = select(*rows.c, func.row_number().over().label("n")).subquery()
-        level = Level(aliased(shape.mapper.class_, rows), rows, [])
+        columns = {key: rows.c[name] for key, name in keys.items()}
+        level = Level(aliased(shape.mapper.class_, rows), rows, columns)
         item = self._object(shape, level)
         if ordered:
             top = _joined(select(item.label("o")).select_from(rows), level).order_by(rows.c.n)
@@ -121,7 +131,7 @@ class _SelectCompiler:
         return (self._joined_row(node, level) if joined else self._single_row(node, level),)
 
     def _scalar(self, node: Scalar, level: Level) -> Fragments:
-        column = getattr(level.entity, node.attribute)
+        column = level.column(node.attribute)
         written = self.writer.value(node.encoding, column, node.type, for_model=self.form.for_model)
         return (func.coalesce(join(*written), literal("null")),) if node.nullable else written
 
@@ -158,7 +168,7 @@ class _SelectCompiler:
 
     def _enter(self, node: ToOne | ToMany, level: Level) -> Level:
         alias = aliased(_relationship(level, node).mapper.class_)
-        return Level(alias, alias, [])
+        return Level(alias, alias)
 
     def _condition(self, node: Field, level: Level, inner: Level) -> ColumnElement[bool]:
         """Relate the rows of a level to those of the level above, with the filters that hold for them."""
@@ -173,14 +183,18 @@ class _SelectCompiler:
         return and_(related, *filters)
 
 
-def _root_rows(shape: Shape, statement: Select[Any], limit: int | None) -> FromClause:
-    """Narrow the user's statement to the columns that the shape and its relationships need."""
-    entity = _root_entity(statement)
-    keys = dict.fromkeys(key for node in shape.fields for key in _needed(node, shape.mapper))
+def _root_keys(shape: Shape) -> dict[str, str]:
+    """Name the attributes that the shape and its relationships need of the root, each with a short column name."""
+    needed = [key for node in shape.fields for key in _needed(node, shape.mapper)]
     # The primary key keeps SELECT DISTINCT from merging different rows that look alike.
-    keys |= dict.fromkeys(shape.mapper.get_property_by_column(column).key for column in shape.mapper.primary_key)
-    columns = [getattr(entity, key).label(f"c{position}") for position, key in enumerate(keys)]
-    rows = statement.with_only_columns(*columns).subquery()
+    needed += [shape.mapper.get_property_by_column(column).key for column in shape.mapper.primary_key]
+    return {key: f"c{position}" for position, key in enumerate(dict.fromkeys(needed))}
+
+
+def _root_rows(statement: Select[Any], keys: dict[str, str], limit: int | None) -> FromClause:
+    """Narrow the user's statement to the columns that are needed."""
+    entity = _root_entity(statement)
+    rows = statement.with_only_columns(*(getattr(entity, key).label(name) for key, name in keys.items())).subquery()
     return rows if limit is None else select(*rows.c).limit(limit).subquery()
 
 
@@ -235,5 +249,3 @@ def _secondary_aliases(relationship: RelationshipProperty[Any], condition: Colum
 
 def _concerns(option: LoaderCriteriaOption, mapper: Mapper[Any]) -> bool:
     return any(mapper.isa(concerned) for concerned in option._all_mappers())  # noqa: SLF001 - as above
-
-

@@ -18,10 +18,10 @@ from querywright.fetch.prepare import Statement
 __all__ = ["Bind", "JsonBytes", "run", "seen_by_session"]
 
 Bind = Session | Connection | Engine
-Content = TypeVar("Content", covariant=True)
+Content_co = TypeVar("Content_co", covariant=True)
 
 
-class JsonBytes(bytes, Generic[Content]):
+class JsonBytes(bytes, Generic[Content_co]):
     """JSON as bytes; the parameter is the type that a client reads from them, for type checkers."""
 
     __slots__ = ()
@@ -53,7 +53,7 @@ def _run_on_engine(engine: Engine, statement: Statement) -> list[str]:
         finally:
             borrowed.close()
     with engine.connect() as connection:
-        connection = connection.execution_options(**AUTOCOMMIT_OPTIONS[engine.dialect.name])
+        connection.execution_options(**AUTOCOMMIT_OPTIONS[engine.dialect.name])
         return _run_on_cursor(connection, statement)
 
 

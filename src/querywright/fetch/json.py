@@ -127,10 +127,24 @@ def _pg_json(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
     return (cast(func.to_json(column), Text),)
 
 
+def _pg_time(first: str, last: str) -> Encoder:
+    """Write a date or timestamp; asyncpg stores and reads Python's first and last moment as infinity."""
+
+    def encode(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
+        written = case(
+            (func.isfinite(column), cast(func.to_json(column), Text)),
+            (column == literal_column("'-infinity'"), literal(f'"{first}"')),
+            (column == literal_column("'infinity'"), literal(f'"{last}"')),
+        )
+        return (written,)
+
+    return encode
+
+
 def _pg_float(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
     value = cast(column, sa.Double)
     # to_json writes "NaN" and "Infinity" as strings; Pydantic writes null.
-    infinite = [literal_column(f"'{name}'::float8") for name in ("NaN", "Infinity", "-Infinity")]
+    infinite: list[ColumnElement[float]] = [literal_column(f"'{name}'::float8") for name in ("NaN", "Infinity", "-Infinity")]
     return (case((value.in_(infinite), literal("null")), else_=cast(func.to_json(value), Text)),)
 
 
@@ -150,9 +164,9 @@ _POSTGRESQL = JsonWriter(
         Encoding.BOOLEAN: _text,
         Encoding.FLOAT: _pg_float,
         Encoding.DECIMAL: _quoted_text,
-        Encoding.TIMESTAMP: _pg_json,
-        Encoding.UTC_TIMESTAMP: _pg_json,
-        Encoding.DATE: _pg_json,
+        Encoding.TIMESTAMP: _pg_time("0001-01-01T00:00:00", "9999-12-31T23:59:59.999999"),
+        Encoding.UTC_TIMESTAMP: _pg_time("0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"),
+        Encoding.DATE: _pg_time("0001-01-01", "9999-12-31"),
         Encoding.UUID: _pg_uuid,
         Encoding.JSON: _text,
     },
@@ -204,7 +218,7 @@ def _lite_exact_decimal(column: ColumnElement[Any], scale: int) -> Fragments:
     units = sa.type_coerce(column, sa.Integer)
     if not scale:
         return ('"', cast(units, Text), '"')
-    one = literal_column(str(10**scale))
+    one: ColumnElement[int] = literal_column(str(10**scale))
     sign = case((units < literal_column("0"), literal("-")), else_=literal(""))
     whole, rest = func.abs(units).op("/")(one), func.abs(units).op("%")(one)
     return (case((units.is_not(None), func.printf(literal(f'"%s%d.%0{scale}d"'), sign, whole, rest))),)

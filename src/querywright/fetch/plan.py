@@ -91,7 +91,8 @@ def _scalar(
     encoding = encoding_of(column_type)
     if encoding is None:
         raise ShapeError(path, f"{where} has the type {column_type!r}, which SQL cannot write as JSON yet.")
-    if getattr(column, "nullable", True) and not wanted.nullable:
+    # Whether an expression can be NULL is not known; if it is, the row is reported when it is fetched.
+    if getattr(column, "nullable", False) and not wanted.nullable:
         hint = f"Write {_name(wanted.type)} | None, or make the column NOT NULL."
         raise ShapeError(path, f"{where} may be NULL, the field may not.", hint=hint)
     if allowed := accepts(encoding, column_type, wanted.type):

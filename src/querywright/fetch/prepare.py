@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,13 +53,14 @@ class Prepared:
             extracted: The bound values of the statement, as its cache key lists them.
         """
         compiled = self.compiled
-        values = compiled.construct_params(extracted_parameters=extracted, escape_names=False)
-        sql, names, processors = compiled.string, compiled.positiontup, self.processors
+        values: Mapping[str, Any] = compiled.construct_params(extracted_parameters=extracted, escape_names=False)
+        names: Sequence[str] | None = compiled.positiontup
+        sql, processors = compiled.string, self.processors
         if compiled.post_compile_params:
             # IN lists: SQLAlchemy writes one placeholder for each element.
             expanded = compiled.construct_expanded_state(values, escape_names=False)
             sql, names, values = expanded.statement, expanded.positiontup, expanded.parameters
-            processors = {**processors, **expanded.processors}  # type: ignore[dict-item]
+            processors = {**processors, **expanded.processors}
         if names is not None:
             return Statement(sql, tuple(_process(processors, name, values[name]) for name in names))
         escaped = compiled.escaped_bind_names

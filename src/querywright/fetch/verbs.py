@@ -193,8 +193,9 @@ class AsyncFetch(Generic[Model]):
         return self._fetch.sql()
 
 
+# A class could be both kinds of engine holder as far as a type checker knows; none is.
 @overload
-def fetch(
+def fetch(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
     bind: AsyncSession | AsyncConnection | AsyncEngine | HasAsyncEngine, model: type[Model], statement: Select[Any]
 ) -> AsyncFetch[Model]: ...
 @overload
@@ -242,7 +243,8 @@ def fetch(bind: Any, model: type[Model], statement: Select[Any]) -> Fetch[Model]
             return AsyncFetch(convert(bind), model, statement)
     if isinstance(bind, (Session, Connection, Engine)):
         return Fetch(bind, model, statement)
-    return fetch(bind.engine, model, statement)
+    holder: HasEngine | HasAsyncEngine = bind
+    return fetch(holder.engine, model, statement)
 
 
 _ASYNC_BINDS: tuple[tuple[type, Callable[[Any], Bind]], ...] = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import decimal
 import enum
 import uuid
@@ -33,7 +33,7 @@ class Base(DeclarativeBase):
     """SQLAlchemy's declarative base with named constraints and a complete type map.
 
     ``datetime`` becomes an aware UTC timestamp on every database, ``Decimal`` an exact number, ``UUID`` the
-    native type where there is one, an enum a checked string, ``dict`` and ``list`` JSON (JSONB on PostgreSQL).
+    native type where there is one, an enum the name of its member, ``dict`` and ``list`` JSON (JSONB on PostgreSQL).
     Each subclass of `Base` declares tables in one shared metadata; an application that wants its own
     writes ``class Base(querywright.Base): metadata = MetaData(naming_convention=NAMING_CONVENTION)``
     with ``__abstract__ = True``.
@@ -43,7 +43,7 @@ class Base(DeclarativeBase):
         >>> class Invoice(Base):
         ...     __tablename__ = "invoice"
         ...     id: Mapped[int] = mapped_column(primary_key=True)
-        ...     due: Mapped[datetime.datetime]
+        ...     due: Mapped[dt.datetime]
         >>> Invoice.__table__.primary_key.name
         'pk_invoice'
         >>> Invoice.__table__.c.due.type
@@ -52,11 +52,11 @@ class Base(DeclarativeBase):
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
     type_annotation_map: ClassVar[dict[Any, Any]] = {
-        datetime.datetime: UTCDateTime(),
+        dt.datetime: UTCDateTime(),
         decimal.Decimal: ExactDecimal(),
         uuid.UUID: Uuid(),
-        # A string with a check constraint: a native enum type cannot lose a value without a table rewrite.
-        enum.Enum: Enum(enum.Enum, native_enum=False, create_constraint=True, length=64, validate_strings=True),
+        # A string: a native enum type cannot lose a value without a table rewrite, a check constraint not gain one.
+        enum.Enum: Enum(enum.Enum, native_enum=False, length=64, validate_strings=True),
         dict[str, Any]: _JSON,
         dict: _JSON,
         list[Any]: _JSON,

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, DateTime, Dialect, Numeric
 from sqlalchemy.types import TypeDecorator, TypeEngine
+from typing_extensions import override
 
 __all__ = ["ExactDecimal", "UTCDateTime"]
 
@@ -31,6 +32,7 @@ class UTCDateTime(TypeDecorator[dt.datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
+    @override
     def process_bind_param(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:
         """Turn an aware value into UTC."""
         if value is None:
@@ -40,6 +42,7 @@ class UTCDateTime(TypeDecorator[dt.datetime]):
             raise ValueError(message)
         return value.astimezone(dt.timezone.utc)
 
+    @override
     def process_result_value(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:
         """Return an aware value in UTC."""
         if value is None:
@@ -79,13 +82,15 @@ class ExactDecimal(TypeDecorator[Decimal]):
         self.precision = precision
         self.scale = scale
 
+    @override
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """Choose NUMERIC, or an integer where the database has no decimals."""
         if dialect.name == "sqlite":
             return dialect.type_descriptor(BigInteger())
         return dialect.type_descriptor(Numeric(self.precision, self.scale))
 
-    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Decimal | int | None:  # type: ignore[override]
+    @override
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Decimal | int | None:
         """Check that the value fits, and scale it where the database has no decimals."""
         if value is None:
             return None
@@ -95,6 +100,7 @@ class ExactDecimal(TypeDecorator[Decimal]):
             raise ValueError(message)
         return int(units) if dialect.name == "sqlite" else Decimal(value)
 
+    @override
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
         """Return a Decimal with exactly ``scale`` digits behind the point."""
         if value is None:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
 from typing_extensions import Self
 
 from querywright.engine.create import create_async_engine
-from querywright.engine.dialect import READ_ONLY_OPTIONS
+from querywright.engine.dialect import AUTOCOMMIT_OPTIONS, READ_ONLY_OPTIONS
 from querywright.fetch import AsyncFetch
 from querywright.fetch import fetch as fetch_from
 from querywright.session.database import settings_from
@@ -85,7 +85,8 @@ class AsyncDatabase:
         Raises:
             sqlalchemy.exc.SQLAlchemyError: It did not answer.
         """
-        async with self._read_only.connect() as connection:
+        async with self.engine.connect() as connection:
+            await connection.execution_options(**AUTOCOMMIT_OPTIONS[self.engine.dialect.name])
             await connection.execute(text("SELECT 1"))
 
     async def dispose(self) -> None:

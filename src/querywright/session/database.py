@@ -12,7 +12,7 @@ from sqlalchemy import URL, Engine, Select, text
 from typing_extensions import Self
 
 from querywright.engine.create import create_sync_engine
-from querywright.engine.dialect import READ_ONLY_OPTIONS
+from querywright.engine.dialect import AUTOCOMMIT_OPTIONS, READ_ONLY_OPTIONS
 from querywright.fetch import Fetch
 from querywright.fetch import fetch as fetch_from
 from querywright.session.sessions import Session
@@ -87,7 +87,8 @@ class Database:
         Raises:
             sqlalchemy.exc.SQLAlchemyError: It did not answer.
         """
-        with self._read_only.connect() as connection:
+        with self.engine.connect() as connection:
+            connection.execution_options(**AUTOCOMMIT_OPTIONS[self.engine.dialect.name])
             connection.execute(text("SELECT 1"))
 
     def dispose(self) -> None:

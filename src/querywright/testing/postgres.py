@@ -106,7 +106,9 @@ class EmbeddedPostgres:
             )
             if done.returncode:
                 output.seek(0)
-                raise ConfigurationError(f"{program} failed: {self._last_words(output.read().decode(errors='replace'))}")
+                raise ConfigurationError(
+                    f"{program} failed: {self._last_words(output.read().decode(errors='replace'))}"
+                )
 
     def _last_words(self, output: str) -> str:
         log = self._home / "server.log"
@@ -135,11 +137,10 @@ def _account() -> pwd.struct_passwd | None:
     """Choose the account to run as; ``None`` means the present one."""
     if os.geteuid() != 0:
         return None
+    accounts = {account.pw_name: account for account in pwd.getpwall()}
     for name in ("postgres", "nobody"):
-        try:
-            return pwd.getpwnam(name)
-        except KeyError:
-            continue
+        if name in accounts:
+            return accounts[name]
     raise ConfigurationError("PostgreSQL does not run as root, and there is no account 'postgres' or 'nobody'.")
 
 

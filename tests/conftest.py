@@ -1,0 +1,103 @@
+"""Databases under test: SQLite in files, and one embedded PostgreSQL for each test process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from sqlalchemy import Engine, create_engine, text
+
+from querywright import AsyncDatabase, Database
+from querywright.testing import EmbeddedPostgres
+from tests.suite.models import Base
+
+settings.register_profile("querywright", deadline=None, print_blob=True)
+settings.load_profile("querywright")
+
+AnyDatabase = Database | AsyncDatabase
+
+SYNC = ("sqlite+pysqlite", "postgresql+psycopg")
+ASYNC = ("sqlite+aiosqlite", "postgresql+asyncpg", "postgresql+psycopg async")
+POSTGRES = ("postgresql+psycopg", "postgresql+psycopg async", "postgresql+asyncpg")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    with EmbeddedPostgres(shared_buffers="32MB", max_connections="60") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def new_postgres_database(postgres: EmbeddedPostgres) -> Iterator[Callable[[], str]]:
+    """Create empty databases; gives their names."""
+    engine = create_engine(postgres.url("psycopg"), isolation_level="AUTOCOMMIT")
+    made: list[str] = []
+
+    def create() -> str:
+        name = f"test_{len(made)}"
+        made.append(name)
+        with engine.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name} STRATEGY FILE_COPY"))
+        return name
+
+    yield create
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def shared_postgres_database(new_postgres_database: Callable[[], str]) -> str:
+    return new_postgres_database()
+
+
+@pytest.fixture
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database; parametrized by driver."""
+    driver = str(request.param).removesuffix(" async")
+    if driver.startswith("sqlite"):
+        return f"{driver}:///{tmp_path}/test.db"
+    server: EmbeddedPostgres = request.getfixturevalue("postgres")
+    return server.url(driver.partition("+")[2], request.getfixturevalue("shared_postgres_database"))
+
+
+@pytest.fixture
+async def db(request: pytest.FixtureRequest, url: str) -> AsyncIterator[AnyDatabase]:
+    """A database with the suite's tables, once for each driver and kind."""
+    driver: str = request.node.callspec.params["url"]
+    schema = create_engine(url.replace("+aiosqlite", "+pysqlite").replace("+asyncpg", "+psycopg"))
+    Base.metadata.create_all(schema)
+    database: AnyDatabase = Database(url) if driver in SYNC else AsyncDatabase(url)
+    try:
+        yield database
+    finally:
+        await _close(database)
+        _drop(schema)
+
+
+async def _close(database: AnyDatabase) -> None:
+    if isinstance(database, AsyncDatabase):
+        await database.dispose()
+    else:
+        database.dispose()
+
+
+def _drop(engine: Engine) -> None:
+    Base.metadata.drop_all(engine)
+    engine.dispose()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that asks for a database once for each driver, or for those it names with ``drivers``."""
+    if "url" in metafunc.fixturenames:
+        marker = metafunc.definition.get_closest_marker("drivers")
+        metafunc.parametrize("url", marker.args if marker else (*SYNC, *ASYNC), indirect=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "drivers(*names): the drivers that a test of a database runs on")

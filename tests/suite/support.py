@@ -1,0 +1,77 @@
+"""Write a test once and run it on sync and async databases alike."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, TypeAdapter
+from sqlalchemy import Select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
+
+from querywright import AsyncDatabase, Database
+from querywright.events import StatementExecuted, subscribed
+
+T = TypeVar("T")
+Model = TypeVar("Model", bound=BaseModel)
+AnyDatabase = Database | AsyncDatabase
+AnySession = Session | AsyncSession
+
+
+async def resolve(value: Awaitable[T] | T) -> T:
+    """Await what an async database returned; take what a sync one returned."""
+    return await value if inspect.isawaitable(value) else value  # type: ignore[return-value]
+
+
+@asynccontextmanager
+async def transaction(db: AnyDatabase, **options: Any) -> AsyncIterator[Any]:
+    """Open a transaction of either kind; the session is typed as either needs it."""
+    if isinstance(db, AsyncDatabase):
+        async with db.transaction(**options) as session:
+            yield session
+    else:
+        with db.transaction(**options) as sync_session:
+            yield sync_session
+
+
+@asynccontextmanager
+async def session(db: AnyDatabase, **options: Any) -> AsyncIterator[Any]:
+    """Open a session of either kind."""
+    if isinstance(db, AsyncDatabase):
+        async with db.session(**options) as opened:
+            yield opened
+    else:
+        with db.session(**options) as sync_opened:
+            yield sync_opened
+
+
+async def run_sync(opened: AnySession, work: Callable[[Session], T]) -> T:
+    """Run synchronous ORM code in a session of either kind."""
+    return await opened.run_sync(work) if isinstance(opened, AsyncSession) else work(opened)
+
+
+async def add(db: AnyDatabase, *rows: object) -> None:
+    """Write rows in a transaction of their own."""
+    async with transaction(db) as tx:
+        tx.add_all(rows)
+
+
+async def by_orm(db: AnyDatabase, model: type[Model], statement: Select[Any]) -> list[Model]:
+    """Load objects with the ORM and validate them with Pydantic: what fetch has to equal."""
+    async with session(db) as opened:
+        return await run_sync(opened, lambda sync: validate(sync, model, statement))
+
+
+def validate(sync: Session, model: type[Model], statement: Select[Any]) -> list[Model]:
+    return TypeAdapter(list[model]).validate_python(sync.scalars(statement).unique().all(), from_attributes=True)  # type: ignore[valid-type]
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """Collect every statement that any database runs in the block."""
+    seen: list[str] = []
+    with subscribed(StatementExecuted, lambda event: seen.append(event.sql)):
+        yield seen

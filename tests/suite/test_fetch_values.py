@@ -1,0 +1,114 @@
+"""Every column type comes out of every database as Pydantic would have written it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+import uuid
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+from sqlalchemy import select
+
+from tests.suite.models import Everything, EverythingOut, Genre, Level, Out
+from tests.suite.support import AnyDatabase, add, by_orm, resolve
+
+UTC = dt.timezone.utc
+
+
+def a_row(**values: Any) -> Everything:
+    defaults: dict[str, Any] = {
+        "number": 9_007_199_254_740_993 % 2**31,
+        "text": "it's \"quoted\" \\ \n\t\x02 % :x é 漢 😀",
+        "flag": False,
+        "ratio": 0.1 + 0.2,
+        "price": Decimal("-0.05"),
+        "moment": dt.datetime(2026, 2, 3, 4, 5, 6, 789, tzinfo=dt.timezone(dt.timedelta(hours=5, minutes=30))),
+        "local": dt.datetime(2026, 2, 3, 4, 5, 6),  # noqa: DTZ001 - naive on purpose
+        "day": dt.date(1999, 12, 31),
+        "genre": Genre.ESSAY,
+        "level": Level.HIGH,
+        "data": {"a": [1, None, {"b": "c'\""}], "é": 1.5},
+        "items": [],
+    }
+    return Everything(**{**defaults, **values})
+
+
+FULL = {
+    "number_or_none": -5,
+    "text_or_none": "null",
+    "flag_or_none": True,
+    "ratio_or_none": -1e-300,
+    "price_or_none": Decimal(-12),
+    "moment_or_none": dt.datetime(2026, 1, 1, tzinfo=UTC),
+    "local_or_none": dt.datetime(2026, 1, 1, 0, 0, 0, 1),  # noqa: DTZ001 - naive on purpose
+    "day_or_none": dt.date(1, 1, 1),
+    "key_or_none": uuid.UUID(int=5),
+    "genre_or_none": Genre.NOVEL,
+    "level_or_none": Level.LOW,
+    "data_or_none": {},
+}
+
+
+async def test_every_type_equals_orm_and_pydantic(db: AnyDatabase) -> None:
+    await add(db, a_row(), a_row(**FULL), a_row(text="", ratio=1e20, number=-(2**31)))
+    statement = select(Everything).order_by(Everything.id)
+    expected = await by_orm(db, EverythingOut, statement)
+    assert await resolve(db.fetch(EverythingOut, statement).all()) == expected
+    text = await resolve(db.fetch(EverythingOut, statement).json())
+    assert TypeAdapter(list[EverythingOut]).validate_json(text) == expected
+    written = json.loads(TypeAdapter(list[EverythingOut]).dump_json(expected))
+    assert [list(row) for row in json.loads(text)] == [list(row) for row in written]
+    assert [same_notation(row) for row in json.loads(text)] == [same_notation(row) for row in written]
+
+
+def same_notation(row: dict[str, Any]) -> dict[str, Any]:
+    """Take away what may differ: +00:00 for Z, and zeros at the end of a fraction."""
+
+    def plain(key: str, value: Any) -> Any:
+        if value is not None and key.startswith(("moment", "local")):
+            return dt.datetime.fromisoformat(value.replace("Z", "+00:00"))
+        return value
+
+    return {key: plain(key, value) for key, value in row.items()}
+
+
+async def test_timestamps_are_rfc_3339(db: AnyDatabase) -> None:
+    await add(db, a_row())
+    [row] = json.loads(await resolve(db.fetch(EverythingOut, select(Everything)).json()))
+    assert row["moment"][:26] == "2026-02-02T22:35:06.000789"
+    assert row["moment"][26:] in {"Z", "+00:00"}
+    assert row["local"].startswith("2026-02-03T04:05:06")
+
+
+class RatioOut(Out):
+    ratio: float
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, 5e-324, 1.7976931348623157e308, 123456789.123456789, -0.0])
+async def test_floats_are_exact(db: AnyDatabase, value: float) -> None:
+    await add(db, a_row(ratio=value))
+    statement = select(Everything)
+    assert (await resolve(db.fetch(RatioOut, statement).one())).ratio == value
+    [row] = json.loads(await resolve(db.fetch(RatioOut, statement).json()))
+    assert row["ratio"] == (value if math.isfinite(value) else None)
+
+
+@pytest.mark.drivers("postgresql+psycopg", "postgresql+asyncpg")
+async def test_nan_is_null_for_clients_and_nan_for_models(db: AnyDatabase) -> None:
+    await add(db, a_row(ratio=math.nan))
+    assert math.isnan((await resolve(db.fetch(RatioOut, select(Everything)).one())).ratio)
+    assert await resolve(db.fetch(RatioOut, select(Everything)).json()) == b'[{"ratio":null}]'
+
+
+class DataOut(Out):
+    data_or_none: dict[str, Any] | None
+
+
+async def test_json_null_and_sql_null_are_both_null(db: AnyDatabase) -> None:
+    await add(db, a_row(data_or_none=None), a_row())
+    rows = json.loads(await resolve(db.fetch(DataOut, select(Everything)).json()))
+    assert rows == [{"data_or_none": None}] * 2
