@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, NullPool, create_engine, text
 
 from querywright import AsyncDatabase, Database
 from querywright.testing import EmbeddedPostgres
 from tests.suite.models import Base
 
-settings.register_profile("querywright", deadline=None, print_blob=True)
+# More examples: --hypothesis-profile=fuzz
+settings.register_profile("querywright", deadline=None, print_blob=True, max_examples=60)
+settings.register_profile("fuzz", deadline=None, print_blob=True, max_examples=3000)
 settings.load_profile("querywright")
 
 AnyDatabase = Database | AsyncDatabase
@@ -70,7 +72,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 async def db(request: pytest.FixtureRequest, url: str) -> AsyncIterator[AnyDatabase]:
     """A database with the suite's tables, once for each driver and kind."""
     driver: str = request.node.callspec.params["url"]
-    schema = create_engine(url.replace("+aiosqlite", "+pysqlite").replace("+asyncpg", "+psycopg"))
+    schema = create_engine(url.replace("+aiosqlite", "+pysqlite").replace("+asyncpg", "+psycopg"), poolclass=NullPool)
     Base.metadata.create_all(schema)
     database: AnyDatabase = Database(url) if driver in SYNC else AsyncDatabase(url)
     try:

@@ -30,9 +30,7 @@ async def library(db: AnyDatabase) -> AnyDatabase:
         tx.add_all([Book(id=n, title=f"book {n}", author_id=n % 3 + 1, pages=n) for n in range(1, 9)])
         await resolve(tx.flush())
         links = [(1, 1, 1), (1, 2, 3), (1, 3, 2), (2, 1, 1), (5, 2, 1)]
-        await resolve(
-            tx.execute(book_tags.insert(), [{"book_id": b, "tag_id": t, "position": p} for b, t, p in links])
-        )
+        await resolve(tx.execute(book_tags.insert(), [{"book_id": b, "tag_id": t, "position": p} for b, t, p in links]))
     return db
 
 

@@ -22,7 +22,7 @@ UTC = dt.timezone.utc
 def a_row(**values: Any) -> Everything:
     defaults: dict[str, Any] = {
         "number": 9_007_199_254_740_993 % 2**31,
-        "text": "it's \"quoted\" \\ \n\t\x02 % :x é 漢 😀",
+        "text": 'it\'s "quoted" \\ \n\t\x02 % :x é 漢 😀',
         "flag": False,
         "ratio": 0.1 + 0.2,
         "price": Decimal("-0.05"),

@@ -176,7 +176,7 @@ class _SelectCompiler:
         insp = inspect(inner.entity)
         # Criteria without include_aliases reach related rows when the ORM loads them, so they have to here.
         filters = [
-            option._resolve_where_criteria(insp)  # noqa: SLF001 - the ORM's loaders call it, there is no public way
+            ClauseAdapter(insp.selectable).traverse(option._resolve_where_criteria(insp))  # noqa: SLF001 - nothing public
             for option in self.criteria
             if not option.include_aliases and option.propagate_to_loaders and _concerns(option, insp.mapper)
         ]

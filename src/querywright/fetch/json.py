@@ -144,7 +144,9 @@ def _pg_time(first: str, last: str) -> Encoder:
 def _pg_float(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
     value = cast(column, sa.Double)
     # to_json writes "NaN" and "Infinity" as strings; Pydantic writes null.
-    infinite: list[ColumnElement[float]] = [literal_column(f"'{name}'::float8") for name in ("NaN", "Infinity", "-Infinity")]
+    infinite: list[ColumnElement[float]] = [
+        literal_column(f"'{name}'::float8") for name in ("NaN", "Infinity", "-Infinity")
+    ]
     return (case((value.in_(infinite), literal("null")), else_=cast(func.to_json(value), Text)),)
 
 

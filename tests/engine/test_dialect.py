@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from querywright import ConfigurationError, DatabaseError, DatabaseUnavailable, MissingExtra
+from querywright.engine import classify, parse_url
+
+PG = "user:secret@localhost/app"
+REFUSED = {
+    f"postgresql://{PG}": (True, "names no driver", "Write postgresql+asyncpg:// or postgresql+psycopg://"),
+    "sqlite:///x.db": (False, "names no driver", "Write sqlite+pysqlite://."),
+    f"postgresql+psycopg2://{PG}": (False, "'postgresql+psycopg2' is not supported", "Write postgresql+psycopg://."),
+    f"mysql+asyncmy://{PG}": (True, "is not supported", "Write postgresql+asyncpg:// or postgresql+psycopg:// or sqli"),
+    f"postgresql+asyncpg://{PG} ": (False, "Database cannot use the driver", "belongs to AsyncDatabase"),
+    "sqlite+pysqlite:///x.db": (True, "AsyncDatabase cannot use the driver", "Write sqlite+aiosqlite://."),
+    "what is this": (True, "cannot be read", "percent-encode"),
+    "": (True, "cannot be read", "driver://"),
+}
+
+
+@pytest.mark.parametrize("url", REFUSED, ids=[str(n) for n in range(len(REFUSED))])
+def test_urls_that_cannot_work(url: str) -> None:
+    asynchronous, problem, hint = REFUSED[url]
+    with pytest.raises(ConfigurationError) as caught:
+        parse_url(url, asynchronous=asynchronous)
+    assert problem in str(caught.value)
+    assert hint in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_missing_driver_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(MissingExtra, match=r"'asyncpg' is not installed. Run: pip install 'querywright\[postgres\]'"):
+        parse_url(f"postgresql+asyncpg://{PG}", asynchronous=True)
+
+
+class DriverError(Exception):
+    def __init__(self, message: str, sqlstate: str | None = None) -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
+
+
+def wrapped(sqlstate: str | None, *, statement: str | None = "SELECT secret", lost: bool = False) -> DBAPIError:
+    return OperationalError(statement, {}, DriverError("driver's words", sqlstate), connection_invalidated=lost)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (wrapped("57P01"), DatabaseUnavailable),
+        (wrapped("08006"), DatabaseUnavailable),
+        (wrapped("53300"), DatabaseUnavailable),
+        (wrapped("42P01"), DatabaseError),
+        (wrapped(None), DatabaseError),
+        (wrapped(None, lost=True), DatabaseUnavailable),
+        (wrapped(None, statement=None), DatabaseUnavailable),
+    ],
+)
+def test_classify(error: DBAPIError, expected: type[DatabaseError]) -> None:
+    known = classify(error)
+    assert type(known) is expected
+    assert "words" not in str(known)
+    assert "SELECT" not in str(known)

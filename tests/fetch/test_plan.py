@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import enum
+import uuid
+from typing import Annotated, Any, Optional
+
+import pytest
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, computed_field, create_model, field_serializer
+from sqlalchemy import Interval, LargeBinary, String, TypeDecorator, inspect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from querywright import ShapeError
+from querywright.fetch.nodes import Scalar, ToMany, ToOne
+from querywright.fetch.plan import plan
+from tests.suite.models import Author, Book, Everything, EverythingOut, Genre, NameOut, TagOut
+
+
+def model(**fields: Any) -> type[BaseModel]:
+    return create_model("M", **{name: (annotation, ...) for name, annotation in fields.items()})
+
+
+def plan_of(response: type[BaseModel], cls: type = Author) -> Any:
+    return plan(response, inspect(cls))
+
+
+class Nested(BaseModel):
+    id: int
+    pupils: list[Nested]
+
+
+class Misspelt(BaseModel):
+    nmae: str
+
+
+class InBooks(BaseModel):
+    books: list[Misspelt]
+
+
+class Loose(BaseModel):
+    email: str
+
+
+REFUSED = {
+    "misspelt": (Misspelt, Author, "Misspelt.nmae: Author has no attribute 'nmae'. Did you mean 'name'?"),
+    "misspelt inside": (InBooks, Author, "InBooks.books[].nmae: Book has no attribute 'nmae'. It has author, "),
+    "nested in itself": (Nested, Author, "Nested.pupils[]: Nested is nested in itself. Declare one model for each"),
+    "nullable": (Loose, Author, "Loose.email: Author.email may be NULL, the field may not. Write str | None, or"),
+    "nullable relationship": (model(mentor=NameOut), Author, "M.mentor: Author.mentor may lead to no row"),
+    "one-to-one": (model(profile=TagOut), Author, "M.profile: Author.profile may lead to no row"),
+    "list of one": (model(mentor=list[NameOut]), Author, "M.mentor: Author.mentor leads to at most one row"),
+    "one of many": (model(books=NameOut), Author, "M.books: Author.books leads to many rows, the field does not."),
+    "column as model": (model(name=NameOut), Author, "M.name: Author.name is a column, the field wants NameOut."),
+    "relationship as value": (model(books=int), Author, "M.books: Author.books is a relationship, the field wants int"),
+    "list of values": (model(books=list[int]), Author, "M.books: Author.books is a relationship"),
+    "UUID as text": (model(id=str), Everything, "M.id: Everything.id holds a UUID, the field wants str. Annotate it"),
+    "timestamp as text": (model(moment=str), Everything, "Everything.moment holds a timestamp in UTC"),
+    "enum as text": (model(genre=str), Everything, "holds a enum, the field wants str. Annotate it as Genre."),
+    "no fields": (model(), Author, "M: M has no fields."),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(name: str) -> None:
+    response, cls, message = REFUSED[name]
+    with pytest.raises(ShapeError) as caught:
+        plan_of(response, cls)
+    assert str(message) in str(caught.value)
+
+
+def test_error_carries_its_data() -> None:
+    with pytest.raises(ShapeError) as caught:
+        plan_of(InBooks)
+    assert caught.value.path == "InBooks.books[].nmae"
+    assert caught.value.reason == "Book has no attribute 'nmae'."
+    assert caught.value.hint.startswith("It has")
+
+
+class Shout(TypeDecorator[str]):
+    impl = String
+    cache_ok = True
+
+    def process_result_value(self, value: str | None, dialect: Any) -> str | None:
+        return value and value.upper()
+
+
+class Odd(DeclarativeBase):
+    pass
+
+
+class Odds(Odd):
+    __tablename__ = "odds"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    shout: Mapped[str] = mapped_column(Shout)
+    blob: Mapped[bytes] = mapped_column(LargeBinary)
+    span: Mapped[dt.timedelta] = mapped_column(Interval)
+
+    @property
+    def plain(self) -> int:
+        return 1
+
+
+@pytest.mark.parametrize("name", ["shout", "blob", "span"])
+def test_types_that_sql_cannot_write_are_refused(name: str) -> None:
+    with pytest.raises(ShapeError, match=rf"M\.{name}: Odds\.{name} has the type"):
+        plan_of(model(**{name: Any}), Odds)
+
+
+def test_plain_kinds_of_fields() -> None:
+    nodes = plan_of(model(id=int, mentor=Optional[NameOut], books=list[TagOutOfBook])).fields  # noqa: UP045 - the old spelling
+    assert [type(node) for node in nodes] == [Scalar, ToOne, ToMany]
+    assert [node.path for node in nodes] == ["M.id", "M.mentor", "M.books"]
+
+
+class TagOutOfBook(BaseModel):
+    title: str
+
+
+def test_planned_once() -> None:
+    assert plan_of(NameOut) is plan_of(NameOut)
+
+
+class Validated(BaseModel):
+    name: Annotated[str, BeforeValidator(str.strip)]
+
+
+class Constrained(BaseModel):
+    name: str = Field(max_length=3)
+
+
+class Serialized(BaseModel):
+    name: str
+
+    @field_serializer("name")
+    def shout(self, value: str) -> str:
+        return value.upper()
+
+
+class Computed(BaseModel):
+    name: str
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def size(self) -> int:
+        return len(self.name)
+
+
+class Configured(BaseModel):
+    model_config = ConfigDict(str_to_upper=True)
+    name: str
+
+
+class Excluded(BaseModel):
+    name: str = Field(exclude=True)
+    id: int
+
+
+class Dumping(BaseModel):
+    name: str
+
+    def model_post_init(self, _context: Any, /) -> None:
+        self.name = "!"
+
+
+@pytest.mark.parametrize("response", [Validated, Constrained, Serialized, Computed, Configured, Excluded, Dumping])
+def test_models_that_change_values_write_their_own_json(response: type[BaseModel]) -> None:
+    assert not plan_of(response).exact
+    outer = create_model("Outer", mentor=(response | None, ...))
+    assert not plan_of(outer).exact
+
+
+class Aliased(BaseModel):
+    model_config = ConfigDict(populate_by_name=True, frozen=True, extra="forbid", from_attributes=True)
+    name: str = Field(serialization_alias="Name", validation_alias="n", description="what it is called")
+
+
+def test_neutral_models_are_exact() -> None:
+    shape = plan_of(Aliased)
+    assert shape.exact
+    assert (shape.fields[0].key, shape.fields[0].input_key) == ("Name", "n")
+    assert plan_of(EverythingOut, Everything).exact
+
+
+@pytest.mark.parametrize(
+    ("annotation", "column", "exact"),
+    [
+        (int, "number", True),
+        (float, "number", False),
+        (float, "price", False),
+        (decimal.Decimal, "price", True),
+        (dt.datetime, "day", False),
+        (uuid.UUID, "id", True),
+        (Genre, "genre", True),
+        (Any, "data", True),
+        (dict[str, int], "data", False),
+    ],
+)
+def test_annotations_that_sql_writes_exactly(annotation: Any, column: str, exact: bool) -> None:  # noqa: FBT001 - a table
+    assert plan_of(model(**{column: annotation}), Everything).exact is exact
+
+
+class Mixed(enum.Enum):
+    TEXT = "a"
+    PAIR = (1, 2)
+
+
+class Mixes(Odd):
+    __tablename__ = "mixes"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    mixed: Mapped[Mixed]
+
+
+def test_enums_of_odd_values_are_not_exact() -> None:
+    assert not plan_of(model(mixed=Mixed), Mixes).exact
+
+
+def test_to_one_by_foreign_key_may_be_required() -> None:
+    [node] = plan_of(model(author=NameOut), Book).fields
+    assert isinstance(node, ToOne)
+    assert not node.nullable

@@ -1,0 +1,183 @@
+"""Response models that write their own JSON, aliases, filters and schemas, on every database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import pytest
+from pydantic import AfterValidator, AliasChoices, AliasPath, BaseModel, ConfigDict, Field, computed_field
+from pydantic import ValidationError as PydanticValidationError
+from sqlalchemy import event, select, text
+from sqlalchemy.orm import Session, with_loader_criteria
+
+from querywright import AsyncDatabase, Database, ShapeError
+from tests.suite.models import Author, Book, NameOut, Out, Tag
+from tests.suite.support import AnyDatabase, add, resolve, session, transaction
+
+
+class Loud(Out):
+    name: Annotated[str, AfterValidator(str.upper)]
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def size(self) -> int:
+        return len(self.name)
+
+
+class Shelf(Out):
+    id: int
+    pupils: list[Loud]
+
+
+async def test_validators_and_computed_fields(db: AnyDatabase) -> None:
+    await add(db, Author(id=1, name="first"))
+    await add(db, Author(id=2, name="second", mentor_id=1))
+    statement = select(Author).order_by(Author.id)
+    text_ = await resolve(db.fetch(Shelf, statement).json())
+    assert text_ == b'[{"id":1,"pupils":[{"name":"SECOND","size":6}]},{"id":2,"pupils":[]}]'
+    assert await resolve(db.fetch(Loud, statement.limit(1)).json_one()) == b'{"name":"FIRST","size":5}'
+    assert (await resolve(db.fetch(Loud, statement.limit(1)).one())).name == "FIRST"
+
+
+class Short(Out):
+    name: str = Field(max_length=2)
+
+
+async def test_constraints_of_the_model_hold(db: AnyDatabase) -> None:
+    await add(db, Author(id=1, name="long"))
+    with pytest.raises(PydanticValidationError):
+        await resolve(db.fetch(Short, select(Author)).json())
+
+
+class Renamed(BaseModel):
+    model_config = ConfigDict(alias_generator=lambda name: f"{name}_'\"%é")
+    id: int
+    name: str = Field(alias="theName")
+    email: str | None = Field(validation_alias=AliasChoices(AliasPath("a", "b"), "mail"))
+
+
+async def test_aliases(db: AnyDatabase) -> None:
+    await add(db, Author(id=1, name="first"))
+    statement = select(Author)
+    [row] = json.loads(await resolve(db.fetch(Renamed, statement).json()))
+    assert row == {"id_'\"%é": 1, "theName": "first", "email_'\"%é": None}
+    instance = await resolve(db.fetch(Renamed, statement).one())
+    assert (instance.id, instance.name, instance.email) == (1, "first", None)
+    assert json.loads(instance.model_dump_json(by_alias=True)) == row
+
+
+NOT_DELETED = [
+    with_loader_criteria(Author, Author.deleted.is_(False)),
+    with_loader_criteria(Book, lambda book: book.deleted.is_(False), include_aliases=True),
+]
+
+
+class PupilOut(Out):
+    id: int
+    mentor: NameOut | None
+    books: list[NameOnly]
+
+
+class NameOnly(Out):
+    title: str
+
+
+class TreeOut(Out):
+    id: int
+    pupils: list[PupilOut]
+
+
+@pytest.fixture
+async def some_deleted(db: AnyDatabase) -> AnyDatabase:
+    await add(db, Author(id=1, name="first"))
+    await add(db, Author(id=2, name="second", mentor_id=1))
+    await add(db, Author(id=3, name="gone", mentor_id=1, deleted=True))
+    await add(db, Book(id=1, author_id=2, title="kept"), Book(id=2, author_id=2, title="gone", deleted=True))
+    return db
+
+
+FILTERED = [{"id": 1, "pupils": [{"id": 2, "mentor": {"id": 1, "name": "first"}, "books": [{"title": "kept"}]}]}]
+
+
+async def test_loader_criteria_hold_at_every_level(some_deleted: AnyDatabase) -> None:
+    statement = select(Author).where(Author.id != 2).order_by(Author.id).options(*NOT_DELETED)
+    assert json.loads(await resolve(some_deleted.fetch(TreeOut, statement).json())) == FILTERED
+
+
+async def test_criteria_with_values_are_bound_anew(some_deleted: AnyDatabase) -> None:
+    def only(titles: list[str]) -> Any:
+        return (
+            select(Author)
+            .where(Author.id == 2)
+            .options(with_loader_criteria(Book, lambda book: book.title.in_(titles), track_closure_variables=True))
+        )
+
+    for title in ("kept", "gone", "neither"):
+        row = json.loads(await resolve(some_deleted.fetch(PupilOut, only([title])).json_one()))
+        assert row["books"] == ([] if title == "neither" else [{"title": title}])
+
+
+@pytest.fixture
+def soft_delete() -> Iterator[None]:
+    def listener(state: Any) -> None:
+        if state.is_select:
+            state.statement = state.statement.options(*NOT_DELETED)
+
+    event.listen(Session, "do_orm_execute", listener)
+    yield
+    event.remove(Session, "do_orm_execute", listener)
+
+
+async def test_filters_of_the_session_hold(some_deleted: AnyDatabase, soft_delete: None) -> None:
+    statement = select(Author).where(Author.id != 2).order_by(Author.id)
+    async with session(some_deleted) as opened:
+        for _ in range(2):
+            assert json.loads(await resolve(opened.fetch(TreeOut, statement).json())) == FILTERED
+
+
+@pytest.mark.drivers("postgresql+asyncpg", "postgresql+psycopg", "postgresql+psycopg async")
+async def test_schema_translate_map(db: AnyDatabase) -> None:
+    await add(db, Author(id=1, name="here"))
+    async with transaction(db) as tx:
+        await resolve(tx.execute(text("CREATE SCHEMA other")))
+        await resolve(tx.execute(text("CREATE TABLE other.authors (LIKE public.authors)")))
+        await resolve(tx.execute(text("INSERT INTO other.authors VALUES (1, 'there', NULL, NULL, false)")))
+    try:
+        other = db.engine.execution_options(schema_translate_map={None: "other"})
+        from querywright import fetch  # noqa: PLC0415 - beside its only use
+
+        assert await resolve(fetch(other, NameOut, select(Author)).json_one()) == b'{"id":1,"name":"there"}'  # type: ignore[call-overload]
+        assert await resolve(db.fetch(NameOut, select(Author)).json_one()) == b'{"id":1,"name":"here"}'
+    finally:
+        async with transaction(db) as tx:
+            await resolve(tx.execute(text("DROP SCHEMA other CASCADE")))
+
+
+REFUSED = {
+    "a column": select(Author.id),
+    "two classes": select(Author, Book),
+    "a class and a column": select(Author, Author.id),
+    "text": text("SELECT 1"),
+    "a union": select(Tag).union(select(Tag)),
+    "a table": select(Author.__table__),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_statements_of_anything_but_one_class_are_refused(name: str) -> None:
+    with Database("sqlite+pysqlite:///:memory:") as db, pytest.raises(ShapeError, match="^statement: "):
+        db.fetch(NameOut, REFUSED[name]).all()  # type: ignore[arg-type]
+
+
+def test_sql_needs_no_connection() -> None:
+    sql = AsyncDatabase("postgresql+asyncpg://nobody@127.0.0.1:1/x").fetch(NameOut, select(Author)).sql()
+    assert sql.startswith("SELECT '['")
+
+
+async def test_in_lists_of_any_length_share_a_plan(db: AnyDatabase) -> None:
+    await add(db, *(Author(id=n, name=str(n)) for n in range(1, 5)))
+    for ids in ([1], [1, 2, 3], [], [4, 9]):
+        rows = await resolve(db.fetch(NameOut, select(Author).where(Author.id.in_(ids))).all())
+        assert sorted(row.id for row in rows) == [n for n in ids if n < 5]

@@ -1,0 +1,77 @@
+"""Whatever the rows, the response model and the statement: fetch equals the ORM and Pydantic."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+from sqlalchemy import select
+
+from tests.suite.models import Author, Base, Book, Everything, EverythingOut, Profile, Tag, book_tags
+from tests.suite.strategies import everything, models, worlds
+from tests.suite.support import AnyDatabase, resolve, run_sync, transaction, validate
+
+ONE_OF_EACH = pytest.mark.drivers("sqlite+pysqlite", "sqlite+aiosqlite", "postgresql+psycopg", "postgresql+asyncpg")
+TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|\+00:00)?")
+MOMENT = TypeAdapter(dt.datetime)
+EXAMPLES = settings(suppress_health_check=list(HealthCheck))
+
+
+async def check(db: AnyDatabase, rows: list[list[object]], tagged: list[dict[str, Any]], pairs: list[Any]) -> None:
+    """Write rows, compare every model and statement, and undo."""
+    async with transaction(db) as tx:
+        for group in rows:
+            tx.add_all(group)
+            await resolve(tx.flush())
+        if tagged:
+            await resolve(tx.execute(book_tags.insert(), tagged))
+        tx.expunge_all()
+        for model, statement in pairs:
+            expected = await run_sync(tx, lambda sync, m=model, s=statement: validate(sync, m, s))
+            tx.expunge_all()
+            adapter = TypeAdapter(list[model])
+            assert await resolve(tx.fetch(model, statement).all()) == expected
+            text = await resolve(tx.fetch(model, statement).json())
+            assert comparable(json.loads(text)) == comparable(json.loads(adapter.dump_json(expected)))
+        await resolve(tx.rollback())
+
+
+def comparable(value: Any) -> Any:
+    """Keep the order of keys and the type of each value; forget what the notation of a timestamp may choose."""
+    if isinstance(value, dict):
+        return [(key, comparable(inner)) for key, inner in value.items()]
+    if isinstance(value, list):
+        return [comparable(inner) for inner in value]
+    if isinstance(value, str) and TIMESTAMP.fullmatch(value):
+        return MOMENT.validate_python(value)
+    return (isinstance(value, bool), value)
+
+
+@ONE_OF_EACH
+@EXAMPLES
+@given(world=worlds())
+async def test_related_rows(db: AnyDatabase, world: tuple[Any, Any, Any]) -> None:
+    await check(db, *world)
+
+
+@ONE_OF_EACH
+@EXAMPLES
+@given(rows=st.lists(everything(), max_size=3, unique_by=lambda row: row.id), model=models(Everything))
+async def test_values(db: AnyDatabase, rows: list[Everything], model: Any) -> None:
+    statement = select(Everything).order_by(Everything.id)
+    await check(db, [[copy(row) for row in rows]], [], [(model, statement), (EverythingOut, statement)])
+
+
+def copy(row: Everything) -> Everything:
+    """Make a row that no session has seen: Hypothesis may use one example twice."""
+    return Everything(**{name: getattr(row, name) for name in EverythingOut.model_fields})
+
+
+def test_every_table_is_drawn() -> None:
+    assert {Author, Book, Tag, Profile, Everything} == {mapper.class_ for mapper in Base.registry.mappers}

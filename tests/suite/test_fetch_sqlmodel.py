@@ -1,0 +1,42 @@
+"""Table classes and response models of SQLModel work like any other."""
+
+import json
+
+from sqlalchemy import select
+from sqlmodel import Field, Relationship, SQLModel
+
+from tests.suite.support import AnyDatabase, resolve, run_sync, transaction
+
+
+class Team(SQLModel, table=True):
+    id: int | None = Field(default=None, primary_key=True)
+    name: str
+    heroes: list["Hero"] = Relationship(back_populates="team")
+
+
+class Hero(SQLModel, table=True):
+    id: int | None = Field(default=None, primary_key=True)
+    name: str
+    team_id: int | None = Field(default=None, foreign_key="team.id")
+    team: Team | None = Relationship(back_populates="heroes")
+
+
+class HeroOut(SQLModel):
+    name: str
+
+
+class TeamOut(SQLModel):
+    id: int
+    name: str
+    heroes: list[HeroOut]
+
+
+async def test_sqlmodel_tables_and_models(db: AnyDatabase) -> None:
+    async with transaction(db) as tx:
+        await run_sync(tx, lambda sync: SQLModel.metadata.create_all(sync.connection()))
+        tx.add(Team(id=1, name="one", heroes=[Hero(id=1, name="a"), Hero(id=2, name="b")]))
+        await resolve(tx.flush())
+        row = json.loads(await resolve(tx.fetch(TeamOut, select(Team)).json_one()))
+        await resolve(tx.rollback())
+    assert row["name"] == "one"
+    assert sorted(hero["name"] for hero in row["heroes"]) == ["a", "b"]

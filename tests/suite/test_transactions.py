@@ -1,0 +1,248 @@
+"""Sessions and transactions keep their promises on every database."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+from sqlalchemy import event, func, select, text
+from sqlalchemy.exc import DBAPIError
+
+import querywright
+from querywright import AsyncDatabase, Database, fetch
+from querywright.engine import pool_snapshot
+from tests.suite.models import Author, NameOut, Tag, TagOut
+from tests.suite.support import AnyDatabase, add, resolve, session, statements, transaction
+
+COUNT = select(func.count()).select_from(Tag)
+
+
+async def count(db: AnyDatabase) -> int:
+    async with session(db) as opened:
+        return int(await resolve(opened.scalar(COUNT)))
+
+
+async def test_commits_at_the_end(db: AnyDatabase) -> None:
+    async with transaction(db) as tx:
+        tx.add(Tag(name="kept"))
+    assert await count(db) == 1
+
+
+async def test_rolls_back_on_error(db: AnyDatabase) -> None:
+    with pytest.raises(RuntimeError):
+        async with transaction(db) as tx:
+            tx.add(Tag(name="lost"))
+            await resolve(tx.flush())
+            raise RuntimeError
+    assert await count(db) == 0
+
+
+async def test_rolls_back_ddl(db: AnyDatabase) -> None:
+    with pytest.raises(RuntimeError):
+        async with transaction(db) as tx:
+            await resolve(tx.execute(text("CREATE TABLE passing (id INTEGER)")))
+            raise RuntimeError
+    with pytest.raises(DBAPIError):
+        async with transaction(db) as tx:
+            await resolve(tx.execute(text("SELECT * FROM passing")))
+
+
+async def test_savepoint(db: AnyDatabase) -> None:
+    async with transaction(db) as tx:
+        tx.add(Tag(name="outer"))
+        await resolve(tx.flush())
+        nested = await resolve(tx.begin_nested())
+        tx.add(Tag(name="inner"))
+        await resolve(tx.flush())
+        await resolve(nested.rollback())
+    assert await count(db) == 1
+
+
+async def test_a_session_commits_nothing_by_itself(db: AnyDatabase) -> None:
+    async with session(db) as opened:
+        opened.add(Tag(name="lost"))
+        await resolve(opened.flush())
+    assert await count(db) == 0
+
+
+async def test_objects_stay_usable_after_the_commit(db: AnyDatabase) -> None:
+    async with transaction(db) as tx:
+        tag = Tag(name="read later")
+        tx.add(tag)
+    assert tag.name == "read later"
+
+
+async def test_sessions_are_of_sqlalchemy(db: AnyDatabase) -> None:
+    async with transaction(db) as tx:
+        expected = querywright.AsyncSession if isinstance(db, AsyncDatabase) else querywright.Session
+        assert type(tx) is expected
+
+
+async def test_read_only_refuses_writes(db: AnyDatabase) -> None:
+    await add(db, Tag(name="old"))
+    with pytest.raises(DBAPIError):
+        async with transaction(db, read_only=True) as tx:
+            await resolve(tx.execute(text("UPDATE tags SET name = 'new'")))
+    async with transaction(db, read_only=True) as tx:
+        assert await resolve(tx.scalar(COUNT)) == 1
+    # The next user of the connection may write again.
+    await add(db, Tag(name="newer"))
+    assert await count(db) == 2
+
+
+async def test_every_connection_comes_back(db: AnyDatabase) -> None:
+    for _ in range(3):
+        await resolve(db.fetch(TagOut, select(Tag)).json())
+        await add(db, Tag(name=f"tag {_}"))
+        await resolve(db.ping())
+    engine = db.engine if isinstance(db, Database) else db.engine.sync_engine
+    assert pool_snapshot(engine).checked_out == 0
+
+
+async def test_fetch_outside_a_transaction_is_one_statement_without_begin(db: AnyDatabase) -> None:
+    await resolve(db.ping())
+    with statements() as seen:
+        await resolve(db.fetch(TagOut, select(Tag)).json())
+    assert len(seen) == 1
+    assert seen[0].startswith("SELECT")
+
+
+async def test_cursor_events_fire(db: AnyDatabase) -> None:
+    """Somebody else's listener, such as a tracer, sees a fetch like any other statement."""
+    seen: list[str] = []
+
+    def listener(_connection: object, cursor: object, statement: str, *_rest: object) -> None:
+        assert cursor is not None
+        seen.append(statement)
+
+    engine = db.engine if isinstance(db, Database) else db.engine.sync_engine
+    event.listen(engine, "before_cursor_execute", listener)
+    with statements() as ours:
+        assert await resolve(db.fetch(TagOut, select(Tag)).json()) == b"[]"
+        async with transaction(db) as tx:
+            assert await resolve(tx.fetch(TagOut, select(Tag)).json()) == b"[]"
+    assert [s for s in seen if "json" in s] == [s for s in ours if "json" in s]
+    assert len([s for s in seen if "json" in s]) == 2
+
+
+async def test_fetch_on_plain_sqlalchemy(db: AnyDatabase) -> None:
+    """Engines, connections and sessions that Querywright did not make."""
+    await add(db, Author(id=1, name="first"))
+    statement = select(Author)
+    expected = [NameOut(id=1, name="first")]
+    if isinstance(db, AsyncDatabase):
+        from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine  # noqa: PLC0415 - only for this kind
+
+        engine = create_async_engine(db.engine.url)
+        async with engine.connect() as connection, AsyncSession(engine) as plain:
+            for bind in (engine, connection, plain, db):
+                assert await fetch(bind, NameOut, statement).all() == expected
+                assert await fetch(bind, NameOut, statement).all() == expected
+        await engine.dispose()
+    else:
+        from sqlalchemy import create_engine  # noqa: PLC0415 - only for this kind
+        from sqlalchemy.orm import Session  # noqa: PLC0415 - only for this kind
+
+        sync_engine = create_engine(db.engine.url)
+        with sync_engine.connect() as sync_connection, Session(sync_engine) as sync_plain:
+            for sync_bind in (sync_engine, sync_connection, sync_plain, db):
+                assert fetch(sync_bind, NameOut, statement).all() == expected
+        sync_engine.dispose()
+
+
+@pytest.mark.drivers("postgresql+asyncpg")
+async def test_a_plain_connection_stays_usable_after_fetch(db: AsyncDatabase) -> None:
+    async with db.engine.connect() as connection:
+        assert await fetch(connection, TagOut, select(Tag)).all() == []
+        await connection.execute(text("INSERT INTO tags (name) VALUES ('one')"))
+        assert await fetch(connection, TagOut, select(Tag)).json() == b'[{"name":"one"}]'
+        await connection.rollback()
+        assert await fetch(connection, TagOut, select(Tag)).json() == b"[]"
+
+
+# A statement that runs for minutes unless it is cancelled.
+ENDLESS = {
+    "postgresql": "(SELECT 1 FROM pg_sleep(300)) = 1",
+    "sqlite": "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 4000000) SELECT max(i) FROM n) > 0",
+}
+
+
+@pytest.mark.parametrize("inside", ["database", "transaction"])
+@pytest.mark.drivers("sqlite+aiosqlite", "postgresql+asyncpg", "postgresql+psycopg async")
+async def test_cancelled_fetch_gives_its_connection_back(db: AsyncDatabase, inside: str) -> None:
+    await add(db, Tag(name="one"))
+    endless = select(Tag).where(text(ENDLESS[db.engine.dialect.name]))
+
+    async def work() -> None:
+        if inside == "database":
+            await db.fetch(TagOut, endless).json()
+        async with db.transaction(read_only=True) as tx:
+            await tx.fetch(TagOut, endless).json()
+
+    task = asyncio.create_task(work())
+    while pool_snapshot(db.engine.sync_engine).checked_out == 0 and not task.done():
+        await asyncio.sleep(0)
+    await asyncio.wait([task], timeout=0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert pool_snapshot(db.engine.sync_engine).checked_out == 0
+    assert await db.fetch(TagOut, select(Tag)).json() == b'[{"name":"one"}]'
+
+
+@pytest.mark.drivers("sqlite+pysqlite")
+async def test_sqlite_writers_take_turns(db: Database) -> None:
+    """Read, then write, in eight threads at once: a deferred transaction would fail with "database is locked"."""
+    await add(db, Author(id=1, name="0"))
+
+    def count_up() -> None:
+        for _ in range(10):
+            with db.transaction() as tx:
+                author = tx.get_one(Author, 1)
+                author.name = str(int(author.name) + 1)
+
+    threads = [threading.Thread(target=count_up) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (db.fetch(NameOut, select(Author)).one()).name == "80"
+
+
+@pytest.mark.drivers("sqlite+pysqlite", "sqlite+aiosqlite")
+async def test_sqlite_reads_beside_a_writer(db: AnyDatabase) -> None:
+    async with transaction(db) as tx:
+        tx.add(Tag(name="not yet"))
+        await resolve(tx.flush())
+        assert await resolve(db.fetch(TagOut, select(Tag)).json()) == b"[]"
+        async with transaction(db, read_only=True) as reader:
+            assert await resolve(reader.scalar(COUNT)) == 0
+
+
+@pytest.mark.drivers("sqlite+pysqlite", "sqlite+aiosqlite")
+async def test_sqlite_pragmas(db: AnyDatabase) -> None:
+    async with session(db) as opened:
+        pragmas = {
+            name: await resolve(opened.scalar(text(f"PRAGMA {name}")))
+            for name in ("journal_mode", "foreign_keys", "synchronous", "busy_timeout")
+        }
+    assert pragmas == {"journal_mode": "wal", "foreign_keys": 1, "synchronous": 1, "busy_timeout": 5000}
+
+
+@pytest.mark.drivers("postgresql+psycopg", "postgresql+psycopg async", "postgresql+asyncpg")
+async def test_postgres_session_settings(db: AnyDatabase) -> None:
+    async with session(db) as opened:
+        shown = {
+            name: await resolve(opened.scalar(text(f"SHOW {name}")))
+            for name in (
+                "statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "timezone",
+                "application_name",
+            )
+        }  # fmt: skip
+    assert list(shown.values()) == ["30s", "10s", "1min", "UTC", "querywright"]
+
+
+async def test_repr_hides_the_password() -> None:
+    db = AsyncDatabase("postgresql+asyncpg://user:secret@localhost/app")
+    assert "secret" not in repr(db) + repr(db.settings) + str(db.engine)
