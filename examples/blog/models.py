@@ -7,13 +7,7 @@ import datetime as dt
 from sqlalchemy import Column, ForeignKey, String, Table
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-import querywright
-
-
-class Base(querywright.Base):
-    """The base of the blog's own tables."""
-
-    __abstract__ = True
+from querywright import Base
 
 
 post_tags = Table(

@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy import Table, func, insert, select, text
 
-from examples.blog.models import Base, User
-from querywright import AsyncDatabase
+from examples.blog.models import User
+from querywright import AsyncDatabase, Base
 
 START = dt.datetime(2025, 1, 1, tzinfo=dt.timezone.utc)
 ANONYMOUS = 0.1
@@ -57,13 +57,13 @@ async def seed(db: AsyncDatabase, size: Size = Size()) -> bool:
         Whether anything was written.
     """
     async with db.engine.begin() as connection:
-        await connection.run_sync(Base.metadata.create_all, tables=_tables())
+        await connection.run_sync(Base.metadata.create_all, tables=tables())
         if await connection.scalar(select(func.count()).select_from(User)):
             return False
         for table, rows in _content(size):
             await connection.execute(insert(table), list(rows))
         if connection.dialect.name == "postgresql":
-            for table in _tables():
+            for table in tables():
                 await connection.execute(text(_continue_numbering(table)))
     async with db.engine.begin() as connection:
         # Without statistics a planner cannot know that a user has only twenty posts.
@@ -71,7 +71,8 @@ async def seed(db: AsyncDatabase, size: Size = Size()) -> bool:
     return True
 
 
-def _tables() -> list[Table]:
+def tables() -> list[Table]:
+    """List the tables of the blog, parents first."""
     return [Base.metadata.tables[name] for name in ("users", "tags", "posts", "post_tags", "comments")]
 
 
@@ -86,7 +87,7 @@ def _content(size: Size) -> Iterator[tuple[Table, Iterator[dict[str, Any]]]]:
     """Give the rows of each table, parents first."""
     make = _Generator(size)
     makers = (make.users, make.tags, make.posts, make.links, make.comments)
-    return zip(_tables(), (maker() for maker in makers), strict=True)
+    return zip(tables(), (maker() for maker in makers), strict=True)
 
 
 class _Generator:

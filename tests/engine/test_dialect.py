@@ -21,11 +21,11 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("url", REFUSED, ids=[str(n) for n in range(len(REFUSED))])
-def test_urls_that_cannot_work(url: str) -> None:
-    asynchronous, problem, hint = REFUSED[url]
+@pytest.mark.parametrize("written", REFUSED, ids=[str(n) for n in range(len(REFUSED))])
+def test_urls_that_cannot_work(written: str) -> None:
+    asynchronous, problem, hint = REFUSED[written]
     with pytest.raises(ConfigurationError) as caught:
-        parse_url(url, asynchronous=asynchronous)
+        parse_url(written, asynchronous=asynchronous)
     assert problem in str(caught.value)
     assert hint in str(caught.value)
     assert "secret" not in str(caught.value)

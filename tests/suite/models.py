@@ -6,19 +6,19 @@ import datetime as dt
 import enum
 import uuid
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import CheckConstraint, Column, DateTime, ForeignKey, Numeric, String, Table
-from sqlalchemy.orm import Mapped, column_property, mapped_column, relationship
+from sqlalchemy import CheckConstraint, Column, DateTime, ForeignKey, MetaData, Numeric, String, Table
+from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column, relationship
 
-import querywright
 from querywright import ExactDecimal, UUIDKey
+from querywright.models import NAMING_CONVENTION, TYPE_ANNOTATION_MAP
 
 
-class Base(querywright.Base):
-    __abstract__ = True
-    metadata = querywright.Base.metadata.__class__(naming_convention=querywright.Base.metadata.naming_convention)
+class Base(DeclarativeBase):
+    metadata = MetaData(naming_convention=NAMING_CONVENTION)
+    type_annotation_map: ClassVar[dict[Any, Any]] = TYPE_ANNOTATION_MAP
 
 
 class Genre(enum.Enum):

@@ -43,18 +43,25 @@ def run(bind: Bind, statement: Statement) -> list[str]:
 def _run_on_engine(engine: Engine, statement: Statement) -> list[str]:
     """Borrow a connection for one statement, with no BEGIN and no ROLLBACK around it."""
     if engine.dialect.driver == "asyncpg" and not has_foreign_listeners(engine):
-        # A Connection would cost more than all of asyncpg's own work for a small result.
-        borrowed = engine.raw_connection()
-        try:
-            return _fetch(borrowed.dbapi_connection, statement)
-        except BaseException as error:  # noqa: BLE001 - a cancelled task has to give its connection back as well
-            with Connection(engine, borrowed) as connection:
-                _raise_as_sqlalchemy(connection, error, statement)
-        finally:
-            borrowed.close()
+        return _run_on_borrowed(engine, statement)
     with engine.connect() as connection:
         connection.execution_options(**AUTOCOMMIT_OPTIONS[engine.dialect.name])
         return _run_on_cursor(connection, statement)
+
+
+def _run_on_borrowed(engine: Engine, statement: Statement) -> list[str]:
+    """Do without a Connection: for a small result it would cost more than all of asyncpg's own work."""
+    try:
+        borrowed = engine.raw_connection()
+    except engine.dialect.loaded_dbapi.Error as error:
+        Connection._handle_dbapi_exception_noconnection(error, engine.dialect, engine)  # noqa: SLF001 - as Connection does
+    try:
+        return _fetch(borrowed.dbapi_connection, statement)
+    except BaseException as error:  # noqa: BLE001 - a cancelled task has to give its connection back as well
+        with Connection(engine, borrowed) as connection:
+            _raise_as_sqlalchemy(connection, error, statement)
+    finally:
+        borrowed.close()
 
 
 def _run_on_cursor(connection: Connection, statement: Statement) -> list[str]:

@@ -221,13 +221,12 @@ def fetch(bind: Any, model: type[Model], statement: Select[Any]) -> Fetch[Model]
 
     Example:
         >>> from pydantic import BaseModel
-        >>> from sqlalchemy import select
-        >>> from sqlalchemy.orm import Mapped, mapped_column
-        >>> from querywright import Base, Database, fetch
-        >>> class Color(Base):
+        >>> from sqlalchemy import String, select
+        >>> from sqlalchemy.orm import mapped_column
+        >>> from querywright import Base, Database, UUIDKey, fetch
+        >>> class Color(UUIDKey, Base):
         ...     __tablename__ = "color"
-        ...     id: Mapped[int] = mapped_column(primary_key=True)
-        ...     name: Mapped[str]
+        ...     name = mapped_column(String, nullable=False)
         >>> class ColorOut(BaseModel):
         ...     name: str
         >>> db = Database("sqlite+pysqlite:///:memory:")

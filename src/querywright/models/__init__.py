@@ -1,7 +1,16 @@
 """A declarative base, mixins and column types with sound defaults; all of it optional."""
 
-from querywright.models.base import NAMING_CONVENTION, Base
+from querywright.models.base import NAMING_CONVENTION, TYPE_ANNOTATION_MAP, Base
 from querywright.models.mixins import Timestamps, UUIDKey, uuid7
 from querywright.models.types import ExactDecimal, UTCDateTime
 
-__all__ = ["NAMING_CONVENTION", "Base", "ExactDecimal", "Timestamps", "UTCDateTime", "UUIDKey", "uuid7"]
+__all__ = [
+    "NAMING_CONVENTION",
+    "TYPE_ANNOTATION_MAP",
+    "Base",
+    "ExactDecimal",
+    "Timestamps",
+    "UTCDateTime",
+    "UUIDKey",
+    "uuid7",
+]

@@ -14,7 +14,7 @@ from sqlalchemy.orm import DeclarativeBase
 
 from querywright.models.types import ExactDecimal, UTCDateTime
 
-__all__ = ["NAMING_CONVENTION", "Base"]
+__all__ = ["NAMING_CONVENTION", "TYPE_ANNOTATION_MAP", "Base"]
 
 # Without names, a constraint cannot be dropped or changed by a migration
 # (https://alembic.sqlalchemy.org/en/latest/naming.html).
@@ -29,36 +29,36 @@ NAMING_CONVENTION = {
 _JSON = JSON().with_variant(JSONB(), "postgresql")
 
 
+TYPE_ANNOTATION_MAP: dict[Any, Any] = {
+    dt.datetime: UTCDateTime(),
+    decimal.Decimal: ExactDecimal(),
+    uuid.UUID: Uuid(),
+    # A string: a native enum type cannot lose a value without a table rewrite, a check constraint not gain one.
+    enum.Enum: Enum(enum.Enum, native_enum=False, length=64, validate_strings=True),
+    dict[str, Any]: _JSON,
+    dict: _JSON,
+    list[Any]: _JSON,
+    list: _JSON,
+}
+
+
 class Base(DeclarativeBase):
     """SQLAlchemy's declarative base with named constraints and a complete type map.
 
     ``datetime`` becomes an aware UTC timestamp on every database, ``Decimal`` an exact number, ``UUID`` the
     native type where there is one, an enum the name of its member, ``dict`` and ``list`` JSON (JSONB on PostgreSQL).
-    Each subclass of `Base` declares tables in one shared metadata; an application that wants its own
-    writes ``class Base(querywright.Base): metadata = MetaData(naming_convention=NAMING_CONVENTION)``
-    with ``__abstract__ = True``.
+    A base of one's own gets the same from ``metadata = MetaData(naming_convention=NAMING_CONVENTION)`` and
+    ``type_annotation_map = TYPE_ANNOTATION_MAP``.
 
     Example:
-        >>> from sqlalchemy.orm import Mapped, mapped_column
-        >>> class Invoice(Base):
+        >>> from querywright import Timestamps, UUIDKey
+        >>> class Invoice(UUIDKey, Timestamps, Base):
         ...     __tablename__ = "invoice"
-        ...     id: Mapped[int] = mapped_column(primary_key=True)
-        ...     due: Mapped[dt.datetime]
         >>> Invoice.__table__.primary_key.name
         'pk_invoice'
-        >>> Invoice.__table__.c.due.type
-        UTCDateTime()
+        >>> Invoice.__table__.c.created_at.type
+        UTCDateTime(timezone=True)
     """
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
-    type_annotation_map: ClassVar[dict[Any, Any]] = {
-        dt.datetime: UTCDateTime(),
-        decimal.Decimal: ExactDecimal(),
-        uuid.UUID: Uuid(),
-        # A string: a native enum type cannot lose a value without a table rewrite, a check constraint not gain one.
-        enum.Enum: Enum(enum.Enum, native_enum=False, length=64, validate_strings=True),
-        dict[str, Any]: _JSON,
-        dict: _JSON,
-        list[Any]: _JSON,
-        list: _JSON,
-    }
+    type_annotation_map: ClassVar[dict[Any, Any]] = TYPE_ANNOTATION_MAP

@@ -26,7 +26,7 @@ class UTCDateTime(TypeDecorator[dt.datetime]):
     Example:
         >>> from sqlalchemy import Column
         >>> Column("due", UTCDateTime()).type
-        UTCDateTime()
+        UTCDateTime(timezone=True)
     """
 
     impl = DateTime(timezone=True)

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import importlib
+import inspect
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+
+import querywright.errors
+from querywright import AsyncDatabase, AsyncFetch, AsyncSession, Database, Fetch, QuerywrightError, Session
+
+NAMES = ("", ".engine", ".events", ".fastapi", ".fetch", ".models", ".session", ".testing")
+# By import_module: the name querywright.fetch is the function.
+MODULES = [importlib.import_module(f"querywright{name}") for name in NAMES]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_all_is_exact(module: ModuleType) -> None:
+    """Everything that can be imported from a package and is meant to be, no more."""
+    public = {
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and not isinstance(value, ModuleType) and _is_ours(value) and name != "Event"
+    }
+    assert public == set(module.__all__) - {"NAMING_CONVENTION", "TYPE_ANNOTATION_MAP"}
+    assert sorted(module.__all__, key=lambda name: (not name.isupper(), name[0].islower(), name)) == module.__all__
+
+
+def _is_ours(value: object) -> bool:
+    module = getattr(value, "__module__", None)
+    annotated = getattr(value, "__metadata__", None) is not None
+    return annotated or (isinstance(module, str) and module.startswith("querywright"))
+
+
+def test_every_public_name_is_documented() -> None:
+    for module in MODULES:
+        for name in module.__all__:
+            value = getattr(module, name)
+            if inspect.isclass(value) or inspect.isfunction(value):
+                assert value.__doc__, name
+
+
+def test_every_error_is_public() -> None:
+    def tree(cls: type) -> set[str]:
+        return {cls.__name__}.union(*(tree(child) for child in cls.__subclasses__()))
+
+    assert tree(QuerywrightError) <= set(querywright.__all__)
+    for name in tree(QuerywrightError):
+        assert name in str(querywright.errors.__doc__), "the tree is drawn in the module's docstring"
+
+
+def surface(cls: type) -> dict[str, tuple[list[str], str | None]]:
+    """List the public methods of a class with their parameters and docstrings."""
+    methods = {name: value for name, value in vars(cls).items() if inspect.isfunction(value)}
+    return {
+        name: (list(inspect.signature(method).parameters), method.__doc__)
+        for name, method in methods.items()
+        if not name.startswith("_")
+    }
+
+
+@pytest.mark.parametrize(
+    ("sync", "asynchronous"), [(Database, AsyncDatabase), (Fetch, AsyncFetch), (Session, AsyncSession)]
+)
+def test_sync_and_async_have_the_same_surface(sync: type, asynchronous: type) -> None:
+    assert surface(sync) == surface(asynchronous)
+
+
+def test_the_root_imports_no_edge_and_no_driver() -> None:
+    edges = ("fastapi", "starlette", "alembic", "pytest", "asyncpg", "psycopg", "aiosqlite", "typer")
+    code = f"import sys, querywright; print(*(m for m in {edges!r} if m in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)  # noqa: S603 - our own code
+    assert (done.stdout.strip(), done.stderr) == ("", "")
