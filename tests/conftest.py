@@ -39,7 +39,7 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 @pytest.fixture(scope="session")
 def new_postgres_database(postgres: EmbeddedPostgres) -> Iterator[Callable[[], str]]:
     """Create empty databases; gives their names."""
-    engine = create_engine(postgres.url("psycopg"), isolation_level="AUTOCOMMIT")
+    engine = create_engine(postgres.url("psycopg"), isolation_level="AUTOCOMMIT", poolclass=NullPool)
     made: list[str] = []
 
     def create() -> str:

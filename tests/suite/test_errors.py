@@ -87,7 +87,12 @@ async def test_lost_connections_are_replaced(db: AnyDatabase) -> None:
     engine = db.engine if isinstance(db, Database) else db.engine.sync_engine
     other = Database(engine.url.set(drivername="postgresql+psycopg"))
     with other.transaction() as tx:
-        tx.execute(text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"))
+        tx.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
     other.dispose()
     await asyncio.sleep(0.6)  # longer than ping_after_idle
     assert await resolve(db.fetch(TagOut, select(Tag)).json()) == b"[]"

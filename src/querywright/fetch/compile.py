@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, Select, and_, case, func, inspect, select
-from sqlalchemy.orm import LoaderCriteriaOption, Mapper, RelationshipProperty, aliased
+from sqlalchemy.orm import LoaderCriteriaOption, Mapper, aliased
 from sqlalchemy.sql.util import ClauseAdapter
 
 from querywright.errors import ShapeError
-from querywright.fetch.json import Fragments, JsonWriter, SQLText, join, literal
+from querywright.fetch.json import JsonWriter, Member, SQLText, literal
 from querywright.fetch.nodes import Field, Scalar, Shape, ToMany, ToOne
 
 __all__ = ["Form", "compile_select", "root_mapper"]
@@ -38,20 +38,37 @@ class Level:
 
     Attributes:
         entity: The mapped class whose relationships are followed, as an alias.
-        source: What a nested SELECT has to correlate to.
+        source: What its SELECT selects from, and what a SELECT inside it has to correlate to.
         columns: The columns of the root's subquery by attribute; a nested level reads them from its entity.
+        parent: The level above, and how its rows are related to this one's; the root has none.
         joins: The to-one joins of this level; grows as fields are written.
     """
 
     entity: Any
     source: Any
     columns: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)
+    parent: tuple[Level, ColumnElement[bool]] | None = None
     joins: list[tuple[Any, ColumnElement[bool]]] = field(default_factory=list)
+
+    @property
+    def mapper(self) -> Mapper[Any]:
+        """The mapper of the class."""
+        return inspect(self.entity).mapper  # type: ignore[no-any-return]
 
     def column(self, attribute: str) -> ColumnElement[Any]:
         """Find the column of an attribute."""
         # Not through the alias at the root: an expression would be taken apart, and its parts sought in vain.
         return self.columns[attribute] if self.columns else getattr(self.entity, attribute)
+
+    def select(self, item: SQLText) -> Select[Any]:
+        """Select an item for each row."""
+        statement = select(item.label("o")).select_from(self.source)
+        for entity, condition in self.joins:
+            statement = statement.outerjoin(entity, condition)
+        if self.parent is None:
+            return statement
+        above, related = self.parent
+        return statement.where(related).correlate(above.source)
 
 
 def root_mapper(statement: Select[Any]) -> Mapper[Any]:
@@ -105,82 +122,75 @@ class _SelectCompiler:
             rows = select(*rows.c, func.row_number().over().label("n")).subquery()
         columns = {key: rows.c[name] for key, name in keys.items()}
         level = Level(aliased(shape.mapper.class_, rows), rows, columns)
-        item = self._object(shape, level)
-        if ordered:
-            top = _joined(select(item.label("o")).select_from(rows), level).order_by(rows.c.n)
-            items = top.subquery()
-            top = select(self.writer.array(items.c.o)).select_from(items) if self.form.array else top
+        item, order = self._object(shape, level), [rows.c.n] if ordered else []
+        if self.form.array:
+            top = self._array(item, level, shape.path, order)
         else:
-            top = select(self.writer.array(item) if self.form.array else item).select_from(rows)
+            top = level.select(self.writer.checked(item, shape.path)).order_by(*order)
         # Only a top-level statement hands its criteria to the SELECTs inside it.
         return top.options(*self.criteria)
 
     def _object(self, shape: Shape, level: Level) -> SQLText:
-        members = [
-            (node.input_key if self.form.for_model else node.key, self._member(node, level)) for node in shape.fields
-        ]
-        return self.writer.object(members, shape.path)
+        return self.writer.object([self._member(node, level) for node in shape.fields])
 
-    def _member(self, node: Field, level: Level) -> Fragments:
+    def _member(self, node: Field, level: Level) -> Member:
+        key = node.input_key if self.form.for_model else node.key
         if isinstance(node, Scalar):
-            return self._scalar(node, level)
+            column = level.column(node.attribute)
+            value = self.writer.value(node.encoding, column, node.type, for_model=self.form.for_model)
+            return Member(key, value, required=None if node.nullable else column)
         if isinstance(node, ToMany):
-            return (self._to_many(node, level),)
+            array = self._to_many(node, level)
+            return Member(key, (array,), required=array)
         assert isinstance(node, ToOne)  # noqa: S101 - there is no fourth kind
-        joined = _is_joined(node, inspect(level.entity).mapper)
-        return (self._joined_row(node, level) if joined else self._single_row(node, level),)
+        joined = _is_joined(node, level.mapper)
+        row = self._joined_row(node, level) if joined else self._single_row(node, level)
+        return Member(key, (row,), required=row)
 
-    def _scalar(self, node: Scalar, level: Level) -> Fragments:
-        column = level.column(node.attribute)
-        written = self.writer.value(node.encoding, column, node.type, for_model=self.form.for_model)
-        return (func.coalesce(join(*written), literal("null")),) if node.nullable else written
+    def _array(self, item: SQLText, level: Level, path: str, order: Sequence[Any]) -> Select[Any]:
+        """Select one array with the items of all rows, in an order."""
+        if self.writer.aggregate_orders or not order:
+            return level.select(self.writer.array(item, path, order))
+        items = level.select(item).order_by(*order).subquery()
+        return select(self.writer.array(items.c.o, path)).select_from(items)
+
+    def _to_many(self, node: ToMany, level: Level) -> SQLText:
+        inner = self._enter(node, level)
+        item = self._object(node.shape, inner)
+        return self._array(item, inner, node.shape.path, _order(node, inner)).scalar_subquery()
 
     def _joined_row(self, node: ToOne, level: Level) -> SQLText:
         """Follow a foreign key with a plain LEFT JOIN: it finds at most one row."""
         inner = self._enter(node, level)
-        level.joins.append((inner.entity, self._condition(node, level, inner)))
-        text = self._object(node.shape, inner)
+        assert inner.parent is not None  # noqa: S101 - it was entered from a level
+        level.joins.append((inner.entity, inner.parent[1]))
+        text = self.writer.checked(self._object(node.shape, inner), node.path)
         level.joins.extend(inner.joins)
         return case((_identity(inner).is_not(None), text), else_=self._no_row(node))
 
     def _single_row(self, node: ToOne, level: Level) -> SQLText:
         """Follow any other relationship to one row; nothing guarantees that there is only one."""
         inner = self._enter(node, level)
-        item = self._object(node.shape, inner)
-        rows = _joined(select(item).select_from(inner.entity), inner).where(self._condition(node, level, inner))
-        row = rows.limit(1).correlate(level.source).scalar_subquery()
-        return func.coalesce(row, self._no_row(node))
+        row = inner.select(self.writer.checked(self._object(node.shape, inner), node.path)).limit(1)
+        return func.coalesce(row.scalar_subquery(), self._no_row(node))
 
     def _no_row(self, node: ToOne) -> SQLText:
         return literal("null") if node.nullable else self.writer.broken(node.path)
 
-    def _to_many(self, node: ToMany, level: Level) -> SQLText:
-        inner = self._enter(node, level)
-        item = self._object(node.shape, inner)
-        condition = self._condition(node, level, inner)
-        order = _order(_relationship(level, node), inner, condition)
-        if not order:
-            rows = _joined(select(self.writer.array(item)).select_from(inner.entity), inner).where(condition)
-            return rows.correlate(level.source).scalar_subquery()
-        ordered = _joined(select(item.label("o")).select_from(inner.entity), inner).where(condition).order_by(*order)
-        items = ordered.correlate(level.source).subquery()
-        return select(self.writer.array(items.c.o)).select_from(items).scalar_subquery()
-
     def _enter(self, node: ToOne | ToMany, level: Level) -> Level:
-        alias = aliased(_relationship(level, node).mapper.class_)
-        return Level(alias, alias)
+        """Follow a relationship: relate its rows to those of the level above, with the filters that hold for them."""
+        alias: Any = aliased(level.mapper.relationships[node.attribute].mapper.class_)
+        related = getattr(level.entity, node.attribute).of_type(alias).expression
+        return Level(alias, alias, parent=(level, and_(related, *self._filters(alias))))
 
-    def _condition(self, node: Field, level: Level, inner: Level) -> ColumnElement[bool]:
-        """Relate the rows of a level to those of the level above, with the filters that hold for them."""
-        related = getattr(level.entity, node.attribute).of_type(inner.entity).expression
-        insp = inspect(inner.entity)
-        # Criteria without include_aliases reach related rows when the ORM loads them, so they have to here.
-        filters = [
+    def _filters(self, alias: Any) -> list[ColumnElement[bool]]:
+        """Apply criteria without include_aliases: they reach related rows when the ORM loads them, so also here."""
+        insp = inspect(alias)
+        return [
             ClauseAdapter(insp.selectable).traverse(option._resolve_where_criteria(insp))  # noqa: SLF001 - nothing public
             for option in self.criteria
             if not option.include_aliases and option.propagate_to_loaders and _concerns(option, insp.mapper)
         ]
-        return and_(related, *filters)
 
 
 def _root_keys(shape: Shape) -> dict[str, str]:
@@ -213,39 +223,26 @@ def _is_joined(node: Field, mapper: Mapper[Any]) -> bool:
     return relationship.direction.name == "MANYTOONE" and relationship.secondary is None
 
 
-def _relationship(level: Level, node: Field) -> RelationshipProperty[Any]:
-    return inspect(level.entity).mapper.relationships[node.attribute]  # type: ignore[no-any-return]
-
-
 def _identity(level: Level) -> ColumnElement[Any]:
-    mapper = inspect(level.entity).mapper
-    return getattr(level.entity, mapper.get_property_by_column(mapper.primary_key[0]).key)  # type: ignore[no-any-return]
+    key = level.mapper.get_property_by_column(level.mapper.primary_key[0]).key
+    return getattr(level.entity, key)  # type: ignore[no-any-return]
 
 
-def _joined(statement: Select[Any], level: Level) -> Select[Any]:
-    for entity, condition in level.joins:
-        statement = statement.outerjoin(entity, condition)
-    return statement
-
-
-def _order(
-    relationship: RelationshipProperty[Any], inner: Level, condition: ColumnElement[bool]
-) -> list[ColumnElement[Any]]:
-    """Apply the relationship's own order to the aliases of this level."""
+def _order(node: ToMany, inner: Level) -> list[ColumnElement[Any]]:
+    """Apply the relationship's own order to the aliases of its level."""
+    assert inner.parent is not None  # noqa: S101 - it was entered from a level
+    above, related = inner.parent
+    relationship = above.mapper.relationships[node.attribute]
     ordered = list(relationship.order_by or ())
     adapters = [ClauseAdapter(inspect(inner.entity).selectable)]
-    adapters += [ClauseAdapter(table) for table in _secondary_aliases(relationship, condition)]
+    if relationship.secondary is not None:
+        # The alias of the association table is known only to the condition.
+        sources = related._from_objects  # noqa: SLF001 - nothing public
+        adapters += [ClauseAdapter(source) for source in sources if source.is_derived_from(relationship.secondary)]
     for adapter in adapters:
         ordered = [adapter.traverse(clause) for clause in ordered]
     return ordered
 
 
-def _secondary_aliases(relationship: RelationshipProperty[Any], condition: ColumnElement[bool]) -> list[FromClause]:
-    secondary = relationship.secondary
-    if secondary is None:
-        return []
-    return [source for source in condition._from_objects if source.is_derived_from(secondary)]  # noqa: SLF001 - as above
-
-
 def _concerns(option: LoaderCriteriaOption, mapper: Mapper[Any]) -> bool:
-    return any(mapper.isa(concerned) for concerned in option._all_mappers())  # noqa: SLF001 - as above
+    return any(mapper.isa(concerned) for concerned in option._all_mappers())  # noqa: SLF001 - nothing public

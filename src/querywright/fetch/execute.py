@@ -1,9 +1,9 @@
-"""Run a prepared fetch: on SQLAlchemy's connection, or straight on asyncpg's when nobody is watching."""
+"""Run a prepared fetch: straight on an asyncio driver's connection, or on SQLAlchemy's cursor."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Generic, NoReturn, TypeVar
 
 from sqlalchemy import Connection, Engine, Select, event
@@ -35,14 +35,26 @@ def run(bind: Bind, statement: Statement) -> list[str]:
         if bind.autoflush:
             bind.flush()
         bind = bind.connection()
-    if bind.dialect.driver == "asyncpg" and not has_foreign_listeners(bind):
+    if _is_direct(bind):
         return _run_in_transaction(bind, statement)
     return _run_on_cursor(bind, statement)
 
 
+# What one call of the driver does, SQLAlchemy's cursor does with three (asyncpg) to five (aiosqlite).
+_FETCH: dict[str, Callable[[Any, Statement], Awaitable[Iterable[Any]]]] = {
+    "asyncpg": lambda driver, statement: driver.fetch(statement.sql, *statement.parameters),
+    "aiosqlite": lambda driver, statement: driver.execute_fetchall(statement.sql, statement.parameters),
+}
+
+
+def _is_direct(target: Connection | Engine) -> bool:
+    """Say whether the driver can be called straight: nobody else listens to cursor events."""
+    return target.dialect.driver in _FETCH and not has_foreign_listeners(target)
+
+
 def _run_on_engine(engine: Engine, statement: Statement) -> list[str]:
     """Borrow a connection for one statement, with no BEGIN and no ROLLBACK around it."""
-    if engine.dialect.driver == "asyncpg" and not has_foreign_listeners(engine):
+    if _is_direct(engine):
         return _run_on_borrowed(engine, statement)
     with engine.connect() as connection:
         connection.execution_options(**AUTOCOMMIT_OPTIONS[engine.dialect.name])
@@ -56,7 +68,7 @@ def _run_on_borrowed(engine: Engine, statement: Statement) -> list[str]:
     except engine.dialect.loaded_dbapi.Error as error:
         Connection._handle_dbapi_exception_noconnection(error, engine.dialect, engine)  # noqa: SLF001 - as Connection does
     try:
-        return _fetch(borrowed.dbapi_connection, statement)
+        return _fetch(engine.dialect.driver, borrowed.dbapi_connection, statement)
     except BaseException as error:  # noqa: BLE001 - a cancelled task has to give its connection back as well
         with Connection(engine, borrowed) as connection:
             _raise_as_sqlalchemy(connection, error, statement)
@@ -73,18 +85,18 @@ def _run_in_transaction(connection: Connection, statement: Statement) -> list[st
         connection.begin()
     adapted: Any = connection.connection.dbapi_connection
     try:
-        if not adapted.driver_connection.is_in_transaction():
+        if connection.dialect.driver == "asyncpg" and not adapted.driver_connection.is_in_transaction():
             # The adapter begins with the first statement of its own cursor, which this one is not.
             adapted.run_async(lambda _driver: adapted._start_transaction())  # noqa: SLF001 - nothing public begins
-        return _fetch(adapted, statement)
+        return _fetch(connection.dialect.driver, adapted, statement)
     except BaseException as error:  # noqa: BLE001 - SQLAlchemy must hear of a cancellation as well
         _raise_as_sqlalchemy(connection, error, statement)
 
 
-def _fetch(adapted: Any, statement: Statement) -> list[str]:
-    """Hand a statement to asyncpg itself."""
+def _fetch(name: str, adapted: Any, statement: Statement) -> list[str]:
+    """Hand a statement to the driver itself."""
     started = time.perf_counter() if has_subscribers(StatementExecuted) else None
-    rows: Iterable[Any] = adapted.run_async(lambda driver: driver.fetch(statement.sql, *statement.parameters))
+    rows: Iterable[Any] = adapted.run_async(lambda driver: _FETCH[name](driver, statement))
     if started is not None:
         emit(StatementExecuted(statement.sql, time.perf_counter() - started))
     return [row[0] for row in rows]
@@ -95,7 +107,7 @@ def _raise_as_sqlalchemy(connection: Connection, error: BaseException, statement
     adapted: Any = connection.connection.dbapi_connection
     if isinstance(error, Exception):
         try:
-            adapted._handle_exception(error)  # noqa: SLF001 - the only translation of asyncpg's errors
+            adapted._handle_exception(error)  # noqa: SLF001 - the only translation of a driver's errors
         except Exception as translated:  # noqa: BLE001 - whatever it is, SQLAlchemy wraps it
             error = translated
     connection._handle_dbapi_exception(error, statement.sql, statement.parameters, None, None)  # noqa: SLF001 - as above

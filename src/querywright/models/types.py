@@ -107,4 +107,5 @@ class ExactDecimal(TypeDecorator[Decimal]):
             return None
         if dialect.name == "sqlite":
             return Decimal(value).scaleb(-self.scale)
-        return Decimal(value)
+        # asyncpg leaves out zeros: 6250000 comes as 6.25E+6.
+        return Decimal(value).quantize(Decimal(1).scaleb(-self.scale))

@@ -56,6 +56,11 @@ class EmbeddedPostgres:
     def _cluster(self) -> Path:
         return self._home / "cluster"
 
+    @property
+    def pid(self) -> int:
+        """The process of the running server, whose children serve the connections."""
+        return int((self._cluster / "postmaster.pid").read_text().splitlines()[0])
+
     def url(self, driver: str = "asyncpg", database: str = "postgres") -> str:
         """Return a URL for SQLAlchemy.
 
