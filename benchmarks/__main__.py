@@ -9,6 +9,7 @@ import platform
 import statistics
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -62,10 +63,8 @@ def _server_cpu(server: EmbeddedPostgres | None) -> float:
     total = 0
     for children in Path(f"/proc/{server.pid}/task").glob("*/children"):
         for pid in children.read_text().split():
-            try:
+            with suppress(OSError):  # the process may have just ended
                 total += int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
-            except OSError:
-                continue
     return total / 1e9
 
 
@@ -93,7 +92,15 @@ async def on_postgres(scale: float) -> None:
             dsn = f"postgresql://postgres@127.0.0.1:{server.port}/postgres"
             by_hand, connection = await c.asyncpg_json(dsn)
             rows, pool = await c.asyncpg_rows(dsn)
-            entrants = [c.querywright(db), c.querywright_typed(db), plain, alchemy, by_hand, rows]
+            entrants = [
+                c.querywright(db),
+                c.querywright_once(db),
+                c.querywright_typed(db),
+                plain,
+                alchemy,
+                by_hand,
+                rows,
+            ]
             await _run("PostgreSQL, asyncpg", entrants, server, scale)
             await engine.dispose()
             await other_engine.dispose()
@@ -110,7 +117,7 @@ async def on_sqlite(scale: float) -> None:
             plain, engine = c.plain_sqlalchemy(url)
             alchemy, other_engine = c.advanced_alchemy(url)
             by_hand, connection = c.sqlite_json(path)
-            entrants = [c.querywright(db), c.querywright_typed(db), plain, alchemy, by_hand]
+            entrants = [c.querywright(db), c.querywright_once(db), c.querywright_typed(db), plain, alchemy, by_hand]
             await _run("SQLite, aiosqlite", entrants, None, scale)
             await engine.dispose()
             await other_engine.dispose()

@@ -14,7 +14,7 @@ import asyncpg
 import orjson
 from advanced_alchemy.repository import SQLAlchemyAsyncRepository
 from pydantic import TypeAdapter
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import selectinload
 
@@ -57,6 +57,25 @@ def querywright(db: AsyncDatabase) -> Contender:
         return await db.fetch(FlatOut, select(Writer).where(Writer.id == next(ids))).json_one()
 
     return Contender("Querywright", nested, flat, by_key)
+
+
+BY_KEY = select(Writer).where(Writer.id == bindparam("id"))
+
+
+def querywright_once(db: AsyncDatabase) -> Contender:
+    """Statements that were built once, as a module would."""
+    ids = keys()
+
+    async def nested() -> bytes:
+        return await db.fetch(WriterOut, NESTED).json()
+
+    async def flat() -> bytes:
+        return await db.fetch(FlatOut, FLAT).json()
+
+    async def by_key() -> bytes:
+        return await db.fetch(FlatOut, BY_KEY, {"id": next(ids)}).json_one()
+
+    return Contender("Querywright, statement built once", nested, flat, by_key)
 
 
 def querywright_typed(db: AsyncDatabase) -> Contender:
@@ -240,7 +259,7 @@ def sqlite_json(path: str) -> tuple[Contender, Any]:
 
 def same(one: bytes, other: bytes) -> bool:
     """Say whether two results mean the same; the notation of a timestamp may differ."""
-    return _moments_parsed(one) == _moments_parsed(other)
+    return bool(_moments_parsed(one) == _moments_parsed(other))
 
 
 def _moments_parsed(text: bytes) -> Any:

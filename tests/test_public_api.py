@@ -44,7 +44,7 @@ def test_every_public_name_is_documented() -> None:
 
 def test_every_error_is_public() -> None:
     def tree(cls: type) -> set[str]:
-        return {cls.__name__}.union(*(tree(child) for child in cls.__subclasses__()))
+        return {cls.__name__}.union(*map(tree, cls.__subclasses__()))
 
     assert tree(QuerywrightError) <= set(querywright.__all__)
     for name in tree(QuerywrightError):

@@ -9,7 +9,6 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from querywright import Base
 
-
 post_tags = Table(
     "post_tags",
     Base.metadata,

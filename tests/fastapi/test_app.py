@@ -12,7 +12,7 @@ from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel
 from sqlalchemy import event, select, text
 
-from querywright import AsyncDatabase, AsyncSession, Conflict, Database, NotFound, fetch
+from querywright import AsyncDatabase, AsyncSession, Conflict, Database, JsonBytes, NotFound, fetch
 from querywright.fastapi import Json, Reader, SyncReader, SyncWriter, Writer, install, lifespan
 from tests.suite.models import Author, NameOut, Tag, TagOut
 
@@ -230,7 +230,7 @@ async def test_sync_databases(db: Database) -> None:
 
 
 def test_json_keeps_its_status_and_headers() -> None:
-    response: Json[NameOut] = Json(b"{}", status_code=201, headers={"x-a": "b"})
+    response: Json[NameOut] = Json(JsonBytes(b"{}"), status_code=201, headers={"x-a": "b"})
     assert (response.status_code, response.headers["x-a"], response.body) == (201, "b", b"{}")
 
 

@@ -69,9 +69,9 @@ async def test_errors_of_the_direct_path_are_sqlalchemys(db: AsyncDatabase) -> N
     async with db.engine.begin() as connection:
         await connection.execute(text("ALTER TABLE tags RENAME COLUMN name TO title"))
     try:
-        with pytest.raises(SQLAlchemyError, match="tags.name") as caught:
+        with pytest.raises(SQLAlchemyError, match="tags") as caught:
             await db.fetch(TagOut, select(Tag)).json()
-        with pytest.raises(type(caught.value), match="tags.name"):
+        with pytest.raises(type(caught.value), match="tags"):
             async with db.transaction() as tx:
                 await tx.fetch(TagOut, select(Tag)).json()
     finally:

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import pytest
 from pydantic import AfterValidator, AliasChoices, AliasPath, BaseModel, ConfigDict, Field, computed_field
 from pydantic import ValidationError as PydanticValidationError
-from sqlalchemy import event, select, text
+from sqlalchemy import bindparam, event, select, text
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import Session, with_loader_criteria
 
 from querywright import AsyncDatabase, Database, ShapeError
@@ -167,7 +168,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_statements_of_anything_but_one_class_are_refused(name: str) -> None:
-    with Database("sqlite+pysqlite:///:memory:") as db, pytest.raises(ShapeError, match="^statement: "):
+    with Database("sqlite+pysqlite:///:memory:") as db, pytest.raises(ShapeError, match=r"^statement: "):
         db.fetch(NameOut, REFUSED[name]).all()  # type: ignore[arg-type]
 
 
@@ -181,3 +182,19 @@ async def test_in_lists_of_any_length_share_a_plan(db: AnyDatabase) -> None:
     for ids in ([1], [1, 2, 3], [], [4, 9]):
         rows = await resolve(db.fetch(NameOut, select(Author).where(Author.id.in_(ids))).all())
         assert sorted(row.id for row in rows) == [n for n in ids if n < 5]
+
+
+BY_NAME = select(Author).where(Author.name == bindparam("name"), Author.id.in_(bindparam("ids", expanding=True)))
+
+
+async def test_named_parameters(db: AnyDatabase) -> None:
+    await add(db, *(Author(id=n, name=f"author {n}") for n in range(1, 5)))
+    for n in (1, 2):
+        fetched = db.fetch(NameOut, BY_NAME, {"name": f"author {n}", "ids": list(range(n + 1))})
+        assert await resolve(fetched.one()) == NameOut(id=n, name=f"author {n}")
+    async with session(db) as opened:
+        assert await resolve(opened.fetch(NameOut, BY_NAME, {"name": "author 3", "ids": []}).json()) == b"[]"
+    with pytest.raises(InvalidRequestError, match="'name'"):
+        await resolve(db.fetch(NameOut, BY_NAME, {"ids": [1]}).json())
+    with pytest.raises(ShapeError, match="no parameter nmae"):
+        await resolve(db.fetch(NameOut, BY_NAME, {"nmae": "author 1", "ids": [1]}).json())

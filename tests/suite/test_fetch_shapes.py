@@ -12,7 +12,7 @@ from sqlalchemy.orm import aliased
 
 from querywright import MultipleFound, NotFound
 from tests.suite.models import Author, AuthorOut, Book, BookOut, NameOut, Out, Profile, Tag, TagOut, book_tags
-from tests.suite.support import AnyDatabase, add, by_orm, resolve, run_sync, statements, transaction
+from tests.suite.support import AnyDatabase, by_orm, resolve, run_sync, statements, transaction
 
 
 @pytest.fixture
@@ -42,9 +42,9 @@ SHAPES: dict[str, tuple[Any, Any]] = {
     "in list": (AuthorOut, AUTHORS.where(Author.id.in_([3, 1, 99]))),
     "empty in list": (AuthorOut, AUTHORS.where(Author.id.in_([]))),
     "many to many, to one": (BookOut, select(Book).order_by(Book.pages.desc())),
-    "join in the statement": (NameOut, AUTHORS.join(Author.books).where(Book.pages > 6)),  # noqa: PLR2004
+    "join in the statement": (NameOut, AUTHORS.join(Author.books).where(Book.pages > 6)),
     "distinct": (NameOut, AUTHORS.join(Author.books).distinct()),
-    "group by": (NameOut, AUTHORS.join(Author.books).group_by(Author.id).having(func.count() > 2)),  # noqa: PLR2004
+    "group by": (NameOut, AUTHORS.join(Author.books).group_by(Author.id).having(func.count() > 2)),
     "exists": (NameOut, AUTHORS.where(Author.books.any(Book.title.like("%1")))),
     "no rows": (AuthorOut, select(Author).where(Author.id < 0)),
 }

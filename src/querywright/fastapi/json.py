@@ -22,19 +22,20 @@ class Json(Response, Generic[Content]):
     As a return annotation, ``Json[list[UserOut]]`` gives OpenAPI the schema of ``list[UserOut]``.
 
     Args:
-        content: The bytes, from ``fetch(...).json()`` or ``json_one()``.
+        content: The bytes, from ``fetch(...).json()`` or ``json_one()``; a type checker compares their model.
         status_code: The status of the response; a ``status_code=`` of the route does not reach a ready response.
         headers: More headers.
 
     Example:
-        >>> Json(b'{"id":1}').media_type
+        >>> from querywright import JsonBytes
+        >>> Json(JsonBytes(b'{"id":1}')).media_type
         'application/json'
     """
 
     media_type = "application/json"
 
     def __init__(
-        self, content: JsonBytes[Content] | bytes, status_code: int = 200, headers: Mapping[str, str] | None = None
+        self, content: JsonBytes[Content], status_code: int = 200, headers: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(content, status_code=status_code, headers=headers)
 

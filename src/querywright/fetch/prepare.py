@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
 from sqlalchemy import Dialect, Select
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from querywright.errors import ShapeError
 from querywright.fetch.cache import LRU
 from querywright.fetch.compile import Form, compile_select, root_mapper
 from querywright.fetch.json import writer_for
@@ -39,21 +40,33 @@ class Prepared:
         form: What it returns.
         compiled: SQLAlchemy's compiled statement.
         processors: For each parameter that needs one, what its column type does to a value before it is sent.
+        names: The parameters that the user named.
     """
 
     shape: Shape
     form: Form
     compiled: SQLCompiler
-    processors: dict[str, Callable[[Any], Any]] = field(default_factory=dict)
+    processors: dict[str, Callable[[Any], Any]]
+    names: frozenset[str]
 
-    def bind(self, extracted: Sequence[Any] | None) -> Statement:
+    def bind(self, extracted: Sequence[Any] | None, parameters: Mapping[str, Any] | None = None) -> Statement:
         """Fill in the values of one statement.
 
         Args:
             extracted: The bound values of the statement, as its cache key lists them.
+            parameters: Values for its named parameters.
+
+        Raises:
+            ShapeError: It has no parameter of a given name.
+            sqlalchemy.exc.InvalidRequestError: A parameter got no value.
         """
         compiled = self.compiled
-        values: Mapping[str, Any] = compiled.construct_params(extracted_parameters=extracted, escape_names=False)
+        if parameters and not self.names.issuperset(parameters):
+            unknown = ", ".join(sorted(set(parameters) - self.names))
+            raise ShapeError("statement", f"it has no parameter {unknown}.", hint="Write bindparam() where it belongs.")
+        values: Mapping[str, Any] = compiled.construct_params(
+            parameters, extracted_parameters=extracted, escape_names=False
+        )
         names: Sequence[str] | None = compiled.positiontup
         sql, processors = compiled.string, self.processors
         if compiled.post_compile_params:
@@ -83,6 +96,7 @@ def prepare(
     form: Form,
     dialect: Dialect,
     schemas: SchemaMap | None = None,
+    parameters: Mapping[str, Any] | None = None,
 ) -> tuple[Prepared, Statement]:
     """Compile a fetch, or find it compiled.
 
@@ -92,6 +106,7 @@ def prepare(
         form: What to return.
         dialect: The dialect of the connection.
         schemas: The connection's ``schema_translate_map``.
+        parameters: Values for the statement's named parameters.
 
     Raises:
         ShapeError: The model does not fit the class that the statement selects.
@@ -99,13 +114,13 @@ def prepare(
     key = statement._generate_cache_key()  # noqa: SLF001 - SQLAlchemy's caching has no public spelling
     if key is None:
         prepared = _compile(model, statement, form, dialect, schemas)
-        return prepared, prepared.bind(None)
+        return prepared, prepared.bind(None, parameters)
     where = (model, form, dialect, key.key, tuple(schemas.items()) if schemas else None)
     known = _cache.get(where)
     if known is None:
         known = _compile(model, statement, form, dialect, schemas)
         _cache.put(where, known)
-    return known, known.bind(key.bindparams)
+    return known, known.bind(key.bindparams, parameters)
 
 
 def _compile(
@@ -124,7 +139,13 @@ def _compile(
     )
     assert isinstance(compiled, SQLCompiler)  # noqa: S101 - every dialect's statement compiler is one
     processors = {name: _processor(parameter.type, dialect) for parameter, name in compiled.bind_names.items()}
-    return Prepared(shape, form, compiled, {name: found for name, found in processors.items() if found is not None})
+    return Prepared(
+        shape,
+        form,
+        compiled,
+        processors={name: found for name, found in processors.items() if found is not None},
+        names=frozenset(parameter.key for parameter in compiled.bind_names if not parameter.unique),
+    )
 
 
 def _processor(column_type: Any, dialect: Dialect) -> Callable[[Any], Any] | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, Protocol, TypeVar, overload
 
 from pydantic import BaseModel
-from sqlalchemy import Connection, Dialect, Engine, Select
+from sqlalchemy import Connection, Engine, Select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
 from sqlalchemy.util import greenlet_spawn
@@ -47,12 +47,15 @@ class Fetch(Generic[Model]):
     Made by `fetch` and by the ``fetch()`` methods of databases and sessions.
     """
 
-    __slots__ = ("_bind", "_model", "_statement")
+    __slots__ = ("_bind", "_model", "_parameters", "_statement")
 
-    def __init__(self, bind: Bind, model: type[Model], statement: Select[Any]) -> None:
+    def __init__(
+        self, bind: Bind, model: type[Model], statement: Select[Any], parameters: Mapping[str, Any] | None = None
+    ) -> None:
         self._bind = bind
         self._model = model
         self._statement = statement
+        self._parameters = parameters
 
     def all(self) -> list[Model]:
         """Return a model instance for each row."""
@@ -132,11 +135,7 @@ class Fetch(Generic[Model]):
             statement = seen_by_session(bind, statement)
         target: Engine | Connection = bind.get_bind() if isinstance(bind, Session) else bind
         schemas = target.get_execution_options().get("schema_translate_map")
-        return prepare(self._model, statement, form, _dialect(target), schemas)
-
-
-def _dialect(target: Engine | Connection) -> Dialect:
-    return target.dialect
+        return prepare(self._model, statement, form, target.dialect, schemas, self._parameters)
 
 
 class AsyncFetch(Generic[Model]):
@@ -144,8 +143,10 @@ class AsyncFetch(Generic[Model]):
 
     __slots__ = ("_fetch",)
 
-    def __init__(self, bind: Bind, model: type[Model], statement: Select[Any]) -> None:
-        self._fetch = Fetch(bind, model, statement)
+    def __init__(
+        self, bind: Bind, model: type[Model], statement: Select[Any], parameters: Mapping[str, Any] | None = None
+    ) -> None:
+        self._fetch = Fetch(bind, model, statement, parameters)
 
     async def all(self) -> list[Model]:
         """Return a model instance for each row."""
@@ -196,13 +197,21 @@ class AsyncFetch(Generic[Model]):
 # A class could be both kinds of engine holder as far as a type checker knows; none is.
 @overload
 def fetch(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
-    bind: AsyncSession | AsyncConnection | AsyncEngine | HasAsyncEngine, model: type[Model], statement: Select[Any]
+    bind: AsyncSession | AsyncConnection | AsyncEngine | HasAsyncEngine,
+    model: type[Model],
+    statement: Select[Any],
+    parameters: Mapping[str, Any] | None = None,
 ) -> AsyncFetch[Model]: ...
 @overload
 def fetch(
-    bind: Session | Connection | Engine | HasEngine, model: type[Model], statement: Select[Any]
+    bind: Session | Connection | Engine | HasEngine,
+    model: type[Model],
+    statement: Select[Any],
+    parameters: Mapping[str, Any] | None = None,
 ) -> Fetch[Model]: ...
-def fetch(bind: Any, model: type[Model], statement: Select[Any]) -> Fetch[Model] | AsyncFetch[Model]:
+def fetch(
+    bind: Any, model: type[Model], statement: Select[Any], parameters: Mapping[str, Any] | None = None
+) -> Fetch[Model] | AsyncFetch[Model]:
     """Fetch rows in the shape of a response model, with one SQL statement.
 
     Args:
@@ -212,6 +221,7 @@ def fetch(bind: Any, model: type[Model], statement: Select[Any]) -> Fetch[Model]
         model: The response model. Each field names a column or relationship of the selected class; a field of a
             relationship is itself a model, or a list of them.
         statement: A ``select()`` of one mapped class; it decides which rows, and in which order.
+        parameters: Values for the ``bindparam()`` of a statement that was built once and is used often.
 
     Returns:
         A lazy `Fetch`, or `AsyncFetch` if the bind is asynchronous.
@@ -239,11 +249,11 @@ def fetch(bind: Any, model: type[Model], statement: Select[Any]) -> Fetch[Model]
     """
     for kind, convert in _ASYNC_BINDS:
         if isinstance(bind, kind):
-            return AsyncFetch(convert(bind), model, statement)
+            return AsyncFetch(convert(bind), model, statement, parameters)
     if isinstance(bind, (Session, Connection, Engine)):
-        return Fetch(bind, model, statement)
+        return Fetch(bind, model, statement, parameters)
     holder: HasEngine | HasAsyncEngine = bind
-    return fetch(holder.engine, model, statement)
+    return fetch(holder.engine, model, statement, parameters)
 
 
 _ASYNC_BINDS: tuple[tuple[type, Callable[[Any], Bind]], ...] = (

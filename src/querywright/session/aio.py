@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, TypeVar
@@ -72,12 +72,14 @@ class AsyncDatabase:
         async with async_sessionmaker(bind, class_=AsyncSession, expire_on_commit=False).begin() as session:
             yield session
 
-    def fetch(self, model: type[Model], statement: Select[Any]) -> AsyncFetch[Model]:
+    def fetch(
+        self, model: type[Model], statement: Select[Any], parameters: Mapping[str, Any] | None = None
+    ) -> AsyncFetch[Model]:
         """Fetch rows in the shape of a response model, on a connection lent for one statement.
 
         See `querywright.fetch`.
         """
-        return fetch_from(self.engine, model, statement)
+        return fetch_from(self.engine, model, statement, parameters)
 
     async def ping(self) -> None:
         """Make one round trip to the database.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, TypeVar
@@ -74,12 +74,14 @@ class Database:
         with self.session(read_only=read_only) as session, session.begin():
             yield session
 
-    def fetch(self, model: type[Model], statement: Select[Any]) -> Fetch[Model]:
+    def fetch(
+        self, model: type[Model], statement: Select[Any], parameters: Mapping[str, Any] | None = None
+    ) -> Fetch[Model]:
         """Fetch rows in the shape of a response model, on a connection lent for one statement.
 
         See `querywright.fetch`.
         """
-        return fetch_from(self.engine, model, statement)
+        return fetch_from(self.engine, model, statement, parameters)
 
     def ping(self) -> None:
         """Make one round trip to the database.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import sqlalchemy.ext.asyncio
@@ -20,12 +21,14 @@ Model = TypeVar("Model", bound=BaseModel)
 class Session(sqlalchemy.orm.Session):
     """A SQLAlchemy `Session` that can `fetch`."""
 
-    def fetch(self, model: type[Model], statement: Select[Any]) -> Fetch[Model]:
+    def fetch(
+        self, model: type[Model], statement: Select[Any], parameters: Mapping[str, Any] | None = None
+    ) -> Fetch[Model]:
         """Fetch rows in the shape of a response model, in this session's transaction and after a flush.
 
         See `querywright.fetch`.
         """
-        return fetch_from(self, model, statement)
+        return fetch_from(self, model, statement, parameters)
 
 
 class AsyncSession(sqlalchemy.ext.asyncio.AsyncSession):
@@ -33,9 +36,11 @@ class AsyncSession(sqlalchemy.ext.asyncio.AsyncSession):
 
     sync_session_class = Session
 
-    def fetch(self, model: type[Model], statement: Select[Any]) -> AsyncFetch[Model]:
+    def fetch(
+        self, model: type[Model], statement: Select[Any], parameters: Mapping[str, Any] | None = None
+    ) -> AsyncFetch[Model]:
         """Fetch rows in the shape of a response model, in this session's transaction and after a flush.
 
         See `querywright.fetch`.
         """
-        return fetch_from(self, model, statement)
+        return fetch_from(self, model, statement, parameters)
