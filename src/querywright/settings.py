@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from querywright.errors import ConfigurationError
@@ -62,10 +63,9 @@ class DatabaseSettings(BaseSettings):
         frozen=True,
         extra="forbid",
         hide_input_in_errors=True,
-        populate_by_name=True,
     )
 
-    url: SecretStr = Field(validation_alias=AliasChoices("QUERYWRIGHT_URL", "DATABASE_URL"))
+    url: SecretStr
     pool_size: int = Field(default=5, ge=1)
     max_overflow: int = Field(default=10, ge=0)
     pool_timeout: float = Field(default=10.0, gt=0)
@@ -80,6 +80,9 @@ class DatabaseSettings(BaseSettings):
     application_name: str = Field(default="querywright", min_length=1, max_length=63)
 
     def __init__(self, **values: Any) -> None:
+        # Not an alias: with one, Pydantic would let the environment win over the argument.
+        if "url" not in values and not os.environ.get("QUERYWRIGHT_URL") and os.environ.get("DATABASE_URL"):
+            values["url"] = os.environ["DATABASE_URL"]
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -92,9 +95,8 @@ class DatabaseSettings(BaseSettings):
 
 def _describe(field: str, problem: str, kind: str) -> str:
     """Say which variable is wrong, why, and what a good value looks like."""
-    name = "url" if field in {"url", "QUERYWRIGHT_URL", "DATABASE_URL"} else field
-    variable = "QUERYWRIGHT_URL (or DATABASE_URL)" if name == "url" else f"QUERYWRIGHT_{name.upper()}"
+    variable = "QUERYWRIGHT_URL (or DATABASE_URL)" if field == "url" else f"QUERYWRIGHT_{field.upper()}"
     if kind == "extra_forbidden":
-        return f"{name!r} is not a setting; the settings are {', '.join(_EXAMPLES)}"
+        return f"{field!r} is not a setting; the settings are {', '.join(_EXAMPLES)}"
     what = "is missing" if kind == "missing" else problem[0].lower() + problem[1:]
-    return f"{variable}: {what}; for example {_EXAMPLES[name]}"
+    return f"{variable}: {what}; for example {_EXAMPLES[field]}"
