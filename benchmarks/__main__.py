@@ -46,6 +46,8 @@ async def measure(job: str, entrants: list[c.Contender], server: EmbeddedPostgre
     for _ in range(max(3, round(ROUNDS[job] * scale))):
         for work, sample in zip(works, samples, strict=True):
             gc.collect()
+            # Not counted: the contender before has left the processor's caches to its own data.
+            await work()
             busy, cpu = _server_cpu(server), time.process_time()
             for _ in range(repeats):
                 started = time.perf_counter()

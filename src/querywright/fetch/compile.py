@@ -22,7 +22,7 @@ class Form:
     """What the statement returns.
 
     Attributes:
-        array: One row with a JSON array, or one row of JSON text for each root row.
+        array: One row with a JSON array, if that is faster, or one row of JSON text for each root row.
         limit: Return at most this many root rows.
         for_model: Write for the model that validates it, and not for a client: its input keys, and NaN.
     """

@@ -14,7 +14,7 @@ from querywright.errors import ShapeError
 from querywright.fetch.cache import LRU
 from querywright.fetch.compile import Form, compile_select, root_mapper
 from querywright.fetch.json import writer_for
-from querywright.fetch.nodes import Shape
+from querywright.fetch.nodes import Shape, ToMany
 from querywright.fetch.plan import plan
 
 __all__ = ["Prepared", "Statement", "prepare"]
@@ -127,8 +127,9 @@ def _compile(
     model: type[BaseModel], statement: Select[Any], form: Form, dialect: Dialect, schemas: SchemaMap | None
 ) -> Prepared:
     shape = plan(model, root_mapper(statement))
-    if not shape.exact and not form.for_model:
-        form = Form(array=form.array, limit=form.limit, for_model=True)
+    # Few large rows are joined faster here than in the database, many small ones faster there.
+    large_rows = any(isinstance(node, ToMany) for node in shape.fields)
+    form = Form(form.array and not large_rows, form.limit, form.for_model or not shape.exact)
     select = compile_select(shape, statement, form, writer_for(dialect.name))
     compiled = select.compile(
         dialect=dialect,

@@ -114,7 +114,7 @@ class Fetch(Generic[Model]):
 
     def _array(self, *, for_model: bool) -> tuple[Prepared, str]:
         prepared, rows = self._run(Form(array=True, for_model=for_model))
-        return prepared, rows[0]
+        return prepared, rows[0] if prepared.form.array else f"[{','.join(rows)}]"
 
     def _only(self, *, for_model: bool) -> tuple[Prepared, str]:
         prepared, rows = self._run(Form(array=False, limit=_TWO, for_model=for_model))
