@@ -18,7 +18,7 @@ from querywright.errors import (
     TransactionConflict,
 )
 from querywright.fetch import AsyncFetch, Fetch, JsonBytes, fetch
-from querywright.models import Base, ExactDecimal, Timestamps, UTCDateTime, UUIDKey
+from querywright.models import Base, Document, ExactDecimal, Timestamps, UTCDateTime, UUIDKey
 from querywright.session import AsyncDatabase, AsyncSession, Database, Session
 from querywright.settings import DatabaseSettings
 
@@ -34,6 +34,7 @@ __all__ = [
     "DatabaseError",
     "DatabaseSettings",
     "DatabaseUnavailable",
+    "Document",
     "ExactDecimal",
     "Fetch",
     "InvalidRow",

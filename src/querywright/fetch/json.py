@@ -17,7 +17,6 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Text, and_, case, cast, func, literal_column, null
-from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.types import TypeEngine
 
 from querywright.errors import ConfigurationError
@@ -152,7 +151,10 @@ def _pg_object(members: Sequence[Member]) -> SQLText:
 
 def _pg_aggregate(item: SQLText, order: Sequence[Any]) -> SQLText:
     comma = literal(",")
-    return func.string_agg(item, aggregate_order_by(comma, *order) if order else comma)
+    if not order:
+        return func.string_agg(item, comma)
+    # Not postgresql.aggregate_order_by: that module loads every driver's dialect.
+    return func.string_agg(item, comma.op("ORDER BY")(order[0]), *order[1:])
 
 
 def _pg_json(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:

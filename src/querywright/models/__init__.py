@@ -2,12 +2,13 @@
 
 from querywright.models.base import NAMING_CONVENTION, TYPE_ANNOTATION_MAP, Base
 from querywright.models.mixins import Timestamps, UUIDKey, uuid7
-from querywright.models.types import ExactDecimal, UTCDateTime
+from querywright.models.types import Document, ExactDecimal, UTCDateTime
 
 __all__ = [
     "NAMING_CONVENTION",
     "TYPE_ANNOTATION_MAP",
     "Base",
+    "Document",
     "ExactDecimal",
     "Timestamps",
     "UTCDateTime",

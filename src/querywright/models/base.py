@@ -8,11 +8,10 @@ import enum
 import uuid
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, Enum, MetaData, Uuid
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import Enum, MetaData, Uuid
 from sqlalchemy.orm import DeclarativeBase
 
-from querywright.models.types import ExactDecimal, UTCDateTime
+from querywright.models.types import Document, ExactDecimal, UTCDateTime
 
 __all__ = ["NAMING_CONVENTION", "TYPE_ANNOTATION_MAP", "Base"]
 
@@ -26,8 +25,6 @@ NAMING_CONVENTION = {
     "pk": "pk_%(table_name)s",
 }
 
-_JSON = JSON().with_variant(JSONB(), "postgresql")
-
 
 TYPE_ANNOTATION_MAP: dict[Any, Any] = {
     dt.datetime: UTCDateTime(),
@@ -35,10 +32,10 @@ TYPE_ANNOTATION_MAP: dict[Any, Any] = {
     uuid.UUID: Uuid(),
     # A string: a native enum type cannot lose a value without a table rewrite, a check constraint not gain one.
     enum.Enum: Enum(enum.Enum, native_enum=False, length=64, validate_strings=True),
-    dict[str, Any]: _JSON,
-    dict: _JSON,
-    list[Any]: _JSON,
-    list: _JSON,
+    dict[str, Any]: Document(),
+    dict: Document(),
+    list[Any]: Document(),
+    list: Document(),
 }
 
 

@@ -6,11 +6,11 @@ import datetime as dt
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Numeric
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Numeric
 from sqlalchemy.types import TypeDecorator, TypeEngine
 from typing_extensions import override
 
-__all__ = ["ExactDecimal", "UTCDateTime"]
+__all__ = ["Document", "ExactDecimal", "UTCDateTime"]
 
 _INT64_DIGITS = 18
 
@@ -50,6 +50,26 @@ class UTCDateTime(TypeDecorator[dt.datetime]):
         if value.tzinfo is None:
             return value.replace(tzinfo=dt.timezone.utc)
         return value.astimezone(dt.timezone.utc)
+
+
+class Document(TypeDecorator[Any]):
+    """JSON; on PostgreSQL JSONB, which can be indexed.
+
+    Example:
+        >>> from sqlalchemy import Column
+        >>> Column("data", Document()).type
+        Document()
+    """
+
+    impl = JSON
+    cache_ok = True
+
+    @override
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Choose JSONB where the database has it."""
+        # By its name: to import PostgreSQL's types would load the dialect of each of its drivers, for everyone.
+        known: dict[str, Any] = getattr(dialect, "ischema_names", {})
+        return dialect.type_descriptor(known.get("jsonb", JSON)())
 
 
 class ExactDecimal(TypeDecorator[Decimal]):
