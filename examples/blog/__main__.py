@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import logging
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import uvicorn
@@ -29,7 +29,8 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     DATA.mkdir(exist_ok=True)
-    with ExitStack() as stack:
+    # uvicorn has shut down in good order by the time it passes Ctrl-C on.
+    with ExitStack() as stack, suppress(KeyboardInterrupt):
         try:
             url = _postgres(stack) if arguments.postgres else f"sqlite+aiosqlite:///{DATA}/blog.db"
             asyncio.run(_serve(url, arguments.port))

@@ -39,6 +39,14 @@ def test_temporary_data_are_removed(postgres: EmbeddedPostgres) -> None:
 
 def test_a_server_that_cannot_start_says_why(postgres: EmbeddedPostgres) -> None:
     server = EmbeddedPostgres(port=postgres.port)
-    with pytest.raises(ConfigurationError, match=r"pg_ctl failed: .*could not bind"):
-        server.start()
-    server.stop()
+    with pytest.raises(ConfigurationError, match=r"pg_ctl failed: .*could not create any TCP/IP sockets"), server:
+        pass
+    assert not server._home.exists()
+
+
+def test_a_second_server_leaves_the_first_alone(home: Path) -> None:
+    with EmbeddedPostgres(home) as first:
+        with pytest.raises(ConfigurationError, match=r"postmaster\.pid"), EmbeddedPostgres(home):
+            pass
+        with Database(first.url("psycopg")) as db:
+            db.ping()

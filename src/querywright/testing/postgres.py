@@ -51,6 +51,7 @@ class EmbeddedPostgres:
         self.port = port or _free_port()
         self._options = options
         self._programs: Path | None = None
+        self._running = False
 
     @property
     def _cluster(self) -> Path:
@@ -79,11 +80,14 @@ class EmbeddedPostgres:
         if not (self._cluster / "PG_VERSION").exists():
             self._run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
         self._run("pg_ctl", "-w", "-l", str(self._home / "server.log"), "-o", self._server_options(), "start")
+        self._running = True
 
     def stop(self) -> None:
         """Stop the server; a temporary data folder is removed."""
-        if self._programs is not None and (self._cluster / "postmaster.pid").exists():
+        # Not whenever there is a postmaster.pid: it may be another process's server that kept this one from starting.
+        if self._running:
             self._run("pg_ctl", "-m", "fast", "-w", "stop")
+            self._running = False
         if self._temporary:
             shutil.rmtree(self._home, ignore_errors=True)
 
@@ -118,11 +122,15 @@ class EmbeddedPostgres:
     def _last_words(self, output: str) -> str:
         log = self._home / "server.log"
         lines = output.strip().splitlines() + (log.read_text(errors="replace").splitlines() if log.exists() else [])
-        return " / ".join(lines[-6:])
+        return " / ".join(lines[-3:])
 
     def __enter__(self) -> Self:
         """Start the server."""
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(
