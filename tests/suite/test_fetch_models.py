@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -13,8 +14,8 @@ from sqlalchemy import bindparam, event, select, text
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import Session, with_loader_criteria
 
-from querywright import AsyncDatabase, Database, ShapeError
-from tests.suite.models import Author, Book, NameOut, Out, Tag
+from querywright import AsyncDatabase, Database, ShapeError, fetch
+from tests.suite.models import Author, Base, Book, NameOut, Out, Tag
 from tests.suite.support import AnyDatabase, add, resolve, session, transaction
 
 
@@ -147,8 +148,6 @@ async def test_schema_translate_map(db: AnyDatabase) -> None:
         await resolve(tx.execute(text("INSERT INTO other.authors VALUES (1, 'there', NULL, NULL, false)")))
     try:
         other = db.engine.execution_options(schema_translate_map={None: "other"})
-        from querywright import fetch  # noqa: PLC0415 - beside its only use
-
         assert await resolve(fetch(other, NameOut, select(Author)).json_one()) == b'{"id":1,"name":"there"}'  # type: ignore[call-overload]
         assert await resolve(db.fetch(NameOut, select(Author)).json_one()) == b'{"id":1,"name":"here"}'
     finally:
@@ -198,3 +197,17 @@ async def test_named_parameters(db: AnyDatabase) -> None:
         await resolve(db.fetch(NameOut, BY_NAME, {"ids": [1]}).json())
     with pytest.raises(ShapeError, match="no parameter nmae"):
         await resolve(db.fetch(NameOut, BY_NAME, {"nmae": "author 1", "ids": [1]}).json())
+
+
+def test_a_session_with_several_databases_is_asked_for_the_right_one(tmp_path: Path) -> None:
+    from sqlalchemy import create_engine  # noqa: PLC0415 - beside its only use
+
+    engines = [create_engine(f"sqlite+pysqlite:///{tmp_path}/{name}.db") for name in ("authors", "tags")]
+    for engine in engines:
+        Base.metadata.create_all(engine)
+    with Session(binds={Author: engines[0], Tag: engines[1]}) as routed:
+        routed.add_all([Author(id=1, name="first"), Tag(id=1, name="one")])
+        assert fetch(routed, NameOut, select(Author)).json() == b'[{"id":1,"name":"first"}]'
+        assert fetch(routed, NameOut, select(Tag)).json() == b'[{"id":1,"name":"one"}]'
+    for engine in engines:
+        engine.dispose()

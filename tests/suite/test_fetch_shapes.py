@@ -65,6 +65,16 @@ class ShoutedOut(Out):
     shouted: str
 
 
+class TitleOut(Out):
+    title: str
+
+
+async def test_distinct_keeps_different_rows_that_look_alike(library: AnyDatabase) -> None:
+    await add(library, Book(id=20, title="same", author_id=1), Book(id=21, title="same", author_id=1))
+    statement = select(Book).join(Author).where(Book.title == "same").distinct()
+    assert await resolve(library.fetch(TitleOut, statement).json()) == b'[{"title":"same"},{"title":"same"}]'
+
+
 async def test_alias_as_root(library: AnyDatabase) -> None:
     writer = aliased(Author)
     statement = select(writer).join(Book, Book.author_id == writer.id).where(Book.id == 3).order_by(writer.id)

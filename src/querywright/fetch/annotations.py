@@ -26,6 +26,9 @@ _NEUTRAL_CONFIG = frozenset(
     }
 )  # fmt: skip
 
+# Methods that a class defines itself to change what it validates or writes.
+_HOOKS = ("__get_pydantic_core_schema__", "model_dump", "model_dump_json", "model_post_init")
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -98,13 +101,11 @@ def input_key(name: str, field: FieldInfo) -> str | None:
 
 def writes_plain_json(model: type[BaseModel]) -> bool:
     """Say whether the model writes its fields as they are: no validators, serializers or computed fields."""
-    found = model.__pydantic_decorators__
-    custom = (
-        found.validators, found.field_validators, found.root_validators, found.field_serializers,
-        found.model_serializers, found.model_validators, found.computed_fields,
+    decorators = model.__pydantic_decorators__
+    changes_values = (
+        decorators.validators, decorators.field_validators, decorators.root_validators, decorators.field_serializers,
+        decorators.model_serializers, decorators.model_validators, decorators.computed_fields,
     )  # fmt: skip
-    hooks = ("model_post_init", "__get_pydantic_core_schema__", "model_dump", "model_dump_json")
-    overridden = any(getattr(model, hook, None) is not getattr(BaseModel, hook, None) for hook in hooks[:1]) or any(
-        hook in base.__dict__ for base in model.__mro__[: model.__mro__.index(BaseModel)] for hook in hooks[1:]
-    )
-    return not any(custom) and not overridden and _NEUTRAL_CONFIG.issuperset(model.model_config)
+    own_classes = model.__mro__[: model.__mro__.index(BaseModel)]
+    has_hooks = any(hook in cls.__dict__ for cls in own_classes for hook in _HOOKS)
+    return not any(changes_values) and not has_hooks and _NEUTRAL_CONFIG.issuperset(model.model_config)

@@ -27,14 +27,20 @@ class JsonBytes(bytes, Generic[Content_co]):
     __slots__ = ()
 
 
-def run(bind: Bind, statement: Statement) -> list[str]:
-    """Run a statement and return the text of each row."""
+def run(bind: Bind, statement: Statement, routing: dict[str, Any]) -> list[str]:
+    """Run a statement and return the text of each row.
+
+    Args:
+        bind: Where to run it.
+        statement: What to run.
+        routing: What a session with several databases chooses one by; see ``Session.get_bind``.
+    """
     if isinstance(bind, Engine):
         return _run_on_engine(bind, statement)
     if isinstance(bind, Session):
         if bind.autoflush:
             bind.flush()
-        bind = bind.connection()
+        bind = bind.connection(bind_arguments=routing)
     if _is_direct(bind):
         return _run_in_transaction(bind, statement)
     return _run_on_cursor(bind, statement)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.util import greenlet_spawn
 
 from querywright.errors import MultipleFound, NotFound
-from querywright.fetch.compile import Form
+from querywright.fetch.compile import Form, root_mapper
 from querywright.fetch.decode import dump_array, dump_object, validate_array, validate_object, verify
 from querywright.fetch.execute import Bind, JsonBytes, run, seen_by_session
 from querywright.fetch.prepare import Prepared, Statement, prepare
@@ -126,16 +126,19 @@ class Fetch(Generic[Model]):
         return prepared, rows[0]
 
     def _run(self, form: Form) -> tuple[Prepared, list[str]]:
-        prepared, statement = self._prepare(form)
-        return prepared, run(self._bind, statement)
+        prepared, statement, routing = self._prepare(form)
+        return prepared, run(self._bind, statement, routing)
 
-    def _prepare(self, form: Form) -> tuple[Prepared, Statement]:
-        bind, statement = self._bind, self._statement
-        if isinstance(bind, Session):
-            statement = seen_by_session(bind, statement)
-        target: Engine | Connection = bind.get_bind() if isinstance(bind, Session) else bind
+    def _prepare(self, form: Form) -> tuple[Prepared, Statement, dict[str, Any]]:
+        target, statement = self._bind, self._statement
+        routing: dict[str, Any] = {}
+        if isinstance(target, Session):
+            statement = seen_by_session(target, statement)
+            routing = {"mapper": root_mapper(statement), "clause": statement}
+            target = target.get_bind(**routing)
         schemas = target.get_execution_options().get("schema_translate_map")
-        return prepare(self._model, statement, form, target.dialect, schemas, self._parameters)
+        prepared, ready = prepare(self._model, statement, form, target.dialect, schemas, self._parameters)
+        return prepared, ready, routing
 
 
 class AsyncFetch(Generic[Model]):
