@@ -12,7 +12,7 @@ from sqlalchemy.orm import aliased
 
 from querywright import MultipleFound, NotFound
 from tests.suite.models import Author, AuthorOut, Book, BookOut, NameOut, Out, Profile, Tag, TagOut, book_tags
-from tests.suite.support import AnyDatabase, by_orm, resolve, run_sync, statements, transaction
+from tests.suite.support import AnyDatabase, add, by_orm, resolve, run_sync, statements, transaction
 
 
 @pytest.fixture
