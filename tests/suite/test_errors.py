@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Any
 
 import pytest
 from sqlalchemy import select, text
@@ -162,8 +161,17 @@ async def test_a_missing_row_of_a_foreign_key_is_reported(db: AnyDatabase) -> No
             await resolve(getattr(db.fetch(LooseProfileOut, select(Profile)), verb)())
 
 
-class GenreOut(Out):
-    genre: Any
+async def test_null_where_the_mapping_promises_a_value_is_reported(db: AnyDatabase) -> None:
+    """A database that has drifted from its models."""
+    async with transaction(db) as tx:
+        await resolve(tx.execute(text("DROP TABLE book_tags")))
+        await resolve(tx.execute(text("DROP TABLE tags")))
+        await resolve(tx.execute(text("CREATE TABLE tags (id INTEGER PRIMARY KEY, name VARCHAR(50))")))
+        await resolve(tx.execute(text("INSERT INTO tags VALUES (1, 'one'), (2, NULL)")))
+    assert await resolve(db.fetch(TagOut, select(Tag).where(Tag.id == 1)).json()) == b'[{"name":"one"}]'
+    for verb in ("json", "all"):
+        with pytest.raises(InvalidRow, match=r"^TagOut: a row holds no value"):
+            await resolve(getattr(db.fetch(TagOut, select(Tag)), verb)())
 
 
 async def test_an_unknown_name_of_an_enum_is_reported(db: AnyDatabase) -> None:

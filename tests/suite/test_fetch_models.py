@@ -43,6 +43,16 @@ async def test_validators_and_computed_fields(db: AnyDatabase) -> None:
     assert (await resolve(db.fetch(Loud, statement.limit(1)).one())).name == "FIRST"
 
 
+class LoudRenamed(BaseModel):
+    name: Annotated[str, AfterValidator(str.upper)] = Field(validation_alias="read_as", serialization_alias="writtenAs")
+
+
+async def test_validators_and_aliases(db: AnyDatabase) -> None:
+    await add(db, Author(id=1, name="first"))
+    assert await resolve(db.fetch(LoudRenamed, select(Author)).json()) == b'[{"writtenAs":"FIRST"}]'
+    assert await resolve(db.fetch(LoudRenamed, select(Author)).json_one()) == b'{"writtenAs":"FIRST"}'
+
+
 class Short(Out):
     name: str = Field(max_length=2)
 

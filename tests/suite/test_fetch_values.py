@@ -112,3 +112,23 @@ async def test_json_null_and_sql_null_are_both_null(db: AnyDatabase) -> None:
     await add(db, a_row(data_or_none=None), a_row())
     rows = json.loads(await resolve(db.fetch(DataOut, select(Everything)).json()))
     assert rows == [{"data_or_none": None}] * 2
+
+
+class NumberOut(Out):
+    number: int
+
+
+async def test_bound_values_go_through_their_types(db: AnyDatabase) -> None:
+    """An enum is bound as its name, a UUID on SQLite as its digits, a decimal there as an integer."""
+    wanted = a_row(id=uuid.UUID(int=7), number=1, price=Decimal("10.50"))
+    await add(db, wanted, a_row(number=2, genre=Genre.POEM, price=Decimal("9.50"), moment=dt.datetime.now(UTC)))
+    for condition in (
+        Everything.id == wanted.id,
+        Everything.id.in_([wanted.id, uuid.UUID(int=8)]),
+        Everything.genre == Genre.ESSAY,
+        Everything.genre.in_([Genre.ESSAY, Genre.NOVEL]),
+        Everything.price > Decimal("9.99"),
+        Everything.moment == wanted.moment,
+        Everything.moment.in_([wanted.moment]),
+    ):
+        assert await resolve(db.fetch(NumberOut, select(Everything).where(condition)).json()) == b'[{"number":1}]'

@@ -245,3 +245,13 @@ async def test_postgres_session_settings(db: AnyDatabase) -> None:
 async def test_repr_hides_the_password() -> None:
     db = AsyncDatabase("postgresql+asyncpg://user:secret@localhost/app")
     assert "secret" not in repr(db) + repr(db.settings) + str(db.engine)
+
+
+@pytest.mark.drivers("postgresql+asyncpg", "postgresql+psycopg", "postgresql+psycopg async")
+async def test_a_lock_taken_by_fetch_lasts_as_long_as_its_transaction(db: AnyDatabase) -> None:
+    await add(db, Tag(id=1, name="one"))
+    async with transaction(db) as tx:
+        await resolve(tx.fetch(TagOut, select(Tag).with_for_update()).one())
+        with pytest.raises(DBAPIError, match="could not obtain lock"):
+            async with transaction(db) as other:
+                await resolve(other.execute(select(Tag).with_for_update(nowait=True)))
