@@ -42,6 +42,14 @@ async def test_constraints(db: AnyDatabase, name: str) -> None:
     assert "twice" not in str(known)
 
 
+# PostgreSQL itself repeats the row in its message, which therefore reaches no client and no log of ours.
+@pytest.mark.drivers("sqlite+pysqlite", "sqlite+aiosqlite")
+async def test_bound_values_stay_out_of_messages(db: AnyDatabase) -> None:
+    with pytest.raises(SQLAlchemyError) as caught:
+        await add(db, Author(id=1, name="secret"), Book(author_id=1, title="secret", pages=0))
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.drivers("postgresql+psycopg", "postgresql+psycopg async", "postgresql+asyncpg")
 async def test_values_that_do_not_fit(db: AnyDatabase) -> None:
     with pytest.raises(SQLAlchemyError) as caught:
