@@ -42,7 +42,7 @@ FULL = {
     "text_or_none": "null",
     "flag_or_none": True,
     "ratio_or_none": -1e-300,
-    "price_or_none": Decimal(-12_000),
+    "price_or_none": Decimal(-120_000_000),
     "moment_or_none": dt.datetime(2026, 1, 1, tzinfo=UTC),
     "local_or_none": dt.datetime(2026, 1, 1, 0, 0, 0, 1),  # noqa: DTZ001 - naive on purpose
     "day_or_none": dt.date(1, 1, 1),
