@@ -16,6 +16,7 @@ from querywright.errors import (
     ShapeError,
     StatementTimeout,
     TransactionConflict,
+    TransactionLost,
 )
 from querywright.fetch import AsyncFetch, Fetch, JsonBytes, fetch
 from querywright.models import Base, Document, ExactDecimal, Timestamps, UTCDateTime, UUIDKey
@@ -50,6 +51,7 @@ __all__ = [
     "StatementTimeout",
     "Timestamps",
     "TransactionConflict",
+    "TransactionLost",
     "UTCDateTime",
     "UUIDKey",
     "fetch",

@@ -11,7 +11,8 @@ QuerywrightError
     ├── ConstraintViolation
     │   ├── Conflict            unique, foreign key or exclusion constraint
     │   └── InvalidValue        not-null or check constraint, value too long or out of range
-    └── DatabaseUnavailable     try again later
+    ├── TransactionLost         a failed statement was ignored, so nothing could be committed
+        └── DatabaseUnavailable     try again later
         ├── PoolTimeout         every pooled connection stayed in use
         ├── StatementTimeout    the database gave up on a statement
         └── TransactionConflict deadlock or serialization failure; retry the whole transaction
@@ -137,6 +138,10 @@ class Conflict(ConstraintViolation):
 
 class InvalidValue(ConstraintViolation):
     """A value the column cannot hold: not-null, check, too long, or out of range."""
+
+
+class TransactionLost(DatabaseError):
+    """A block ended as if it had succeeded, but an error caught inside it had rolled its transaction back."""
 
 
 class DatabaseUnavailable(DatabaseError):

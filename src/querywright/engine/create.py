@@ -49,7 +49,12 @@ def _arguments(settings: DatabaseSettings, url: sqlalchemy.URL) -> dict[str, Any
         # Bound values are users' data: they stay out of messages and logs.
         "hide_parameters": True,
         "pool_recycle": settings.pool_recycle,
-        "connect_args": _connect_arguments(settings, url),
+        # What the URL says for itself wins; "options" holds both.
+        "connect_args": {
+            name: value
+            for name, value in _connect_arguments(settings, url).items()
+            if name not in url.query or name == "options"
+        },
     }
     if not _is_memory(url):
         arguments |= {
@@ -78,6 +83,8 @@ def _connect_arguments(settings: DatabaseSettings, url: sqlalchemy.URL) -> dict[
         limit = settings.statement_timeout + settings.connect_timeout if settings.statement_timeout else None
         return {"timeout": settings.connect_timeout, "command_timeout": limit, "server_settings": server}
     options = " ".join(f"-c {name}={_escape(value)}" for name, value in server.items())
+    # Behind ours, for the last one counts.
+    options += f" {url.query['options']}" if "options" in url.query else ""
     return {"connect_timeout": max(1, round(settings.connect_timeout)), "options": options}
 
 

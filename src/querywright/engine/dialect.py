@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as SATimeoutError
 
 from querywright.engine.sqlite import AUTOCOMMIT as SQLITE_AUTOCOMMIT
@@ -93,7 +93,7 @@ def parse_url(url: str | URL, *, asynchronous: bool) -> URL:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         message = "The database URL cannot be read."
         hint = "Write driver://user:password@host:port/name; percent-encode special characters in the password."
         raise ConfigurationError(message, hint=hint) from None
@@ -140,6 +140,8 @@ _SQLSTATES: dict[str, tuple[type[DatabaseError], str]] = {
     "25P03": (StatementTimeout, "The transaction was idle for too long."),
     "25P04": (StatementTimeout, "The transaction took too long."),
 }
+_BAD_VALUE = "A value does not fit its column."
+_UNKNOWN = "The database reported an error."
 _UNAVAILABLE = (DatabaseUnavailable, "The database cannot be reached at the moment.")
 # Class 08: connection exceptions; 53: insufficient resources; 57P: operator intervention.
 _UNAVAILABLE_PREFIXES = ("08", "53", "57P")
@@ -171,17 +173,22 @@ def classify(error: BaseException) -> DatabaseError | None:
     """
     if isinstance(error, SATimeoutError):
         return PoolTimeout("Every database connection is in use.")
+    if not isinstance(error, StatementError):
+        return InvalidValue(_BAD_VALUE) if isinstance(error, OverflowError) else None
     if not isinstance(error, DBAPIError):
-        return None
+        # Raised before the statement was sent: by a type's processor, or by the driver for a value it cannot hold.
+        return InvalidValue(_BAD_VALUE) if isinstance(error.orig, OverflowError) else DatabaseError(_UNKNOWN)
     state = _sqlstate(error)
     if state in _SQLSTATES:
         kind, message = _SQLSTATES[state]
     elif error.connection_invalidated or (state or "").startswith(_UNAVAILABLE_PREFIXES) or _never_connected(error):
         kind, message = _UNAVAILABLE
+    elif (state or "").startswith("22") or type(error).__name__ == "DataError":
+        kind, message = InvalidValue, _BAD_VALUE
     elif (state or "").startswith("23"):
         kind, message = ConstraintViolation, "A row breaks a constraint."
     else:
-        kind, message = DatabaseError, "The database reported an error."
+        kind, message = DatabaseError, _UNKNOWN
     return kind(message, sqlstate=state)
 
 

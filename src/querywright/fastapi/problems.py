@@ -7,10 +7,12 @@ import logging
 import traceback
 from http import HTTPStatus
 
-from fastapi import FastAPI, Request
-from sqlalchemy.exc import DBAPIError
+from fastapi import FastAPI, WebSocket
+from sqlalchemy.exc import StatementError
 from sqlalchemy.exc import TimeoutError as SATimeoutError
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
+from starlette.status import WS_1008_POLICY_VIOLATION, WS_1011_INTERNAL_ERROR
 
 from querywright.engine import classify
 from querywright.errors import (
@@ -44,15 +46,21 @@ def problem(status: HTTPStatus, detail: str = "") -> Response:
 
 def install_handlers(app: FastAPI) -> None:
     """Answer the errors of Querywright and of databases with problem details."""
-    for kind in (QuerywrightError, DBAPIError, SATimeoutError):
-        app.add_exception_handler(kind, _handle)
+    # OverflowError: what sqlite3 says of an integer beyond 64 bits.
+    for kind in (QuerywrightError, StatementError, SATimeoutError, OverflowError):
+        app.add_exception_handler(kind, _handle)  # type: ignore[arg-type]  # its type forgets websockets
 
 
-async def _handle(_request: Request, error: Exception) -> Response:
+async def _handle(connection: HTTPConnection, error: Exception) -> Response | None:
     known = error if isinstance(error, QuerywrightError) else classify(error)
     status = next((status for kind, status in _STATUS if isinstance(known, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _report(error, known)
+    if isinstance(connection, WebSocket):
+        # An open socket takes no response; RFC 6455, section 7.4.1: policy violation or internal error.
+        server_error = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        await connection.close(WS_1011_INTERNAL_ERROR if server_error else WS_1008_POLICY_VIOLATION)
+        return None
     if status is HTTPStatus.INTERNAL_SERVER_ERROR or known is None:
         return problem(HTTPStatus.INTERNAL_SERVER_ERROR)
     return problem(status, known.message)

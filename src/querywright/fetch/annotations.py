@@ -61,7 +61,9 @@ def read_field(field: FieldInfo) -> Wanted:
         element, element_nullable, element_plain = _unwrap(arguments[0])
         if _is_model(element) and not element_nullable:
             annotation, many, plain = element, True, plain and element_plain
-    plain = plain and not field.metadata and field.exclude is not True and field.discriminator is None
+    plain = plain and not field.metadata and field.discriminator is None
+    # exclude_if: Pydantic 2.12.
+    plain = plain and field.exclude is not True and getattr(field, "exclude_if", None) is None
     return Wanted(annotation, many, nullable, plain)
 
 
@@ -89,8 +91,10 @@ def output_key(name: str, field: FieldInfo) -> str:
     return field.serialization_alias or field.alias or name
 
 
-def input_key(name: str, field: FieldInfo) -> str | None:
+def input_key(name: str, field: FieldInfo, model: type[BaseModel]) -> str | None:
     """Return a key under which the model accepts the field; ``None`` if only a path leads to it."""
+    if model.model_config.get("validate_by_alias") is False:
+        return name
     alias = field.validation_alias or field.alias
     if isinstance(alias, AliasChoices):
         return next((choice for choice in alias.choices if isinstance(choice, str)), None)

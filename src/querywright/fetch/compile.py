@@ -6,7 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Select, and_, case, func, inspect, select
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Select,
+    UniqueConstraint,
+    and_,
+    case,
+    func,
+    inspect,
+    literal_column,
+    select,
+)
 from sqlalchemy.orm import LoaderCriteriaOption, Mapper, aliased
 from sqlalchemy.sql.util import ClauseAdapter
 
@@ -81,10 +92,6 @@ def root_mapper(statement: Select[Any]) -> Mapper[Any]:
 
 
 def _root_entity(statement: Select[Any]) -> Any:
-    if not isinstance(statement, Select):
-        reason = f"expected a select() of a mapped class, got {type(statement).__name__}."
-        hint = "Wrap a union with aliased(User, union.subquery()) and select that."
-        raise ShapeError("statement", reason, hint=hint)
     described = statement.column_descriptions
     entity = described[0].get("entity") if len(described) == 1 else None
     if entity is None or described[0]["expr"] is not entity:
@@ -104,6 +111,9 @@ def compile_select(shape: Shape, statement: Select[Any], form: Form, writer: Jso
 
 def _criteria(statement: Select[Any]) -> tuple[LoaderCriteriaOption, ...]:
     options = statement._with_options  # noqa: SLF001 - SQLAlchemy has no public reader of a statement's options
+    if any(getattr(element, "_extra_criteria", ()) for option in options for element in getattr(option, "context", ())):
+        reason = "one of its loader options filters a relationship, which only the ORM's loaders do."
+        raise ShapeError("statement", reason, hint="Use with_loader_criteria(), which holds for a fetch as well.")
     return tuple(option for option in options if isinstance(option, LoaderCriteriaOption))
 
 
@@ -114,7 +124,7 @@ class _SelectCompiler:
     criteria: tuple[LoaderCriteriaOption, ...]
 
     def root(self, shape: Shape, statement: Select[Any]) -> Select[Any]:
-        keys = _root_keys(shape)
+        keys = _root_keys(shape, statement)
         rows = _root_rows(statement, keys, self.form.limit)
         # A join may return rows in any order, so the order of the statement is kept as a number.
         ordered = any(_is_joined(node, shape.mapper) for node in shape.fields)
@@ -171,7 +181,8 @@ class _SelectCompiler:
     def _single_row(self, node: ToOne, level: Level) -> SQLText:
         """Follow any other relationship to one row; nothing guarantees that there is only one."""
         inner = self._enter(node, level)
-        row = inner.select(self.writer.checked(self._object(node.shape, inner), node.path)).limit(1)
+        item = self.writer.checked(self._object(node.shape, inner), node.path)
+        row = inner.select(item).order_by(*_order(node, inner)).limit(literal_column("1"))
         return func.coalesce(row.scalar_subquery(), self._no_row(node))
 
     def _no_row(self, node: ToOne) -> SQLText:
@@ -193,11 +204,12 @@ class _SelectCompiler:
         ]
 
 
-def _root_keys(shape: Shape) -> dict[str, str]:
+def _root_keys(shape: Shape, statement: Select[Any]) -> dict[str, str]:
     """Name the attributes that the shape and its relationships need of the root, each with a short column name."""
     needed = [key for node in shape.fields for key in _needed(node, shape.mapper)]
-    # The primary key keeps SELECT DISTINCT from merging different rows that look alike.
-    needed += [shape.mapper.get_property_by_column(column).key for column in shape.mapper.primary_key]
+    if statement._distinct:  # noqa: SLF001 - nothing public
+        # All columns: fewer could make different rows alike, and PostgreSQL wants those of ORDER BY among them.
+        needed += shape.mapper.column_attrs.keys()
     return {key: f"c{position}" for position, key in enumerate(dict.fromkeys(needed))}
 
 
@@ -205,7 +217,8 @@ def _root_rows(statement: Select[Any], keys: dict[str, str], limit: int | None) 
     """Narrow the user's statement to the columns that are needed."""
     entity = _root_entity(statement)
     rows = statement.with_only_columns(*(getattr(entity, key).label(name) for key, name in keys.items())).subquery()
-    return rows if limit is None else select(*rows.c).limit(limit).subquery()
+    # Not a parameter: the user's may have any name.
+    return rows if limit is None else select(*rows.c).limit(literal_column(str(limit))).subquery()
 
 
 def _needed(node: Field, mapper: Mapper[Any]) -> list[str]:
@@ -220,7 +233,16 @@ def _is_joined(node: Field, mapper: Mapper[Any]) -> bool:
     if not isinstance(node, ToOne):
         return False
     relationship = mapper.relationships[node.attribute]
-    return relationship.direction.name == "MANYTOONE" and relationship.secondary is None
+    if relationship.direction.name != "MANYTOONE" or relationship.secondary is not None:
+        return False
+    return any(key and key <= relationship.remote_side for key in _keys(relationship.mapper))
+
+
+def _keys(mapper: Mapper[Any]) -> list[set[Any]]:
+    """List the sets of columns that hold no two equal rows."""
+    constraints = getattr(mapper.local_table, "constraints", ())
+    unique = [set(constraint.columns) for constraint in constraints if isinstance(constraint, UniqueConstraint)]
+    return [set(mapper.primary_key), *unique]
 
 
 def _identity(level: Level) -> ColumnElement[Any]:

@@ -65,7 +65,7 @@ def _field(
 ) -> Field:
     """Find what fills one field."""
     source = mapper.attrs.get(name)
-    common = (path, name, output_key(name, info), _input_key(name, info, path))
+    common = (path, name, output_key(name, info), _input_key(name, info, parents[-1], path))
     if isinstance(source, ColumnProperty):
         return _scalar(source, wanted, mapper, common)
     if isinstance(source, RelationshipProperty):
@@ -73,8 +73,8 @@ def _field(
     raise _no_such_attribute(name, mapper, path)
 
 
-def _input_key(name: str, info: FieldInfo, path: str) -> str:
-    key = input_key(name, info)
+def _input_key(name: str, info: FieldInfo, model: type[BaseModel], path: str) -> str:
+    key = input_key(name, info, model)
     if key is None:
         raise ShapeError(path, "its validation alias is only a path.", hint="Add a plain name to its AliasChoices.")
     return key
@@ -85,7 +85,7 @@ def _scalar(
 ) -> Scalar:
     path, column = common[0], source.columns[0]
     where = f"{mapper.class_.__name__}.{source.key}"
-    if wanted.many or (wanted.model and not _is_json(column)):
+    if wanted.model and not _is_json(column):
         raise ShapeError(path, f"{where} is a column, the field wants {_name(wanted.type)}.")
     column_type = unwrap_type(column.type)
     encoding = encoding_of(column_type)

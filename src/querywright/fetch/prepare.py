@@ -111,6 +111,8 @@ def prepare(
     Raises:
         ShapeError: The model does not fit the class that the statement selects.
     """
+    if not isinstance(statement, Select) or not isinstance(model, type) or not issubclass(model, BaseModel):
+        raise _misused(model, statement)
     key = statement._generate_cache_key()  # noqa: SLF001 - SQLAlchemy's caching has no public spelling
     if key is None:
         prepared = _compile(model, statement, form, dialect, schemas)
@@ -121,6 +123,13 @@ def prepare(
         known = _compile(model, statement, form, dialect, schemas)
         _cache.put(where, known)
     return known, known.bind(key.bindparams, parameters)
+
+
+def _misused(model: Any, statement: Any) -> ShapeError:
+    if isinstance(statement, Select):
+        return ShapeError("model", f"{model!r} is not a Pydantic model.", hint="A fetch always returns a list of it.")
+    hint = "Write select(User); wrap a union with aliased(User, union.subquery()) and select that."
+    return ShapeError("statement", f"expected a select() of a mapped class, got {statement!r:.80}.", hint=hint)
 
 
 def _compile(

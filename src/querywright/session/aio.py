@@ -16,7 +16,7 @@ from querywright.engine.create import create_async_engine
 from querywright.engine.dialect import AUTOCOMMIT_OPTIONS, READ_ONLY_OPTIONS
 from querywright.fetch import AsyncFetch
 from querywright.fetch import fetch as fetch_from
-from querywright.session.database import settings_from
+from querywright.session.database import require_active, settings_from
 from querywright.session.sessions import AsyncSession
 from querywright.settings import DatabaseSettings
 
@@ -66,11 +66,15 @@ class AsyncDatabase:
 
         Args:
             read_only: Let the database refuse every write.
+
+        Raises:
+            TransactionLost: A statement failed and the block ignored it.
         """
         bind = self._read_only if read_only else self.engine
         # Of SQLAlchemy's ways to commit, only this one is finished when a cancellation arrives in the middle.
         async with async_sessionmaker(bind, class_=AsyncSession, expire_on_commit=False).begin() as session:
             yield session
+            require_active(session.sync_session)
 
     def fetch(
         self, model: type[Model], statement: Select[Any], parameters: Mapping[str, Any] | None = None
@@ -106,5 +110,5 @@ class AsyncDatabase:
         await self.dispose()
 
     def __repr__(self) -> str:
-        """Show the URL without its password."""
-        return f"{type(self).__name__}({self.engine.url!r})"
+        """Show the URL without its password, and without its query, which may hold another."""
+        return f"{type(self).__name__}({self.engine.url.set(query={})!r})"

@@ -9,16 +9,18 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 from sqlalchemy import URL, Engine, Select, text
+from sqlalchemy.orm import Session as SQLAlchemySession
 from typing_extensions import Self
 
 from querywright.engine.create import create_sync_engine
 from querywright.engine.dialect import AUTOCOMMIT_OPTIONS, READ_ONLY_OPTIONS
+from querywright.errors import TransactionLost
 from querywright.fetch import Fetch
 from querywright.fetch import fetch as fetch_from
 from querywright.session.sessions import Session
 from querywright.settings import DatabaseSettings
 
-__all__ = ["Database", "settings_from"]
+__all__ = ["Database", "require_active", "settings_from"]
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -30,6 +32,17 @@ def settings_from(source: str | URL | DatabaseSettings | None, options: dict[str
     if isinstance(source, URL):
         source = source.render_as_string(hide_password=False)
     return DatabaseSettings(**options) if source is None else DatabaseSettings(url=source, **options)
+
+
+def require_active(session: SQLAlchemySession) -> None:
+    """Refuse to end a transaction well that a failed flush has rolled back: SQLAlchemy would skip the COMMIT.
+
+    Raises:
+        TransactionLost: It has been rolled back.
+    """
+    if not session.is_active:
+        message = "A statement failed and the error was caught, but the whole transaction was rolled back with it."
+        raise TransactionLost(message, hint="Let the error out, or try the statement inside begin_nested().")
 
 
 class Database:
@@ -70,9 +83,13 @@ class Database:
 
         Args:
             read_only: Let the database refuse every write.
+
+        Raises:
+            TransactionLost: A statement failed and the block ignored it.
         """
         with self.session(read_only=read_only) as session, session.begin():
             yield session
+            require_active(session)
 
     def fetch(
         self, model: type[Model], statement: Select[Any], parameters: Mapping[str, Any] | None = None
@@ -108,5 +125,5 @@ class Database:
         self.dispose()
 
     def __repr__(self) -> str:
-        """Show the URL without its password."""
-        return f"{type(self).__name__}({self.engine.url!r})"
+        """Show the URL without its password, and without its query, which may hold another."""
+        return f"{type(self).__name__}({self.engine.url.set(query={})!r})"
