@@ -3,9 +3,9 @@ from __future__ import annotations
 import importlib.util
 
 import pytest
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError, StatementError
 
-from querywright import ConfigurationError, DatabaseError, DatabaseUnavailable, MissingExtra
+from querywright import ConfigurationError, DatabaseError, DatabaseUnavailable, InvalidValue, MissingExtra
 from querywright.engine import classify, parse_url
 
 PG = "user:secret@localhost/app"
@@ -18,6 +18,7 @@ REFUSED = {
     "sqlite+pysqlite:///x.db": (True, "AsyncDatabase cannot use the driver", "Write sqlite+aiosqlite://."),
     "what is this": (True, "cannot be read", "percent-encode"),
     "": (True, "cannot be read", "driver://"),
+    "postgresql+asyncpg://user:p@ss:secret@host/app": (True, "cannot be read", "percent-encode"),
 }
 
 
@@ -54,12 +55,16 @@ def wrapped(sqlstate: str | None, *, statement: str | None = "SELECT secret", lo
         (wrapped("08006"), DatabaseUnavailable),
         (wrapped("53300"), DatabaseUnavailable),
         (wrapped("42P01"), DatabaseError),
+        (wrapped("22021"), InvalidValue),
+        (OverflowError("too large"), InvalidValue),
+        (StatementError("too large", "SELECT secret", {}, OverflowError()), InvalidValue),
+        (StatementError("naive", "SELECT secret", {}, ValueError()), DatabaseError),
         (wrapped(None), DatabaseError),
         (wrapped(None, lost=True), DatabaseUnavailable),
         (wrapped(None, statement=None), DatabaseUnavailable),
     ],
 )
-def test_classify(error: DBAPIError, expected: type[DatabaseError]) -> None:
+def test_classify(error: Exception, expected: type[DatabaseError]) -> None:
     known = classify(error)
     assert type(known) is expected
     assert "words" not in str(known)

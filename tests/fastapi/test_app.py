@@ -4,13 +4,15 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException, WebSocket
 from pydantic import BaseModel
 from sqlalchemy import event, select, text
+from sqlalchemy.exc import IntegrityError
 
 from querywright import AsyncDatabase, AsyncSession, Conflict, Database, JsonBytes, NotFound, fetch
 from querywright.fastapi import Json, Reader, SyncReader, SyncWriter, Writer, install, lifespan
@@ -23,7 +25,7 @@ class TagIn(BaseModel):
     name: str | None
 
 
-def routes(app: FastAPI) -> None:
+def routes(app: FastAPI) -> None:  # noqa: C901 - a list of routes
     @app.get("/tags")
     async def list_tags(db: Reader) -> Json[list[TagOut]]:
         return Json(await db.fetch(TagOut, select(Tag).order_by(Tag.id)).json())
@@ -60,6 +62,23 @@ def routes(app: FastAPI) -> None:
     async def broken(db: Reader) -> None:
         async with db.session() as session:
             await session.execute(text("SELECT secret FROM nowhere"))
+
+    @app.post("/ignored")
+    async def ignored(tx: Writer) -> dict[str, str]:
+        tx.add_all([Tag(name="same"), Tag(name="same")])
+        with suppress(IntegrityError):
+            await tx.flush()
+        return {"status": "looks fine"}
+
+    @app.get("/numbers/{number}")
+    async def by_number(number: int, db: Reader) -> Json[list[TagOut]]:
+        return Json(await db.fetch(TagOut, select(Tag).where(Tag.id == number)).json())
+
+    @app.websocket("/socket")
+    async def socket(websocket: WebSocket, db: Reader) -> None:
+        await websocket.accept()
+        await websocket.send_text((await db.fetch(TagOut, select(Tag)).json()).decode())
+        await db.fetch(TagOut, select(Tag)).one()
 
 
 @pytest.fixture
@@ -113,6 +132,34 @@ async def test_invalid_value(client: httpx.AsyncClient) -> None:
 async def test_a_commit_that_fails_is_no_success(client: httpx.AsyncClient) -> None:
     assert (await client.post("/late")).status_code == 409
     assert (await client.get("/tags")).json() == []
+
+
+async def test_an_ignored_error_is_no_success(client: httpx.AsyncClient) -> None:
+    assert (await client.post("/ignored")).status_code == 500
+
+
+async def test_numbers_that_no_column_holds(client: httpx.AsyncClient) -> None:
+    response = await client.get(f"/numbers/{10**20}")
+    assert response.status_code == 422
+    assert response.headers["content-type"] == "application/problem+json"
+
+
+async def test_errors_close_an_open_websocket(app: FastAPI) -> None:
+    sent: list[dict[str, Any]] = []
+    scope = {
+        "type": "websocket", "path": "/socket", "raw_path": b"/socket", "query_string": b"", "root_path": "",
+        "headers": [], "subprotocols": [], "scheme": "ws", "server": ("test", 80), "client": ("test", 1), "app": app,
+    }  # fmt: skip
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)  # type: ignore[arg-type]
+    assert [message["type"] for message in sent] == ["websocket.accept", "websocket.send", "websocket.close"]
+    assert sent[-1]["code"] == 1008
 
 
 @pytest.mark.parametrize(("path", "status"), [("/refused", 418), ("/invalid-response", 500)])

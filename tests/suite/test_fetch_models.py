@@ -12,9 +12,10 @@ from pydantic import AfterValidator, AliasChoices, AliasPath, BaseModel, ConfigD
 from pydantic import ValidationError as PydanticValidationError
 from sqlalchemy import bindparam, event, select, text
 from sqlalchemy.exc import InvalidRequestError
-from sqlalchemy.orm import Session, with_loader_criteria
+from sqlalchemy.ext.asyncio import async_scoped_session, async_sessionmaker
+from sqlalchemy.orm import Session, scoped_session, selectinload, sessionmaker, with_loader_criteria
 
-from querywright import AsyncDatabase, Database, ShapeError, fetch
+from querywright import AsyncDatabase, ConfigurationError, Database, ShapeError, fetch
 from tests.suite.models import Author, Base, Book, NameOut, Out, Tag
 from tests.suite.support import AnyDatabase, add, resolve, session, transaction
 
@@ -165,6 +166,34 @@ async def test_schema_translate_map(db: AnyDatabase) -> None:
             await resolve(tx.execute(text("DROP SCHEMA other CASCADE")))
 
 
+@pytest.mark.drivers("postgresql+asyncpg", "postgresql+psycopg", "postgresql+psycopg async")
+async def test_schema_translate_map_of_a_session_or_statement(db: AnyDatabase) -> None:
+    """A tenant's schema, however it was chosen, holds for a fetch as for the ORM."""
+    await add(db, Author(id=1, name="here"))
+    there = {"schema_translate_map": {None: "tenant"}}
+    expected = b'{"id":1,"name":"there"}'
+    async with transaction(db) as tx:
+        await resolve(tx.execute(text("CREATE SCHEMA tenant")))
+        await resolve(tx.execute(text("CREATE TABLE tenant.authors (LIKE public.authors)")))
+        await resolve(tx.execute(text("INSERT INTO tenant.authors VALUES (1, 'there', NULL, NULL, false)")))
+    try:
+        marked = select(Author).execution_options(**there)
+        assert await resolve(db.fetch(NameOut, marked).json_one()) == expected
+        async with session(db) as opened:
+            await resolve(opened.connection(execution_options=there))
+            assert await resolve(opened.fetch(NameOut, select(Author)).json_one()) == expected
+        async with session(db) as listened:
+            event.listen(
+                getattr(listened, "sync_session", listened),
+                "do_orm_execute",
+                lambda state: state.update_execution_options(**there),
+            )
+            assert await resolve(listened.fetch(NameOut, select(Author)).json_one()) == expected
+    finally:
+        async with transaction(db) as tx:
+            await resolve(tx.execute(text("DROP SCHEMA tenant CASCADE")))
+
+
 REFUSED = {
     "a column": select(Author.id),
     "two classes": select(Author, Book),
@@ -221,3 +250,53 @@ def test_a_session_with_several_databases_is_asked_for_the_right_one(tmp_path: P
         assert fetch(routed, NameOut, select(Tag)).json() == b'[{"id":1,"name":"one"}]'
     for engine in engines:
         engine.dispose()
+
+
+def test_filters_of_loader_options_are_refused() -> None:
+    filtered = select(Author).options(selectinload(Author.books.and_(Book.pages > 1)))
+    with Database("sqlite+pysqlite:///:memory:") as db, pytest.raises(ShapeError, match="filters a relationship"):
+        db.fetch(NameOut, filtered).all()
+
+
+@pytest.mark.parametrize("model", [list[NameOut], dict, Author])
+def test_what_is_no_model_is_refused(model: Any) -> None:
+    with Database("sqlite+pysqlite:///:memory:") as db, pytest.raises(ShapeError, match="is not a Pydantic model"):
+        db.fetch(model, select(Author))
+
+
+@pytest.mark.drivers("sqlite+pysqlite", "postgresql+asyncpg")
+async def test_scoped_sessions(db: AnyDatabase) -> None:
+    await add(db, Author(id=1, name="first"))
+    expected = b'[{"id":1,"name":"first"}]'
+    if isinstance(db, AsyncDatabase):
+        scoped = async_scoped_session(async_sessionmaker(db.engine), scopefunc=lambda: 1)
+        assert await fetch(scoped, NameOut, select(Author)).json() == expected
+        await scoped.remove()
+        with pytest.raises(ConfigurationError, match="not open yet"):
+            fetch(db.engine.connect(), NameOut, select(Author))
+    else:
+        sync_scoped = scoped_session(sessionmaker(db.engine))
+        assert fetch(sync_scoped, NameOut, select(Author)).json() == expected
+        sync_scoped.remove()
+
+
+PARAMETER = select(Author).where(Author.name == bindparam("param_1"))
+
+
+async def test_parameters_of_any_name(db: AnyDatabase) -> None:
+    await add(db, Author(id=1, name="first"))
+    assert (await resolve(db.fetch(NameOut, PARAMETER, {"param_1": "first"}).one())).id == 1
+
+
+class ByName(BaseModel):
+    model_config = ConfigDict(validate_by_alias=False, validate_by_name=True)
+    name: str = Field(alias="Name")
+
+
+@pytest.mark.skipif(
+    "validate_by_alias" not in ConfigDict.__annotations__, reason="Pydantic has validate_by_alias since 2.11"
+)
+async def test_models_that_validate_by_name(db: AnyDatabase) -> None:
+    await add(db, Author(id=1, name="first"))
+    assert (await resolve(db.fetch(ByName, select(Author)).one())).name == "first"
+    assert await resolve(db.fetch(ByName, select(Author)).json()) == b'[{"Name":"first"}]'

@@ -75,6 +75,12 @@ async def test_distinct_keeps_different_rows_that_look_alike(library: AnyDatabas
     assert await resolve(library.fetch(TitleOut, statement).json()) == b'[{"title":"same"},{"title":"same"}]'
 
 
+async def test_distinct_may_order_by_what_nobody_asked_for(library: AnyDatabase) -> None:
+    statement = select(Author).join(Author.books).distinct().order_by(Author.name.desc())
+    rows = await resolve(library.fetch(ShoutedOut, statement).all())
+    assert [row.shouted for row in rows] == ["third!", "second!", "first!"]
+
+
 async def test_alias_as_root(library: AnyDatabase) -> None:
     writer = aliased(Author)
     statement = select(writer).join(Book, Book.author_id == writer.id).where(Book.id == 3).order_by(writer.id)

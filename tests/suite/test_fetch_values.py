@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from tests.suite.models import Everything, EverythingOut, Genre, Level, Out
-from tests.suite.support import AnyDatabase, add, by_orm, resolve
+from tests.suite.support import AnyDatabase, add, by_orm, resolve, transaction
 
 UTC = dt.timezone.utc
 
@@ -132,3 +132,35 @@ async def test_bound_values_go_through_their_types(db: AnyDatabase) -> None:
         Everything.moment.in_([wanted.moment]),
     ):
         assert await resolve(db.fetch(NumberOut, select(Everything).where(condition)).json()) == b'[{"number":1}]'
+
+
+async def test_not_a_number_in_a_document_is_null(db: AnyDatabase) -> None:
+    if db.engine.dialect.name == "postgresql":
+        pytest.skip("PostgreSQL's JSON holds no NaN")
+    await add(db, a_row(data_or_none={"a": [math.nan, math.inf, "NaN"]}))
+    expected = b'[{"data_or_none":{"a":[null,null,"NaN"]}}]'
+    assert await resolve(db.fetch(DataOut, select(Everything)).json()) == expected
+
+
+class KeyOut(Out):
+    moment: dt.datetime
+    key_or_none: uuid.UUID | None
+
+
+@pytest.mark.drivers("sqlite+pysqlite", "sqlite+aiosqlite")
+@pytest.mark.parametrize(
+    ("stored", "written"),
+    [
+        ("2026-01-02 03:04:05", "2026-01-02T03:04:05Z"),
+        ("2026-01-02T03:04:05Z", "2026-01-02T03:04:05.000Z"),
+        ("2026-01-02 03:04:05+02:00", "2026-01-02T01:04:05.000Z"),
+        ("2026-01-02", "2026-01-02T00:00:00.000Z"),
+    ],
+)
+async def test_values_that_others_wrote_to_sqlite(db: AnyDatabase, stored: str, written: str) -> None:
+    await add(db, a_row())
+    key = "00000000-0000-0000-0000-00000000000A"
+    async with transaction(db) as tx:
+        await resolve(tx.execute(text(f"UPDATE everything SET moment = '{stored}', key_or_none = '{key}'")))
+    [row] = json.loads(await resolve(db.fetch(KeyOut, select(Everything)).json()))
+    assert row == {"moment": written, "key_or_none": key.lower()}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import suppress
 
 import pytest
 from sqlalchemy import event, func, select, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 import querywright
-from querywright import AsyncDatabase, Database, fetch
+from querywright import AsyncDatabase, Database, TransactionLost, fetch
 from querywright.engine import pool_snapshot
 from tests.suite.models import Author, NameOut, Tag, TagOut
 from tests.suite.support import AnyDatabase, add, resolve, session, statements, transaction
@@ -243,7 +244,7 @@ async def test_postgres_session_settings(db: AnyDatabase) -> None:
 
 
 async def test_repr_hides_the_password() -> None:
-    db = AsyncDatabase("postgresql+asyncpg://user:secret@localhost/app")
+    db = AsyncDatabase("postgresql+asyncpg://user:secret@localhost/app?passfile=secret")
     assert "secret" not in repr(db) + repr(db.settings) + str(db.engine)
 
 
@@ -255,3 +256,48 @@ async def test_a_lock_taken_by_fetch_lasts_as_long_as_its_transaction(db: AnyDat
         with pytest.raises(DBAPIError, match="could not obtain lock"):
             async with transaction(db) as other:
                 await resolve(other.execute(select(Tag).with_for_update(nowait=True)))
+
+
+async def test_an_error_that_was_ignored_is_no_success(db: AnyDatabase) -> None:
+    """SQLAlchemy skips the COMMIT of a transaction that a failed flush has rolled back, and says nothing."""
+    await add(db, Tag(name="taken"))
+    with pytest.raises(TransactionLost, match="rolled back"):
+        async with transaction(db) as tx:
+            tx.add(Tag(name="lost"))
+            await resolve(tx.flush())
+            tx.add(Tag(name="taken"))
+            with suppress(IntegrityError):
+                await resolve(tx.flush())
+    assert await count(db) == 1
+
+
+async def test_a_rollback_by_hand_is_the_users_own(db: AnyDatabase) -> None:
+    async with transaction(db) as tx:
+        tx.add(Tag(name="unwanted"))
+        await resolve(tx.rollback())
+    assert await count(db) == 0
+
+
+async def test_autoflush_off_for_one_statement(db: AnyDatabase) -> None:
+    async with transaction(db) as tx:
+        tx.add(Tag(name="pending"))
+        statement = select(Tag).execution_options(autoflush=False)
+        assert await resolve(tx.fetch(TagOut, statement).json()) == b"[]"
+        assert len(tx.new) == 1
+
+
+@pytest.mark.drivers("sqlite+pysqlite", "postgresql+psycopg")
+async def test_fetch_inside_a_flush(db: Database) -> None:
+    with db.transaction() as tx:
+        seen: list[bytes] = []
+        event.listen(tx, "before_flush", lambda session, *_: seen.append(fetch(session, TagOut, select(Tag)).json()))
+        tx.add(Tag(name="one"))
+        tx.flush()
+        assert seen == [b"[]"]
+
+
+@pytest.mark.drivers("postgresql+psycopg")
+def test_options_of_the_url_are_kept(url: str) -> None:
+    with Database(f"{url}?options=-csearch_path%3Delsewhere&connect_timeout=9") as db, db.session() as opened:
+        assert opened.scalar(text("SHOW search_path")) == "elsewhere"
+        assert opened.scalar(text("SHOW statement_timeout")) == "30s"

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import AliasChoices, AliasPath, BaseModel
 from pydantic.fields import FieldInfo
 
-__all__ = ["Wanted", "input_key", "output_key", "read_field", "writes_plain_json"]
+__all__ = ["Wanted", "input_key", "is_model", "output_key", "read_field", "writes_plain_json"]
 
 _LISTS = (list, tuple, Sequence)
 
@@ -49,7 +49,7 @@ class Wanted:
     @property
     def model(self) -> type[BaseModel] | None:
         """The response model in the annotation, if it is one."""
-        return self.type if _is_model(self.type) else None
+        return self.type if is_model(self.type) else None
 
 
 def read_field(field: FieldInfo) -> Wanted:
@@ -59,7 +59,7 @@ def read_field(field: FieldInfo) -> Wanted:
     arguments = get_args(annotation)
     if get_origin(annotation) in _LISTS and len([a for a in arguments if a is not Ellipsis]) == 1:
         element, element_nullable, element_plain = _unwrap(arguments[0])
-        if _is_model(element) and not element_nullable:
+        if is_model(element) and not element_nullable:
             annotation, many, plain = element, True, plain and element_plain
     plain = plain and not field.metadata and field.discriminator is None
     # exclude_if: Pydantic 2.12.
@@ -67,7 +67,8 @@ def read_field(field: FieldInfo) -> Wanted:
     return Wanted(annotation, many, nullable, plain)
 
 
-def _is_model(annotation: Any) -> bool:
+def is_model(annotation: Any) -> bool:
+    """Say whether an annotation is a Pydantic model."""
     # On Python 3.10 list[int] is an instance of type, but no class.
     return get_origin(annotation) is None and isinstance(annotation, type) and issubclass(annotation, BaseModel)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
-import enum
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -39,14 +38,14 @@ _EXACT: dict[Encoding, tuple[Any, ...]] = {
 }
 
 
+# Methods by which a type changes what is read, in Python or in SQL.
+_RESULT_HOOKS = ("process_result_value", "result_processor", "column_expression")
+
+
 def unwrap_type(column_type: TypeEngine[Any]) -> TypeEngine[Any]:
     """Look through type decorators that leave results alone, such as SQLModel's AutoString."""
     while isinstance(column_type, TypeDecorator) and not isinstance(column_type, (UTCDateTime, ExactDecimal)):
-        changes_results = (
-            type(column_type).process_result_value is not TypeDecorator.process_result_value
-            or type(column_type).result_processor is not TypeDecorator.result_processor
-        )
-        if changes_results:
+        if any(getattr(type(column_type), hook) is not getattr(TypeDecorator, hook) for hook in _RESULT_HOOKS):
             return column_type
         column_type = column_type.impl_instance
     return column_type
@@ -54,7 +53,18 @@ def unwrap_type(column_type: TypeEngine[Any]) -> TypeEngine[Any]:
 
 def encoding_of(column_type: TypeEngine[Any]) -> Encoding | None:
     """Choose how values of this type are written; ``None`` where SQL cannot write what Python would return."""
+    cls = type(column_type)
+    if not cls.__module__.startswith(("sqlalchemy.", "querywright.")) and any(
+        hook in cls.__dict__ for hook in _RESULT_HOOKS
+    ):
+        return None
     return next((choose(column_type) for kind, choose in _ENCODINGS if isinstance(column_type, kind)), None)
+
+
+def _enum_encoding(enum_type: sa.Enum) -> Encoding | None:
+    if enum_type.enum_class is None:
+        return Encoding.TEXT
+    return Encoding.ENUM if all(isinstance(member.value, (str, int)) for member in enum_type.enum_class) else None
 
 
 # The first match counts: SQLAlchemy's Enum is a String, and its Float was a Numeric before 2.1.
@@ -62,7 +72,7 @@ _ENCODINGS: tuple[tuple[type[TypeEngine[Any]], Callable[[Any], Encoding | None]]
     (UTCDateTime, lambda _: Encoding.UTC_TIMESTAMP),
     (ExactDecimal, lambda _: Encoding.DECIMAL),
     (TypeDecorator, lambda _: None),
-    (sa.Enum, lambda enum_type: Encoding.ENUM if enum_type.enum_class else Encoding.TEXT),
+    (sa.Enum, _enum_encoding),
     (sa.Float, lambda number: None if number.asdecimal else Encoding.FLOAT),
     (sa.Numeric, lambda number: Encoding.DECIMAL if number.asdecimal else Encoding.FLOAT),
     (sa.Uuid, lambda key: Encoding.UUID if key.as_uuid else None),
@@ -91,10 +101,5 @@ def accepts(encoding: Encoding, column_type: TypeEngine[Any], annotation: Any) -
 def is_exact(encoding: Encoding, column_type: TypeEngine[Any], annotation: Any) -> bool:
     """Say whether SQL writes this column exactly as Pydantic would write this annotation."""
     if encoding is Encoding.ENUM:
-        members = list(column_type.enum_class) if isinstance(column_type, sa.Enum) and column_type.enum_class else []
-        return all(_is_plain_value(member) for member in members)
+        return isinstance(column_type, sa.Enum) and annotation is column_type.enum_class
     return annotation in _EXACT[encoding]
-
-
-def _is_plain_value(member: enum.Enum) -> bool:
-    return isinstance(member.value, (str, int)) and not isinstance(member.value, bool)

@@ -182,7 +182,7 @@ class _SelectCompiler:
         """Follow any other relationship to one row; nothing guarantees that there is only one."""
         inner = self._enter(node, level)
         item = self.writer.checked(self._object(node.shape, inner), node.path)
-        row = inner.select(item).order_by(*_order(node, inner)).limit(literal_column("1"))
+        row = _limited(inner.select(item).order_by(*_order(node, inner)), 1)
         return func.coalesce(row.scalar_subquery(), self._no_row(node))
 
     def _no_row(self, node: ToOne) -> SQLText:
@@ -217,8 +217,12 @@ def _root_rows(statement: Select[Any], keys: dict[str, str], limit: int | None) 
     """Narrow the user's statement to the columns that are needed."""
     entity = _root_entity(statement)
     rows = statement.with_only_columns(*(getattr(entity, key).label(name) for key, name in keys.items())).subquery()
-    # Not a parameter: the user's may have any name.
-    return rows if limit is None else select(*rows.c).limit(literal_column(str(limit))).subquery()
+    return rows if limit is None else _limited(select(*rows.c), limit).subquery()
+
+
+def _limited(statement: Select[Any], limit: int) -> Select[Any]:
+    # No parameters, for the user's may have any name; SQLite's compiler would make one of a missing offset.
+    return statement.limit(literal_column(str(limit))).offset(literal_column("0"))
 
 
 def _needed(node: Field, mapper: Mapper[Any]) -> list[str]:
@@ -250,7 +254,7 @@ def _identity(level: Level) -> ColumnElement[Any]:
     return getattr(level.entity, key)  # type: ignore[no-any-return]
 
 
-def _order(node: ToMany, inner: Level) -> list[ColumnElement[Any]]:
+def _order(node: Field, inner: Level) -> list[ColumnElement[Any]]:
     """Apply the relationship's own order to the aliases of its level."""
     assert inner.parent is not None  # noqa: S101 - it was entered from a level
     above, related = inner.parent

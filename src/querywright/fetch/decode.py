@@ -6,11 +6,12 @@ from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
+from pydantic_core import from_json, to_json
 
 from querywright.errors import InvalidRow
 from querywright.fetch.json import MISSING
 
-__all__ = ["dump_array", "dump_object", "validate_array", "validate_object", "verify"]
+__all__ = ["dump_array", "dump_object", "to_bytes", "validate_array", "validate_object", "verify"]
 
 
 @lru_cache(maxsize=1024)
@@ -27,6 +28,20 @@ def verify(text: str) -> str:
     if MISSING in text:
         raise InvalidRow(text.split(MISSING, 2)[1])
     return text
+
+
+def to_bytes(text: str, *, documents: bool) -> bytes:
+    """Make bytes for a client.
+
+    Args:
+        text: What the database wrote.
+        documents: Whether stored JSON is in it. Python stores NaN and Infinity in SQLite as such, which is no JSON;
+            Pydantic writes null.
+    """
+    verify(text)
+    if documents and ("NaN" in text or "Infinity" in text):
+        return to_json(from_json(text), inf_nan_mode="null")
+    return text.encode()
 
 
 def validate_array(model: type[BaseModel], text: str) -> list[Any]:

@@ -13,9 +13,10 @@ from sqlalchemy.orm import ORMExecuteState, Session
 from querywright.engine.dialect import AUTOCOMMIT_OPTIONS
 from querywright.engine.statements import has_foreign_listeners
 from querywright.events import StatementExecuted, emit, has_subscribers
+from querywright.fetch.compile import root_mapper
 from querywright.fetch.prepare import Statement
 
-__all__ = ["Bind", "JsonBytes", "run", "seen_by_session"]
+__all__ = ["Bind", "JsonBytes", "connection_of", "routing", "run", "seen_by_session"]
 
 Bind = Session | Connection | Engine
 Content_co = TypeVar("Content_co", covariant=True)
@@ -27,20 +28,10 @@ class JsonBytes(bytes, Generic[Content_co]):
     __slots__ = ()
 
 
-def run(bind: Bind, statement: Statement, routing: dict[str, Any]) -> list[str]:
-    """Run a statement and return the text of each row.
-
-    Args:
-        bind: Where to run it.
-        statement: What to run.
-        routing: What a session with several databases chooses one by; see ``Session.get_bind``.
-    """
+def run(bind: Engine | Connection, statement: Statement) -> list[str]:
+    """Run a statement and return the text of each row."""
     if isinstance(bind, Engine):
         return _run_on_engine(bind, statement)
-    if isinstance(bind, Session):
-        if bind.autoflush:
-            bind.flush()
-        bind = bind.connection(bind_arguments=routing)
     if _is_direct(bind):
         return _run_in_transaction(bind, statement)
     return _run_on_cursor(bind, statement)
@@ -119,6 +110,19 @@ def _raise_as_sqlalchemy(connection: Connection, error: BaseException, statement
     connection._handle_dbapi_exception(error, statement.sql, statement.parameters, None, None)  # noqa: SLF001 - as above
 
 
+def connection_of(session: Session, statement: Select[Any]) -> Connection:
+    """Flush the session if it would flush for this statement, and return the connection of its transaction."""
+    flushing = session._flushing  # noqa: SLF001 - Session's own autoflush asks the same
+    if session.autoflush and not flushing and statement.get_execution_options().get("autoflush", True):
+        session.flush()
+    return session.connection(bind_arguments=routing(statement))
+
+
+def routing(statement: Select[Any]) -> dict[str, Any]:
+    """Return what a session with several databases chooses one by; see ``Session.get_bind``."""
+    return {"mapper": root_mapper(statement), "clause": statement}
+
+
 def seen_by_session(session: Session, statement: Select[Any]) -> Select[Any]:
     """Return the statement as the session's ``do_orm_execute`` listeners leave it, such as with a tenant's filter."""
     if not session.dispatch.do_orm_execute:
@@ -126,7 +130,8 @@ def seen_by_session(session: Session, statement: Select[Any]) -> Select[Any]:
     seen: list[Select[Any]] = []
 
     def stop(state: ORMExecuteState) -> Any:
-        seen.append(state.statement)  # type: ignore[arg-type]
+        final: Select[Any] = state.statement  # type: ignore[assignment]
+        seen.append(final.execution_options(**{**state.execution_options, **state.local_execution_options}))
         return IteratorResult(SimpleResultMetaData([]), iter(()))
 
     event.listen(session, "do_orm_execute", stop)

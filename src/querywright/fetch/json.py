@@ -8,6 +8,7 @@ its JSON subtype and would have to be parsed again at every level.
 
 from __future__ import annotations
 
+import enum
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -122,7 +123,9 @@ def _dump(value: object) -> str:
 
 def _members(column_type: sa.Enum) -> list[tuple[str, object]]:
     """Pair each stored string with the value of its member."""
-    members = list(column_type.enum_class or ())
+    named = (column_type.enum_class or enum.Enum).__members__.values()
+    # The stored strings leave aliases out, unless told otherwise.
+    members = named if len(named) == len(column_type.enums) else list(column_type.enum_class or ())
     return [(stored, member.value) for stored, member in zip(column_type.enums, members, strict=True)]
 
 
@@ -306,7 +309,10 @@ def _lite_timestamp(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value
 
 
 def _lite_utc_timestamp(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
-    return join(func.replace(column, literal(" "), literal("T")), "Z")
+    stored = join(func.replace(column, literal(" "), literal("T")), "Z")
+    # SQLAlchemy and CURRENT_TIMESTAMP store 26 or 19 characters; what others wrote may have an offset, or no time.
+    usual = func.length(column).in_([literal_column("26"), literal_column("19")])
+    return case((usual, stored), else_=func.strftime(literal("%Y-%m-%dT%H:%M:%fZ"), column))
 
 
 def _lite_uuid(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
@@ -315,7 +321,9 @@ def _lite_uuid(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
     def digits(start: int, length: int) -> SQLText:
         return func.substr(column, literal_column(str(start)), literal_column(str(length)))
 
-    return join(digits(1, 8), "-", digits(9, 4), "-", digits(13, 4), "-", digits(17, 4), "-", digits(21, 12))
+    dashed = join(digits(1, 8), "-", digits(9, 4), "-", digits(13, 4), "-", digits(17, 4), "-", digits(21, 12))
+    # Others may have written them with dashes.
+    return func.lower(case((func.length(column) == literal_column("32"), dashed), else_=column))
 
 
 _SQLITE = JsonWriter(

@@ -96,6 +96,7 @@ class Shape:
         fields: One node for each field of the model, in its order.
         exact: Whether SQL alone writes the JSON that Pydantic would write. If not, each row is validated and
             dumped by the model: slower, and the same bytes.
+        documents: Whether there is a column of JSON in it, at any level.
     """
 
     path: str
@@ -103,3 +104,4 @@ class Shape:
     mapper: Mapper[Any]
     fields: tuple[Field, ...]
     exact: bool
+    documents: bool

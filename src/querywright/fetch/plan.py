@@ -13,7 +13,7 @@ from sqlalchemy.orm import ColumnProperty, Mapper, RelationshipProperty
 from querywright.errors import ShapeError
 from querywright.fetch.annotations import Wanted, input_key, output_key, read_field, writes_plain_json
 from querywright.fetch.columns import accepts, encoding_of, is_exact, unwrap_type
-from querywright.fetch.nodes import Field, Scalar, Shape, ToMany, ToOne
+from querywright.fetch.nodes import Encoding, Field, Scalar, Shape, ToMany, ToOne
 
 __all__ = ["plan"]
 
@@ -45,7 +45,14 @@ def _shape(model: type[BaseModel], mapper: Mapper[Any], path: str, parents: tupl
         fields.append(node)
     if not fields:
         raise ShapeError(path, f"{model.__name__} has no fields.")
-    return Shape(path, model, mapper, tuple(fields), exact)
+    documents = any(
+        node.shape.documents if isinstance(node, (ToOne, ToMany)) else _is_document(node) for node in fields
+    )
+    return Shape(path, model, mapper, tuple(fields), exact, documents)
+
+
+def _is_document(node: Field) -> bool:
+    return isinstance(node, Scalar) and node.encoding is Encoding.JSON
 
 
 def _require_complete(model: type[BaseModel], path: str) -> None:
@@ -102,8 +109,7 @@ def _scalar(
 
 
 def _is_json(column: Any) -> bool:
-    encoding = encoding_of(unwrap_type(column.type))
-    return encoding is not None and encoding.name == "JSON"
+    return encoding_of(unwrap_type(column.type)) is Encoding.JSON
 
 
 def _related(

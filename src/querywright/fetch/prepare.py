@@ -11,13 +11,14 @@ from sqlalchemy import Dialect, Select
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from querywright.errors import ShapeError
+from querywright.fetch.annotations import is_model
 from querywright.fetch.cache import LRU
 from querywright.fetch.compile import Form, compile_select, root_mapper
 from querywright.fetch.json import writer_for
 from querywright.fetch.nodes import Shape, ToMany
 from querywright.fetch.plan import plan
 
-__all__ = ["Prepared", "Statement", "prepare"]
+__all__ = ["Prepared", "Statement", "prepare", "require_kinds"]
 
 SchemaMap = dict[str | None, str | None]
 Parameters = tuple[Any, ...] | dict[str, Any]
@@ -111,8 +112,6 @@ def prepare(
     Raises:
         ShapeError: The model does not fit the class that the statement selects.
     """
-    if not isinstance(statement, Select) or not isinstance(model, type) or not issubclass(model, BaseModel):
-        raise _misused(model, statement)
     key = statement._generate_cache_key()  # noqa: SLF001 - SQLAlchemy's caching has no public spelling
     if key is None:
         prepared = _compile(model, statement, form, dialect, schemas)
@@ -125,11 +124,17 @@ def prepare(
     return known, known.bind(key.bindparams, parameters)
 
 
-def _misused(model: Any, statement: Any) -> ShapeError:
-    if isinstance(statement, Select):
-        return ShapeError("model", f"{model!r} is not a Pydantic model.", hint="A fetch always returns a list of it.")
-    hint = "Write select(User); wrap a union with aliased(User, union.subquery()) and select that."
-    return ShapeError("statement", f"expected a select() of a mapped class, got {statement!r:.80}.", hint=hint)
+def require_kinds(model: Any, statement: Any) -> None:
+    """Check the kinds of what a fetch was given.
+
+    Raises:
+        ShapeError: The model is not a Pydantic model, or the statement not a select().
+    """
+    if not is_model(model):
+        raise ShapeError("model", f"{model!r} is not a Pydantic model.", hint="Write the model of one row.")
+    if not isinstance(statement, Select):
+        hint = "Write select(User); wrap a union with aliased(User, union.subquery()) and select that."
+        raise ShapeError("statement", f"expected a select() of a mapped class, got {type(statement)}.", hint=hint)
 
 
 def _compile(

@@ -7,15 +7,15 @@ from typing import Any, Generic, Protocol, TypeVar, overload
 
 from pydantic import BaseModel
 from sqlalchemy import Connection, Engine, Select
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
-from sqlalchemy.orm import Session
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_scoped_session
+from sqlalchemy.orm import Session, scoped_session
 from sqlalchemy.util import greenlet_spawn
 
-from querywright.errors import MultipleFound, NotFound
-from querywright.fetch.compile import Form, root_mapper
-from querywright.fetch.decode import dump_array, dump_object, validate_array, validate_object, verify
-from querywright.fetch.execute import Bind, JsonBytes, run, seen_by_session
-from querywright.fetch.prepare import Prepared, Statement, prepare
+from querywright.errors import ConfigurationError, MultipleFound, NotFound
+from querywright.fetch.compile import Form
+from querywright.fetch.decode import dump_array, dump_object, to_bytes, validate_array, validate_object
+from querywright.fetch.execute import Bind, JsonBytes, connection_of, routing, run, seen_by_session
+from querywright.fetch.prepare import Prepared, Statement, prepare, require_kinds
 
 __all__ = ["AsyncFetch", "Fetch", "fetch"]
 
@@ -52,6 +52,7 @@ class Fetch(Generic[Model]):
     def __init__(
         self, bind: Bind, model: type[Model], statement: Select[Any], parameters: Mapping[str, Any] | None = None
     ) -> None:
+        require_kinds(model, statement)
         self._bind = bind
         self._model = model
         self._statement = statement
@@ -93,7 +94,7 @@ class Fetch(Generic[Model]):
         """
         prepared, text = self._array(for_model=False)
         if prepared.shape.exact:
-            return JsonBytes(verify(text).encode())
+            return JsonBytes(to_bytes(text, documents=prepared.shape.documents))
         return JsonBytes(dump_array(self._model, text))
 
     def json_one(self) -> JsonBytes[Model]:
@@ -105,12 +106,14 @@ class Fetch(Generic[Model]):
         """
         prepared, text = self._only(for_model=False)
         if prepared.shape.exact:
-            return JsonBytes(verify(text).encode())
+            return JsonBytes(to_bytes(text, documents=prepared.shape.documents))
         return JsonBytes(dump_object(self._model, text))
 
     def sql(self) -> str:
         """Return the SQL that `json` sends, with placeholders; nothing is run."""
-        return self._prepare(Form(array=True))[1].sql
+        bind = self._bind
+        target = bind.get_bind(**routing(self._statement)) if isinstance(bind, Session) else bind
+        return self._prepare(target, self._statement, Form(array=True))[1].sql
 
     def _array(self, *, for_model: bool) -> tuple[Prepared, str]:
         prepared, rows = self._run(Form(array=True, for_model=for_model))
@@ -126,19 +129,17 @@ class Fetch(Generic[Model]):
         return prepared, rows[0]
 
     def _run(self, form: Form) -> tuple[Prepared, list[str]]:
-        prepared, statement, routing = self._prepare(form)
-        return prepared, run(self._bind, statement, routing)
+        bind, statement = self._bind, self._statement
+        if isinstance(bind, Session):
+            statement = seen_by_session(bind, statement)
+            bind = connection_of(bind, statement)
+        prepared, ready = self._prepare(bind, statement, form)
+        return prepared, run(bind, ready)
 
-    def _prepare(self, form: Form) -> tuple[Prepared, Statement, dict[str, Any]]:
-        target, statement = self._bind, self._statement
-        routing: dict[str, Any] = {}
-        if isinstance(target, Session):
-            statement = seen_by_session(target, statement)
-            routing = {"mapper": root_mapper(statement), "clause": statement}
-            target = target.get_bind(**routing)
-        schemas = target.get_execution_options().get("schema_translate_map")
-        prepared, ready = prepare(self._model, statement, form, target.dialect, schemas, self._parameters)
-        return prepared, ready, routing
+    def _prepare(self, bind: Engine | Connection, statement: Select[Any], form: Form) -> tuple[Prepared, Statement]:
+        options = {**bind.get_execution_options(), **statement.get_execution_options()}
+        schemas = options.get("schema_translate_map")
+        return prepare(self._model, statement, form, bind.dialect, schemas, self._parameters)
 
 
 class AsyncFetch(Generic[Model]):
@@ -200,14 +201,14 @@ class AsyncFetch(Generic[Model]):
 # A class could be both kinds of engine holder as far as a type checker knows; none is.
 @overload
 def fetch(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
-    bind: AsyncSession | AsyncConnection | AsyncEngine | HasAsyncEngine,
+    bind: AsyncSession | async_scoped_session[Any] | AsyncConnection | AsyncEngine | HasAsyncEngine,
     model: type[Model],
     statement: Select[Any],
     parameters: Mapping[str, Any] | None = None,
 ) -> AsyncFetch[Model]: ...
 @overload
 def fetch(
-    bind: Session | Connection | Engine | HasEngine,
+    bind: Session | scoped_session[Any] | Connection | Engine | HasEngine,
     model: type[Model],
     statement: Select[Any],
     parameters: Mapping[str, Any] | None = None,
@@ -253,14 +254,24 @@ def fetch(
     for kind, convert in _ASYNC_BINDS:
         if isinstance(bind, kind):
             return AsyncFetch(convert(bind), model, statement, parameters)
+    if isinstance(bind, scoped_session):
+        bind = bind()
     if isinstance(bind, (Session, Connection, Engine)):
         return Fetch(bind, model, statement, parameters)
     holder: HasEngine | HasAsyncEngine = bind
     return fetch(holder.engine, model, statement, parameters)
 
 
+def _started(connection: AsyncConnection) -> Connection:
+    if connection.sync_connection is None:
+        message = "The AsyncConnection is not open yet."
+        raise ConfigurationError(message, hint="Write: async with engine.connect() as connection")
+    return connection.sync_connection
+
+
 _ASYNC_BINDS: tuple[tuple[type, Callable[[Any], Bind]], ...] = (
-    (AsyncSession, lambda bind: bind.sync_session),
     (AsyncEngine, lambda bind: bind.sync_engine),
-    (AsyncConnection, lambda bind: bind.sync_connection),
+    (AsyncSession, lambda bind: bind.sync_session),
+    (AsyncConnection, _started),
+    (async_scoped_session, lambda bind: bind().sync_session),
 )
