@@ -63,6 +63,7 @@ class JsonWriter:
         object: Write an object of its members; NULL if a required one is NULL.
         aggregate: Join the rows of a group, with commas and in an order, into one text.
         aggregate_orders: Whether ``aggregate`` takes the order, or needs its rows in that order.
+        client_joins: Whether an array of few large rows is better joined by the client.
         missing: The character of `MISSING`.
     """
 
@@ -71,6 +72,7 @@ class JsonWriter:
     object: Callable[[Sequence[Member]], SQLText]
     aggregate: Callable[[SQLText, Sequence[Any]], SQLText]
     aggregate_orders: bool
+    client_joins: bool
     missing: SQLText
 
     def value(
@@ -217,6 +219,8 @@ _POSTGRESQL = JsonWriter(
     object=_pg_object,
     aggregate=_pg_aggregate,
     aggregate_orders=True,
+    # A server sends each large row as soon as it has one, and wakes the client for it.
+    client_joins=False,
     missing=func.chr(literal_column("1")),
 )
 
@@ -343,6 +347,8 @@ _SQLITE = JsonWriter(
     object=_lite_object,
     aggregate=_lite_aggregate,
     aggregate_orders=False,
+    # group_concat copies what it has whenever it outgrows its buffer.
+    client_joins=True,
     missing=func.char(literal_column("1")),
 )
 

@@ -141,10 +141,11 @@ def _compile(
     model: type[BaseModel], statement: Select[Any], form: Form, dialect: Dialect, schemas: SchemaMap | None
 ) -> Prepared:
     shape = plan(model, root_mapper(statement))
-    # Few large rows are joined faster here than in the database, many small ones faster there.
+    writer = writer_for(dialect.name)
     large_rows = any(isinstance(node, ToMany) for node in shape.fields)
-    form = Form(form.array and not large_rows, form.limit, form.for_model or not shape.exact)
-    select = compile_select(shape, statement, form, writer_for(dialect.name))
+    array = form.array and not (large_rows and writer.client_joins)
+    form = Form(array, form.limit, form.for_model or not shape.exact)
+    select = compile_select(shape, statement, form, writer)
     compiled = select.compile(
         dialect=dialect,
         # The key of the user's statement, whose parameters keep their names through all the wrapping.
