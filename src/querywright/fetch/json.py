@@ -17,7 +17,7 @@ from itertools import groupby
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, Text, and_, case, cast, func, literal_column, null
+from sqlalchemy import ColumnElement, Text, and_, case, cast, func, literal_column, null, or_
 from sqlalchemy.types import TypeEngine
 
 from querywright.errors import ConfigurationError
@@ -315,7 +315,8 @@ def _lite_timestamp(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value
 def _lite_utc_timestamp(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
     stored = join(func.replace(column, literal(" "), literal("T")), "Z")
     # SQLAlchemy and CURRENT_TIMESTAMP store 26 or 19 characters; what others wrote may have an offset, or no time.
-    usual = func.length(column).in_([literal_column("26"), literal_column("19")])
+    length = func.length(column)
+    usual = or_(length == literal_column("26"), length == literal_column("19"))
     return case((usual, stored), else_=func.strftime(literal("%Y-%m-%dT%H:%M:%fZ"), column))
 
 
