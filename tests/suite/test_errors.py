@@ -57,6 +57,14 @@ async def test_values_that_do_not_fit(db: AnyDatabase) -> None:
     assert type(classify(caught.value)) is InvalidValue
 
 
+async def test_numbers_that_no_column_holds(db: AnyDatabase) -> None:
+    for bind in (db, None):
+        with pytest.raises(SQLAlchemyError) as caught:
+            async with transaction(db) as tx:
+                await resolve((bind or tx).fetch(TagOut, select(Tag).where(Tag.id == 10**20)).json())
+        assert type(classify(caught.value)) is InvalidValue
+
+
 @pytest.mark.drivers("postgresql+psycopg", "postgresql+psycopg async", "postgresql+asyncpg")
 async def test_statement_timeout(db: AnyDatabase) -> None:
     with pytest.raises(SQLAlchemyError) as caught:

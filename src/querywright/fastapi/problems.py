@@ -46,8 +46,7 @@ def problem(status: HTTPStatus, detail: str = "") -> Response:
 
 def install_handlers(app: FastAPI) -> None:
     """Answer the errors of Querywright and of databases with problem details."""
-    # OverflowError: what sqlite3 says of an integer beyond 64 bits.
-    for kind in (QuerywrightError, StatementError, SATimeoutError, OverflowError):
+    for kind in (QuerywrightError, StatementError, SATimeoutError):
         app.add_exception_handler(kind, _handle)  # type: ignore[arg-type]  # its type forgets websockets
 
 
