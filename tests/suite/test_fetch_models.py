@@ -260,7 +260,10 @@ def test_filters_of_loader_options_are_refused() -> None:
 
 @pytest.mark.parametrize("model", [list[NameOut], dict, Author])
 def test_what_is_no_model_is_refused(model: Any) -> None:
-    with Database("sqlite+pysqlite:///:memory:") as db, pytest.raises(ShapeError, match="is not a Pydantic model"):
+    with (
+        Database("sqlite+pysqlite:///:memory:") as db,
+        pytest.raises(ShapeError, match="is not a model with named fields"),
+    ):
         db.fetch(model, select(Author))
 
 

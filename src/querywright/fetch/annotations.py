@@ -1,33 +1,34 @@
-"""Read a Pydantic field: what it accepts, and whether the model changes values on their way out."""
+"""Read the annotation of a field: what it accepts, and what on it changes values on their way out."""
 
 from __future__ import annotations
 
 import types
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Union, get_args, get_origin
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, NewType, Union, get_args, get_origin
 
-from pydantic import AliasChoices, AliasPath, BaseModel
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Discriminator,
+    PlainSerializer,
+    PlainValidator,
+    RootModel,
+    WithJsonSchema,
+    WrapSerializer,
+    WrapValidator,
+)
 from pydantic.fields import FieldInfo
 
-__all__ = ["Wanted", "input_key", "is_model", "output_key", "read_field", "writes_plain_json"]
+from querywright.fetch.markers import Marker
+
+__all__ = ["Wanted", "is_shape", "read_annotation", "read_field", "type_name", "union_members"]
 
 _LISTS = (list, tuple, Sequence)
-
-# Settings of a model that neither change nor check a value on its way from a row to JSON.
-_NEUTRAL_CONFIG = frozenset(
-    {
-        "alias_generator", "arbitrary_types_allowed", "defer_build", "extra", "from_attributes", "frozen",
-        "hide_input_in_errors", "ignored_types", "json_schema_extra", "json_schema_mode_override",
-        "json_schema_serialization_defaults_required", "loc_by_alias", "model_title_generator",
-        "field_title_generator", "plugin_settings", "populate_by_name", "protected_namespaces", "revalidate_instances",
-        "schema_generator", "serialize_by_alias", "strict", "title", "use_attribute_docstrings", "use_enum_values",
-        "validate_assignment", "validate_by_alias", "validate_by_name", "validate_default",
-    }
-)  # fmt: skip
-
-# Methods that a class defines itself to change what it validates or writes.
-_HOOKS = ("__get_pydantic_core_schema__", "model_dump", "model_dump_json", "model_post_init")
+_SETS = (set, frozenset)
+_BEFORE = (BeforeValidator, WrapValidator, PlainValidator)
+_NEUTRAL = (Discriminator, WithJsonSchema)
 
 
 @dataclass(frozen=True)
@@ -35,82 +36,149 @@ class Wanted:
     """What a field accepts.
 
     Attributes:
-        type: The annotation without ``Optional``; of a list, the annotation of its elements.
-        many: Whether the field is a list.
-        nullable: Whether the field accepts ``None``.
-        plain: Whether the field has no constraint, validator or serializer of its own.
+        type: The annotation without ``Optional``, ``Annotated``, aliases and root models around it.
+        nullable: Whether it accepts ``None``.
+        reason: What on it SQL cannot do, such as a constraint; empty if there is nothing.
+        before: Whether it looks at the value before Pydantic has made it what it has to be.
+        markers: What Querywright is told.
     """
 
     type: Any
-    many: bool
-    nullable: bool
-    plain: bool
+    nullable: bool = False
+    reason: str = ""
+    before: bool = False
+    markers: tuple[Marker, ...] = ()
 
     @property
-    def model(self) -> type[BaseModel] | None:
-        """The response model in the annotation, if it is one."""
-        return self.type if is_model(self.type) else None
+    def element(self) -> Wanted | None:
+        """What an element accepts, if the field is a list of something."""
+        arguments = [argument for argument in get_args(self.type) if argument is not Ellipsis]
+        origin = get_origin(self.type)
+        if origin not in (*_LISTS, *_SETS) or len(arguments) != 1:
+            return None
+        if origin is tuple and Ellipsis not in get_args(self.type):
+            return None
+        return read_annotation(arguments[0])
+
+    @property
+    def unordered(self) -> bool:
+        """Whether the field is a set, which Pydantic makes of a list, in an order of its own."""
+        return get_origin(self.type) in _SETS
+
+    @property
+    def values(self) -> Wanted | None:
+        """What a value accepts, if the field is a dict of something."""
+        arguments = get_args(self.type)
+        is_dict = get_origin(self.type) is dict and len(arguments) == 2  # noqa: PLR2004 - key and value
+        return read_annotation(arguments[1]) if is_dict else None
 
 
 def read_field(field: FieldInfo) -> Wanted:
-    """Take a field's annotation apart."""
-    annotation, nullable, plain = _unwrap(field.annotation)
-    many = False
-    arguments = get_args(annotation)
-    if get_origin(annotation) in _LISTS and len([a for a in arguments if a is not Ellipsis]) == 1:
-        element, element_nullable, element_plain = _unwrap(arguments[0])
-        if is_model(element) and not element_nullable:
-            annotation, many, plain = element, True, plain and element_plain
-    plain = plain and not field.metadata and field.discriminator is None
+    """Take a field apart."""
+    wanted = read_annotation(field.annotation)
+    wanted = _with_metadata(wanted, field.metadata)
     # exclude_if: Pydantic 2.12.
-    plain = plain and field.exclude is not True and getattr(field, "exclude_if", None) is None
-    return Wanted(annotation, many, nullable, plain)
+    if getattr(field, "exclude_if", None) is not None:
+        wanted = replace(wanted, reason=wanted.reason or "it is left out for some values")
+    return wanted
 
 
-def is_model(annotation: Any) -> bool:
-    """Say whether an annotation is a Pydantic model."""
-    # On Python 3.10 list[int] is an instance of type, but no class.
-    return get_origin(annotation) is None and isinstance(annotation, type) and issubclass(annotation, BaseModel)
+def read_annotation(annotation: Any) -> Wanted:
+    """Strip what says nothing about the values themselves."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        inner, *metadata = get_args(annotation)
+        return _with_metadata(read_annotation(inner), metadata)
+    if origin in {Union, types.UnionType} and type(None) in get_args(annotation):
+        rest = Union[tuple(a for a in get_args(annotation) if a is not type(None))]  # noqa: UP007 - built at run time
+        return replace(read_annotation(rest), nullable=True)
+    # Python 3.12 has its own class beside that of typing_extensions.
+    if type(annotation).__name__ == "TypeAliasType":
+        return read_annotation(annotation.__value__)
+    if isinstance(annotation, NewType):
+        return read_annotation(annotation.__supertype__)
+    if _is_root_model(annotation):
+        wanted = read_field(annotation.model_fields["root"])
+        reason = "" if not _decorated(annotation) else "its root model changes values"
+        return replace(wanted, reason=wanted.reason or reason, before=wanted.before or bool(reason))
+    return Wanted(annotation, nullable=annotation in (Any, None, type(None)))
 
 
-def _unwrap(annotation: Any) -> tuple[Any, bool, bool]:
-    """Strip ``Annotated`` and ``Optional``; say whether either was there."""
-    nullable, plain = False, True
-    while True:
-        origin = get_origin(annotation)
-        if origin is Annotated:
-            annotation, plain = get_args(annotation)[0], False
-        elif origin in {Union, types.UnionType} and type(None) in get_args(annotation):
-            nullable = True
-            annotation = Union[tuple(a for a in get_args(annotation) if a is not type(None))]  # noqa: UP007 - built at run time
-        else:
-            return annotation, nullable or annotation in {Any, None, type(None)}, plain
+def _with_metadata(wanted: Wanted, metadata: Sequence[Any]) -> Wanted:
+    markers = tuple(item for item in metadata if isinstance(item, Marker))
+    others = [item for item in metadata if not isinstance(item, (Marker, *_NEUTRAL))]
+    return replace(
+        wanted,
+        reason=wanted.reason or next(map(_why, others), ""),
+        before=wanted.before or any(not _is_after(item) for item in others),
+        markers=(*wanted.markers, *markers),
+    )
 
 
-def output_key(name: str, field: FieldInfo) -> str:
-    """Return the key a client reads; FastAPI serializes by alias."""
-    return field.serialization_alias or field.alias or name
+def _is_after(item: Any) -> bool:
+    """Say whether an annotation only sees what Pydantic has made of the value."""
+    if isinstance(item, _BEFORE):
+        return False
+    known = isinstance(item, (AfterValidator, PlainSerializer, WrapSerializer, FieldInfo))
+    return known or type(item).__module__.startswith(("annotated_types", "pydantic.types", "pydantic._internal"))
 
 
-def input_key(name: str, field: FieldInfo, model: type[BaseModel]) -> str | None:
-    """Return a key under which the model accepts the field; ``None`` if only a path leads to it."""
-    if model.model_config.get("validate_by_alias") is False:
-        return name
-    alias = field.validation_alias or field.alias
-    if isinstance(alias, AliasChoices):
-        return next((choice for choice in alias.choices if isinstance(choice, str)), None)
-    if isinstance(alias, AliasPath):
-        return None
-    return alias or name
+def _why(item: Any) -> str:
+    name = type(item).__name__
+    if "Validator" in name:
+        return "it has a validator"
+    return "it has a serializer" if "Serializer" in name else "it has a constraint"
 
 
-def writes_plain_json(model: type[BaseModel]) -> bool:
-    """Say whether the model writes its fields as they are: no validators, serializers or computed fields."""
+def _is_root_model(annotation: Any) -> bool:
+    return is_class(annotation) and issubclass(annotation, RootModel) and annotation is not RootModel
+
+
+def is_class(annotation: Any) -> bool:
+    """Say whether an annotation is a class; on Python 3.10 ``list[int]`` is an instance of type, but none."""
+    return get_origin(annotation) is None and isinstance(annotation, type)
+
+
+def is_shape(annotation: Any) -> bool:
+    """Say whether an annotation has named fields: a model, dataclass, TypedDict or msgspec Struct."""
+    if not is_class(annotation):
+        return is_generic_shape(annotation)
+    if issubclass(annotation, BaseModel):
+        return not issubclass(annotation, RootModel)
+    return hasattr(annotation, "__dataclass_fields__") or is_typed_dict(annotation) or is_struct(annotation)
+
+
+def is_generic_shape(annotation: Any) -> bool:
+    """Say whether an annotation is a generic dataclass or TypedDict with its arguments."""
+    origin = get_origin(annotation)
+    return is_class(origin) and (hasattr(origin, "__dataclass_fields__") or is_typed_dict(origin))
+
+
+def is_typed_dict(annotation: Any) -> bool:
+    """Say whether an annotation is a TypedDict."""
+    return is_class(annotation) and issubclass(annotation, dict) and hasattr(annotation, "__total__")
+
+
+def is_struct(annotation: Any) -> bool:
+    """Say whether an annotation is a msgspec Struct."""
+    return is_class(annotation) and hasattr(annotation, "__struct_fields__")
+
+
+def union_members(annotation: Any) -> tuple[Any, ...]:
+    """List the models of a union of models; empty if it is none."""
+    if get_origin(annotation) not in {Union, types.UnionType}:
+        return ()
+    members = tuple(read_annotation(member).type for member in get_args(annotation))
+    return members if all(map(is_shape, members)) else ()
+
+
+def type_name(annotation: Any) -> str:
+    """Name an annotation as a user would write it."""
+    return annotation.__name__ if is_class(annotation) else str(annotation).replace("typing.", "")
+
+
+def _decorated(model: type[BaseModel]) -> bool:
     decorators = model.__pydantic_decorators__
-    changes_values = (
-        decorators.validators, decorators.field_validators, decorators.root_validators, decorators.field_serializers,
-        decorators.model_serializers, decorators.model_validators, decorators.computed_fields,
-    )  # fmt: skip
-    own_classes = model.__mro__[: model.__mro__.index(BaseModel)]
-    has_hooks = any(hook in cls.__dict__ for cls in own_classes for hook in _HOOKS)
-    return not any(changes_values) and not has_hooks and _NEUTRAL_CONFIG.issuperset(model.model_config)
+    return any(getattr(decorators, kind) for kind in ("field_validators", "model_validators", "validators")) or any(
+        getattr(decorators, kind) for kind in ("field_serializers", "model_serializers", "computed_fields")
+    )

@@ -5,101 +5,220 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import uuid
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, get_args, get_origin
 
 import sqlalchemy as sa
+from sqlalchemy import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from querywright.fetch.nodes import Encoding
 from querywright.models.types import ExactDecimal, UTCDateTime
 
-__all__ = ["accepts", "encoding_of", "is_exact", "unwrap_type"]
+__all__ = [
+    "EXACT_ITEMS",
+    "RESULT_HOOKS",
+    "accepts",
+    "annotated_type",
+    "encoding_of",
+    "has_hooks",
+    "is_exact",
+    "is_native",
+    "storage_encoding",
+    "stored_type",
+    "unwrap_type",
+]
 
-# The Python types that can hold a column's values, the one SQLAlchemy returns first.
-_PYTHON_TYPES: dict[Encoding, tuple[type, ...]] = {
-    Encoding.DECIMAL: (decimal.Decimal, float, int),
-    Encoding.TIMESTAMP: (dt.datetime,),
-    Encoding.UTC_TIMESTAMP: (dt.datetime,),
-    Encoding.DATE: (dt.date, dt.datetime),
-    Encoding.UUID: (uuid.UUID,),
-}
-_EXACT: dict[Encoding, tuple[Any, ...]] = {
-    Encoding.INTEGER: (int,),
-    Encoding.TEXT: (str,),
-    Encoding.BOOLEAN: (bool,),
-    Encoding.FLOAT: (float,),
-    Encoding.DECIMAL: (decimal.Decimal,),
-    Encoding.TIMESTAMP: (dt.datetime,),
-    Encoding.UTC_TIMESTAMP: (dt.datetime,),
-    Encoding.DATE: (dt.date,),
-    Encoding.UUID: (uuid.UUID,),
-    Encoding.JSON: (Any, dict, list, dict[str, Any], list[Any]),
-}
+# Methods by which a type changes what is read.
+RESULT_HOOKS = ("process_result_value", "result_processor")
 
 
-# Methods by which a type changes what is read, in Python or in SQL.
-_RESULT_HOOKS = ("process_result_value", "result_processor", "column_expression")
+def has_hooks(column_type: TypeEngine[Any]) -> bool:
+    """Say whether a type that is neither SQLAlchemy's nor ours changes in Python what is read."""
+    if isinstance(column_type, sa.PickleType):
+        return True
+    theirs = [
+        cls for cls in type(column_type).__mro__ if not cls.__module__.startswith(("sqlalchemy.", "querywright."))
+    ]
+    return any(hook in cls.__dict__ for cls in theirs for hook in RESULT_HOOKS)
 
 
 def unwrap_type(column_type: TypeEngine[Any]) -> TypeEngine[Any]:
     """Look through type decorators that leave results alone, such as SQLModel's AutoString."""
     while isinstance(column_type, TypeDecorator) and not isinstance(column_type, (UTCDateTime, ExactDecimal)):
-        if any(getattr(type(column_type), hook) is not getattr(TypeDecorator, hook) for hook in _RESULT_HOOKS):
+        if has_hooks(column_type):
             return column_type
         column_type = column_type.impl_instance
     return column_type
 
 
+def stored_type(column_type: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:
+    """Look through a custom type: what this database stores for it."""
+    while isinstance(column_type, TypeDecorator) and not isinstance(column_type, (UTCDateTime, ExactDecimal)):
+        column_type = column_type.load_dialect_impl(dialect)
+    return column_type
+
+
 def encoding_of(column_type: TypeEngine[Any]) -> Encoding | None:
-    """Choose how values of this type are written; ``None`` where SQL cannot write what Python would return."""
-    cls = type(column_type)
-    if not cls.__module__.startswith(("sqlalchemy.", "querywright.")) and any(
-        hook in cls.__dict__ for hook in _RESULT_HOOKS
-    ):
-        return None
+    """Choose how values of this type are written; ``None`` where that is not known."""
+    if has_hooks(column_type):
+        return Encoding.CUSTOM
+    return storage_encoding(column_type)
+
+
+def storage_encoding(column_type: TypeEngine[Any]) -> Encoding | None:
+    """Choose how values of this type are written, whatever Python makes of them."""
+    by_name = _BY_NAME.get(column_type.__visit_name__)
+    if by_name:
+        return by_name
     return next((choose(column_type) for kind, choose in _ENCODINGS if isinstance(column_type, kind)), None)
 
 
-def _enum_encoding(enum_type: sa.Enum) -> Encoding | None:
+def _enum_encoding(enum_type: sa.Enum) -> Encoding:
     if enum_type.enum_class is None:
         return Encoding.TEXT
-    return Encoding.ENUM if all(isinstance(member.value, (str, int)) for member in enum_type.enum_class) else None
+    plain = all(type(member.value) in {str, int} for member in enum_type.enum_class)
+    return Encoding.ENUM if plain else Encoding.NAME
 
+
+def _array_encoding(array: sa.ARRAY[Any]) -> Encoding | None:
+    return Encoding.ARRAY if encoding_of(unwrap_type(array.item_type)) else None
+
+
+# By the names that SQLAlchemy's compilers know: PostgreSQL's types live in a package that loads all its drivers.
+_BY_NAME = {
+    "INET": Encoding.NETWORK,
+    "CIDR": Encoding.NETWORK,
+    "MACADDR": Encoding.TEXT,
+    "MACADDR8": Encoding.TEXT,
+    "INTERVAL": Encoding.INTERVAL,
+    **dict.fromkeys(("INT4RANGE", "INT8RANGE", "NUMRANGE", "DATERANGE", "TSRANGE", "TSTZRANGE"), Encoding.RANGE),
+}
 
 # The first match counts: SQLAlchemy's Enum is a String, and its Float was a Numeric before 2.1.
 _ENCODINGS: tuple[tuple[type[TypeEngine[Any]], Callable[[Any], Encoding | None]], ...] = (
     (UTCDateTime, lambda _: Encoding.UTC_TIMESTAMP),
     (ExactDecimal, lambda _: Encoding.DECIMAL),
+    (sa.Interval, lambda _: Encoding.INTERVAL),
     (TypeDecorator, lambda _: None),
     (sa.Enum, _enum_encoding),
     (sa.Float, lambda number: None if number.asdecimal else Encoding.FLOAT),
     (sa.Numeric, lambda number: Encoding.DECIMAL if number.asdecimal else Encoding.FLOAT),
-    (sa.Uuid, lambda key: Encoding.UUID if key.as_uuid else None),
+    (sa.Uuid, lambda _: Encoding.UUID),
     (sa.Boolean, lambda _: Encoding.BOOLEAN),
     (sa.Integer, lambda _: Encoding.INTEGER),
     (sa.String, lambda _: Encoding.TEXT),
+    (sa.LargeBinary, lambda _: Encoding.BYTES),
     (sa.DateTime, lambda _: Encoding.TIMESTAMP),
     (sa.Date, lambda _: Encoding.DATE),
+    (sa.Time, lambda _: Encoding.TIME),
     (sa.JSON, lambda _: Encoding.JSON),
+    (sa.ARRAY, _array_encoding),
+)
+
+# The types of expressions that have none of their own, by the annotation of their field.
+_ANNOTATED: dict[Any, TypeEngine[Any]] = {
+    int: sa.BigInteger(),
+    str: sa.Text(),
+    bool: sa.Boolean(),
+    float: sa.Double(),
+    decimal.Decimal: sa.Numeric(),
+    dt.datetime: sa.DateTime(),
+    dt.date: sa.Date(),
+    uuid.UUID: sa.Uuid(),
+}
+
+
+def annotated_type(annotation: Any) -> TypeEngine[Any] | None:
+    """Guess the type of an expression whose type SQLAlchemy does not know."""
+    return _ANNOTATED.get(annotation) if isinstance(annotation, type) else None
+
+
+# The class of the values that an ORM object holds.
+_PYTHON: dict[Encoding, type] = {
+    Encoding.INTEGER: int,
+    Encoding.TEXT: str,
+    Encoding.BOOLEAN: bool,
+    Encoding.FLOAT: float,
+    Encoding.DECIMAL: decimal.Decimal,
+    Encoding.TIMESTAMP: dt.datetime,
+    Encoding.UTC_TIMESTAMP: dt.datetime,
+    Encoding.DATE: dt.date,
+    Encoding.TIME: dt.time,
+    Encoding.BYTES: bytes,
+    Encoding.INTERVAL: dt.timedelta,
+}
+
+
+def _python_type(encoding: Encoding, column_type: TypeEngine[Any]) -> type | None:
+    if isinstance(column_type, sa.Enum) and column_type.enum_class:
+        return column_type.enum_class
+    if isinstance(column_type, sa.Uuid):
+        return uuid.UUID if column_type.as_uuid else str
+    return _PYTHON.get(encoding)
+
+
+# Pydantic turns a number into a number, and leaves alone what is not in here.
+_CONVERTS = {
+    decimal.Decimal: (decimal.Decimal, float, int),
+    dt.date: (dt.date, dt.datetime),
+    dt.datetime: (dt.datetime, dt.date),
+    bytes: (bytes, str),
+}
+_BUILTIN = (
+    *(str, int, float, bool, bytes, dict, list, decimal.Decimal, uuid.UUID),
+    *(dt.datetime, dt.date, dt.time, dt.timedelta),
 )
 
 
 def accepts(encoding: Encoding, column_type: TypeEngine[Any], annotation: Any) -> tuple[type, ...]:
-    """List the annotations that hold this column's values; empty if the model itself may judge.
+    """List the annotations that hold this column's values; empty if this one does, or the model may judge."""
+    held = _python_type(encoding, column_type)
+    if held is None or encoding in _NATIVE or annotation not in _BUILTIN:
+        return ()
+    allowed = _CONVERTS.get(held, (held,))
+    return () if annotation in allowed or issubclass(held, annotation) else allowed
 
-    A number, text, boolean or JSON value looks the same to Pydantic whether it comes from Python or from JSON.
-    The others do not: ``str`` would accept the JSON of a UUID but not the UUID that an ORM object holds.
-    """
-    if isinstance(column_type, sa.Enum) and column_type.enum_class:
-        allowed: tuple[type, ...] = (column_type.enum_class,)
-    else:
-        allowed = _PYTHON_TYPES.get(encoding, ())
-    return () if annotation in allowed else allowed
+
+# These look the same to Pydantic whether they come from Python or from JSON.
+_NATIVE = frozenset({Encoding.INTEGER, Encoding.TEXT, Encoding.BOOLEAN, Encoding.JSON})
+_FOR_PYTHON = frozenset(
+    {Encoding.BYTES, Encoding.INTERVAL, Encoding.NAME, Encoding.NETWORK, Encoding.RANGE, Encoding.CUSTOM}
+)
+_DOCUMENTS: tuple[Any, ...] = (Any, dict, list, dict[str, Any], list[Any])
+
+
+def is_native(encoding: Encoding, column_type: TypeEngine[Any], annotation: Any) -> bool:
+    """Say whether the model makes the same of the JSON of a value as of the value itself."""
+    if encoding in _FOR_PYTHON or encoding is Encoding.ARRAY:
+        return is_exact(encoding, column_type, annotation)
+    return encoding in _NATIVE or annotation is _python_type(encoding, column_type)
 
 
 def is_exact(encoding: Encoding, column_type: TypeEngine[Any], annotation: Any) -> bool:
     """Say whether SQL writes this column exactly as Pydantic would write this annotation."""
-    if encoding is Encoding.ENUM:
-        return isinstance(column_type, sa.Enum) and annotation is column_type.enum_class
-    return annotation in _EXACT[encoding]
+    if encoding in _FOR_PYTHON:
+        return False
+    if encoding is Encoding.JSON:
+        return any(annotation is known or annotation == known for known in _DOCUMENTS)
+    if encoding is Encoding.TIME:
+        return annotation is dt.time and not getattr(column_type, "timezone", False)
+    if isinstance(column_type, sa.ARRAY):
+        return _is_exact_array(column_type, annotation)
+    if isinstance(column_type, sa.Enum) and column_type.enum_class is None and get_origin(annotation) is Literal:
+        return set(column_type.enums) <= set(get_args(annotation))
+    return annotation is _python_type(encoding, column_type)
+
+
+# Whose arrays PostgreSQL's to_json writes as Pydantic does.
+EXACT_ITEMS = frozenset({Encoding.INTEGER, Encoding.TEXT, Encoding.BOOLEAN, Encoding.DECIMAL, Encoding.UUID})
+
+
+def _is_exact_array(array: sa.ARRAY[Any], annotation: Any) -> bool:
+    for _ in range(array.dimensions or 1):
+        if get_origin(annotation) not in {list, Sequence} or array.as_tuple:
+            return False
+        [annotation] = get_args(annotation)
+    item = unwrap_type(array.item_type)
+    encoding = encoding_of(item)
+    return encoding in EXACT_ITEMS and annotation is _python_type(encoding, item) and not isinstance(item, ExactDecimal)

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    FromClause,
-    Select,
-    UniqueConstraint,
-    and_,
-    case,
-    func,
-    inspect,
-    literal_column,
-    select,
-)
-from sqlalchemy.orm import LoaderCriteriaOption, Mapper, aliased
-from sqlalchemy.sql.util import ClauseAdapter
+from sqlalchemy import ColumnElement, Dialect, FromClause, Select, case, func, inspect, literal_column, or_, select
+from sqlalchemy.orm import Mapper, aliased
 
 from querywright.errors import ShapeError
-from querywright.fetch.json import JsonWriter, Member, SQLText, literal
-from querywright.fetch.nodes import Field, Scalar, Shape, ToMany, ToOne
+from querywright.fetch import related
+from querywright.fetch.columns import storage_encoding, stored_type
+from querywright.fetch.nodes import (
+    Aggregate,
+    Embedded,
+    Encoding,
+    Field,
+    Groups,
+    Node,
+    Plan,
+    Scalar,
+    Shape,
+    Source,
+    ToMany,
+    ToOne,
+    Variants,
+)
+from querywright.fetch.related import Criteria, Level
+from querywright.fetch.writers import JsonWriter, Member, SQLText, join, literal
+from querywright.fetch.writers.base import Value
 
-__all__ = ["Form", "compile_select", "root_mapper"]
+__all__ = ["Form", "SelectCompiler", "compile_select", "root_entity", "root_keys", "root_mapper"]
 
 
 @dataclass(frozen=True)
@@ -36,50 +42,17 @@ class Form:
         array: One row with a JSON array, if that is faster, or one row of JSON text for each root row.
         limit: Return at most this many root rows.
         for_model: Write for the model that validates it, and not for a client: its input keys, and NaN.
+        by_alias: Use the fields' aliases as keys for a client.
+        exclude_none: Leave out what is ``None``.
+        only: Write only these fields for a client, by their paths.
     """
 
     array: bool
     limit: int | None = None
     for_model: bool = False
-
-
-@dataclass(frozen=True)
-class Level:
-    """One level of nesting while it is compiled.
-
-    Attributes:
-        entity: The mapped class whose relationships are followed, as an alias.
-        source: What its SELECT selects from, and what a SELECT inside it has to correlate to.
-        columns: The columns of the root's subquery by attribute; a nested level reads them from its entity.
-        parent: The level above, and how its rows are related to this one's; the root has none.
-        joins: The to-one joins of this level; grows as fields are written.
-    """
-
-    entity: Any
-    source: Any
-    columns: Mapping[str, ColumnElement[Any]] = field(default_factory=dict)
-    parent: tuple[Level, ColumnElement[bool]] | None = None
-    joins: list[tuple[Any, ColumnElement[bool]]] = field(default_factory=list)
-
-    @property
-    def mapper(self) -> Mapper[Any]:
-        """The mapper of the class."""
-        return inspect(self.entity).mapper  # type: ignore[no-any-return]
-
-    def column(self, attribute: str) -> ColumnElement[Any]:
-        """Find the column of an attribute."""
-        # Not through the alias at the root: an expression would be taken apart, and its parts sought in vain.
-        return self.columns[attribute] if self.columns else getattr(self.entity, attribute)
-
-    def select(self, item: SQLText) -> Select[Any]:
-        """Select an item for each row."""
-        statement = select(item.label("o")).select_from(self.source)
-        for entity, condition in self.joins:
-            statement = statement.outerjoin(entity, condition)
-        if self.parent is None:
-            return statement
-        above, related = self.parent
-        return statement.where(related).correlate(above.source)
+    by_alias: bool = True
+    exclude_none: bool = False
+    only: frozenset[str] | None = None
 
 
 def root_mapper(statement: Select[Any]) -> Mapper[Any]:
@@ -88,10 +61,11 @@ def root_mapper(statement: Select[Any]) -> Mapper[Any]:
     Raises:
         ShapeError: It selects anything but exactly one mapped class.
     """
-    return inspect(_root_entity(statement)).mapper  # type: ignore[no-any-return]
+    return inspect(root_entity(statement)).mapper  # type: ignore[no-any-return]
 
 
-def _root_entity(statement: Select[Any]) -> Any:
+def root_entity(statement: Select[Any]) -> Any:
+    """Find the mapped class that a statement selects, or the alias of it."""
     described = statement.column_descriptions
     entity = described[0].get("entity") if len(described) == 1 else None
     if entity is None or described[0]["expr"] is not entity:
@@ -100,175 +74,257 @@ def _root_entity(statement: Select[Any]) -> Any:
     return entity
 
 
-def compile_select(shape: Shape, statement: Select[Any], form: Form, writer: JsonWriter) -> Select[Any]:
-    """Write the statement that returns a shape as JSON text.
+def compile_select(plan: Plan, statement: Select[Any], form: Form, writer: JsonWriter, dialect: Dialect) -> Select[Any]:
+    """Write the statement that returns a plan's rows as JSON text.
 
     The user's statement becomes an inner subquery with only the columns that are needed, so its WHERE, ORDER BY and
     LIMIT decide which rows there are before anything is joined to them.
     """
-    return _SelectCompiler(form, writer, _criteria(statement)).root(shape, statement)
-
-
-def _criteria(statement: Select[Any]) -> tuple[LoaderCriteriaOption, ...]:
-    options = statement._with_options  # noqa: SLF001 - SQLAlchemy has no public reader of a statement's options
-    if any(getattr(element, "_extra_criteria", ()) for option in options for element in getattr(option, "context", ())):
-        reason = "one of its loader options filters a relationship, which only the ORM's loaders do."
-        raise ShapeError("statement", reason, hint="Use with_loader_criteria(), which holds for a fetch as well.")
-    return tuple(option for option in options if isinstance(option, LoaderCriteriaOption))
+    return SelectCompiler(form, writer, dialect, related.criteria_of(statement)).root(plan, statement)
 
 
 @dataclass(frozen=True)
-class _SelectCompiler:
+class SelectCompiler:
+    """Writes the parts of one statement."""
+
     form: Form
     writer: JsonWriter
-    criteria: tuple[LoaderCriteriaOption, ...]
+    dialect: Dialect
+    criteria: Criteria
 
-    def root(self, shape: Shape, statement: Select[Any]) -> Select[Any]:
-        keys = _root_keys(shape, statement)
+    def root(self, plan: Plan, statement: Select[Any]) -> Select[Any]:
+        """Write the whole statement."""
+        keys = root_keys(plan, statement)
         rows = _root_rows(statement, keys, self.form.limit)
         # A join may return rows in any order, so the order of the statement is kept as a number.
-        ordered = any(_is_joined(node, shape.mapper) for node in shape.fields)
+        ordered = _has_joins(plan)
         if ordered:
             rows = select(*rows.c, func.row_number().over().label("n")).subquery()
-        columns = {key: rows.c[name] for key, name in keys.items()}
-        level = Level(aliased(shape.mapper.class_, rows), rows, columns)
-        item, order = self._object(shape, level), [rows.c.n] if ordered else []
+        level = self.root_level(plan, rows, keys)
+        item, order = self.item(plan.root, level), [rows.c.n] if ordered else []
         if self.form.array:
-            top = self._array(item, level, shape.path, order)
+            top = self._array(item, level, plan.root.path, order)
         else:
-            top = level.select(self.writer.checked(item, shape.path)).order_by(*order)
+            top = level.select(self.writer.checked(item, plan.root.path)).order_by(*order)
         # Only a top-level statement hands its criteria to the SELECTs inside it.
         return top.options(*self.criteria)
 
-    def _object(self, shape: Shape, level: Level) -> SQLText:
-        return self.writer.object([self._member(node, level) for node in shape.fields])
+    def root_level(self, plan: Plan, rows: FromClause, keys: dict[Source, str]) -> Level:
+        """Make the outermost level of the rows of the user's statement."""
+        return Level(aliased(plan.mapper.class_, rows), rows, {key: rows.c[name] for key, name in keys.items()})
 
-    def _member(self, node: Field, level: Level) -> Member:
-        key = node.input_key if self.form.for_model else node.key
+    def item(self, node: Node, level: Level) -> SQLText:
+        """Write a node as text; NULL if it is null, or lacks a required value."""
+        if isinstance(node, Shape):
+            members = [self._member(field, level) for field in node.fields if self._is_written(field)]
+            return self.writer.compact(members) if self._compact else self.writer.object(members)
+        if isinstance(node, Variants):
+            return self._variants(node, level)
+        return self.writer.text(self._value(node, level))
+
+    @property
+    def _compact(self) -> bool:
+        return self.form.exclude_none and not self.form.for_model
+
+    def _is_written(self, field: Field) -> bool:
+        if self.form.for_model:
+            return True
+        return not field.excluded and (self.form.only is None or field.path in self.form.only)
+
+    def _member(self, field: Field, level: Level) -> Member:
+        node, value = field.value, self._value(field.value, level)
+        key = field.input_key if self.form.for_model else field.key if self.form.by_alias else field.name
         if isinstance(node, Scalar):
-            column = level.column(node.attribute)
-            value = self.writer.value(node.encoding, column, node.type, for_model=self.form.for_model)
-            return Member(key, value, required=None if node.nullable else column)
-        if isinstance(node, ToMany):
-            array = self._to_many(node, level)
-            return Member(key, (array,), required=array)
-        assert isinstance(node, ToOne)  # noqa: S101 - there is no fourth kind
-        joined = _is_joined(node, level.mapper)
-        row = self._joined_row(node, level) if joined else self._single_row(node, level)
-        return Member(key, (row,), required=row)
+            required = None if node.nullable else level.column(node.source)
+            return Member(key, value, required, document=node.encoding is Encoding.JSON)
+        assert isinstance(value, tuple)  # noqa: S101 - all but plain values are fragments
+        [text] = value
+        nullable = getattr(node.value if isinstance(node, Aggregate) else node, "nullable", False)
+        if nullable and (isinstance(node, Aggregate) or self._compact or not _is_row(node)):
+            return Member(key, (func.nullif(text, literal("null")),) if _is_row(node) else value)
+        if isinstance(node, Embedded) and node.none_if_empty and self._compact:
+            return Member(key, (func.nullif(text, literal("null")),))
+        return Member(key, value, required=text)  # type: ignore[arg-type]
 
-    def _array(self, item: SQLText, level: Level, path: str, order: Sequence[Any]) -> Select[Any]:
+    def _value(self, node: Node, level: Level) -> Value:
+        if isinstance(node, Scalar):
+            return self._scalar(node, level.column(node.source))
+        if isinstance(node, ToMany):
+            return (self._to_many(node, level),)
+        if isinstance(node, Groups):
+            return (self._groups(node, level),)
+        if isinstance(node, Aggregate):
+            return (self._aggregate(node, level),)
+        if isinstance(node, Embedded):
+            return (self._embedded(node, level),)
+        assert isinstance(node, ToOne)  # noqa: S101 - rows lie inside of relationships
+        relationship = level.mapper.relationships[node.relationship]
+        joined = node.rows is None and related.is_joined(relationship)
+        return (self._joined_row(node, level) if joined else self._single_row(node, level),)
+
+    def _scalar(self, node: Scalar, column: ColumnElement[Any]) -> Value:
+        column_type, encoding = node.type, storage_encoding(node.type)
+        if node.encoding is Encoding.CUSTOM:
+            column_type = stored_type(column_type, self.dialect)
+            encoding = storage_encoding(column_type)
+        if encoding is None or not self.writer.writes(encoding):
+            raise ShapeError(node.path, f"Querywright cannot read {column_type!r} on {self.dialect.name}.")
+        return self.writer.value(encoding, column, column_type, for_model=self.form.for_model)
+
+    def _array(
+        self, item: SQLText, level: Level, path: str, order: Sequence[Any], limit: int | None = None
+    ) -> Select[Any]:
         """Select one array with the items of all rows, in an order."""
-        if self.writer.aggregate_orders or not order:
+        if limit is None and (self.writer.aggregate_orders or not order):
             return level.select(self.writer.array(item, path, order))
-        items = level.select(item).order_by(*order).subquery()
+        rows = level.select(item).order_by(*order)
+        items = (rows if limit is None else related.limited(rows, limit)).subquery()
         return select(self.writer.array(items.c.o, path)).select_from(items)
 
     def _to_many(self, node: ToMany, level: Level) -> SQLText:
-        inner = self._enter(node, level)
-        item = self._object(node.shape, inner)
-        return self._array(item, inner, node.shape.path, _order(node, inner)).scalar_subquery()
+        inner = related.enter(node.relationship, level, self.criteria, node.rows)
+        item = self._element(node.target, inner)
+        order = related.order_of(node.relationship, inner, node.rows, node.path)
+        return self._array(item, inner, node.path, order, node.rows.limit).scalar_subquery()
+
+    def _element(self, node: Node, level: Level) -> SQLText:
+        """Write an element of an array; NULL only if it lacks a required value."""
+        item = self.item(node, level)
+        nullable = getattr(node.value if isinstance(node, Aggregate) else node, "nullable", False)
+        return func.coalesce(item, literal("null")) if nullable else item
+
+    def _groups(self, node: Groups, level: Level) -> SQLText:
+        """Write a dict: one array of items for each key, then one object of those arrays."""
+        inner = related.enter(node.relationship, level, self.criteria, node.rows)
+        item = self.writer.checked(self._element(node.target, inner), node.path)
+        key = inner.column(node.key.source)
+        written = self.writer.text(self._scalar(node.key, key))
+        order = related.order_of(node.relationship, inner, node.rows, node.path)
+        items = inner.select(item, key.label("k"), written.label("w")).order_by(*order).subquery()
+        array = self.writer.aggregate(items.c.o, ())
+        array = func.max(items.c.o) if node.single else join("[", array, "]")
+        quoted = case((items.c.w.like(literal('"%')), items.c.w), else_=join('"', items.c.w, '"'))
+        groups = (
+            select(join(quoted, ":", array).label("o")).group_by(items.c.k, items.c.w).order_by(items.c.k).subquery()
+        )
+        whole = select(join("{", func.coalesce(self.writer.aggregate(groups.c.o, ()), literal("")), "}"))
+        return whole.select_from(groups).scalar_subquery()
+
+    def _aggregate(self, node: Aggregate, level: Level) -> SQLText:
+        inner = related.enter(node.relationship, level, self.criteria, node.rows)
+        value: Any
+        if node.function == "exists":
+            found: Any = (
+                select(literal_column("1")).select_from(inner.source).where(inner.parent[1]).correlate(level.source)
+            )  # type: ignore[index]
+            return self.writer.text(self._scalar(node.value, found.exists()))
+        if node.of is None:
+            value = func.count()
+        else:
+            column = inner.column(node.of)
+            value = func.count(column.distinct()) if node.function == "count" else getattr(func, node.function)(column)
+        if node.function == "sum" and not node.value.nullable:
+            value = func.coalesce(value, literal_column("0"))
+        text = self.writer.text(self._scalar(node.value, value))
+        return inner.select(text).scalar_subquery()
+
+    def _embedded(self, node: Embedded, level: Level) -> SQLText:
+        text = self.item(node.shape, level)
+        if not node.none_if_empty:
+            return text
+        columns = [level.column(source) for field in node.shape.fields for source in _needed(field.value, level.mapper)]
+        some = [column.is_not(None) for column in columns]
+        return case((or_(*some), text), else_=literal("null"))
+
+    def _variants(self, node: Variants, level: Level) -> SQLText:
+        """Write the shape that the row's discriminator asks for."""
+        discriminator = level.column(node.discriminator.source)
+        whens = [
+            (discriminator.in_(values) if len(values) > 1 else discriminator == values[0], self._variant(shape, level))
+            for values, shape in node.cases
+        ]
+        return case(*whens)
+
+    def _variant(self, shape: Shape, level: Level) -> SQLText:
+        return self.item(shape, related.subclass(shape.mapper, level))
 
     def _joined_row(self, node: ToOne, level: Level) -> SQLText:
         """Follow a foreign key with a plain LEFT JOIN: it finds at most one row."""
-        inner = self._enter(node, level)
+        inner = related.enter(node.relationship, level, self.criteria)
         assert inner.parent is not None  # noqa: S101 - it was entered from a level
         level.joins.append((inner.entity, inner.parent[1]))
-        text = self.writer.checked(self._object(node.shape, inner), node.path)
+        text = self._row_text(node, inner)
         level.joins.extend(inner.joins)
-        return case((_identity(inner).is_not(None), text), else_=self._no_row(node))
+        if not _is_row(node):
+            return text
+        return case((related.identity(inner).is_not(None), text), else_=self._no_row(node))
 
     def _single_row(self, node: ToOne, level: Level) -> SQLText:
         """Follow any other relationship to one row; nothing guarantees that there is only one."""
-        inner = self._enter(node, level)
-        item = self.writer.checked(self._object(node.shape, inner), node.path)
-        row = _limited(inner.select(item).order_by(*_order(node, inner)), 1)
-        return func.coalesce(row.scalar_subquery(), self._no_row(node))
+        inner = related.enter(node.relationship, level, self.criteria, node.rows)
+        text = self._row_text(node, inner)
+        order = related.order_of(node.relationship, inner, node.rows, "")
+        row = related.limited(inner.select(text).order_by(*order), 1).scalar_subquery()
+        return func.coalesce(row, self._no_row(node)) if _is_row(node) else row
+
+    def _row_text(self, node: ToOne, inner: Level) -> SQLText:
+        text = self.item(node.target, inner)
+        return self.writer.checked(text, _path(node)) if _is_row(node) else text
 
     def _no_row(self, node: ToOne) -> SQLText:
-        return literal("null") if node.nullable else self.writer.broken(node.path)
-
-    def _enter(self, node: ToOne | ToMany, level: Level) -> Level:
-        """Follow a relationship: relate its rows to those of the level above, with the filters that hold for them."""
-        alias: Any = aliased(level.mapper.relationships[node.attribute].mapper.class_)
-        related = getattr(level.entity, node.attribute).of_type(alias).expression
-        return Level(alias, alias, parent=(level, and_(related, *self._filters(alias))))
-
-    def _filters(self, alias: Any) -> list[ColumnElement[bool]]:
-        """Apply criteria without include_aliases: they reach related rows when the ORM loads them, so also here."""
-        insp = inspect(alias)
-        return [
-            ClauseAdapter(insp.selectable).traverse(option._resolve_where_criteria(insp))  # noqa: SLF001 - nothing public
-            for option in self.criteria
-            if not option.include_aliases and option.propagate_to_loaders and _concerns(option, insp.mapper)
-        ]
+        return literal("null") if node.nullable else self.writer.broken(_path(node))
 
 
-def _root_keys(shape: Shape, statement: Select[Any]) -> dict[str, str]:
-    """Name the attributes that the shape and its relationships need of the root, each with a short column name."""
-    needed = [key for node in shape.fields for key in _needed(node, shape.mapper)]
+def _is_row(node: Node) -> bool:
+    return isinstance(node, ToOne) and isinstance(node.target, (Shape, Variants))
+
+
+def _path(node: ToOne) -> str:
+    return getattr(node.target, "path", node.relationship)
+
+
+def _has_joins(plan: Plan) -> bool:
+    if isinstance(plan.root, Variants):
+        return True
+    nodes = (field.value for field in plan.root.fields)
+    to_one = (node for node in nodes if isinstance(node, ToOne) and node.rows is None)
+    return any(related.is_joined(plan.mapper.relationships[node.relationship]) for node in to_one)
+
+
+def root_keys(plan: Plan, statement: Select[Any]) -> dict[Source, str]:
+    """Name what the plan and its relationships need of the root, each with a short column name."""
+    needed = _needed(plan.root, plan.mapper)
     if statement._distinct:  # noqa: SLF001 - nothing public
         # All columns: fewer could make different rows alike, and PostgreSQL wants those of ORDER BY among them.
-        needed += shape.mapper.column_attrs.keys()
+        needed += plan.mapper.column_attrs.keys()
     return {key: f"c{position}" for position, key in enumerate(dict.fromkeys(needed))}
 
 
-def _root_rows(statement: Select[Any], keys: dict[str, str], limit: int | None) -> FromClause:
+def _root_rows(statement: Select[Any], keys: dict[Source, str], limit: int | None) -> FromClause:
     """Narrow the user's statement to the columns that are needed."""
-    entity = _root_entity(statement)
-    rows = statement.with_only_columns(*(getattr(entity, key).label(name) for key, name in keys.items())).subquery()
-    return rows if limit is None else _limited(select(*rows.c), limit).subquery()
+    entity = root_entity(statement)
+    columns = [expression_label(entity, key, name) for key, name in keys.items()]
+    rows = statement.with_only_columns(*columns).subquery()
+    return rows if limit is None else related.limited(select(*rows.c), limit).subquery()
 
 
-def _limited(statement: Select[Any], limit: int) -> Select[Any]:
-    # No parameters, for the user's may have any name; SQLite's compiler would make one of a missing offset.
-    return statement.limit(literal_column(str(limit))).offset(literal_column("0"))
+def expression_label(entity: Any, source: Source, name: str) -> Any:
+    """Select what a source means, under a name."""
+    return related.expression_of(entity, source).label(name)
 
 
-def _needed(node: Field, mapper: Mapper[Any]) -> list[str]:
+def _needed(node: Node, mapper: Mapper[Any]) -> list[Source]:
+    """List what a node reads of the row it belongs to."""
     if isinstance(node, Scalar):
-        return [node.attribute]
-    local = mapper.relationships[node.attribute].local_columns
-    return sorted(mapper.get_property_by_column(column).key for column in local)
-
-
-def _is_joined(node: Field, mapper: Mapper[Any]) -> bool:
-    """Say whether a field is one row found by a foreign key, which a LEFT JOIN cannot multiply."""
-    if not isinstance(node, ToOne):
-        return False
-    relationship = mapper.relationships[node.attribute]
-    if relationship.direction.name != "MANYTOONE" or relationship.secondary is not None:
-        return False
-    return any(key and key <= relationship.remote_side for key in _keys(relationship.mapper))
-
-
-def _keys(mapper: Mapper[Any]) -> list[set[Any]]:
-    """List the sets of columns that hold no two equal rows."""
-    constraints = getattr(mapper.local_table, "constraints", ())
-    unique = [set(constraint.columns) for constraint in constraints if isinstance(constraint, UniqueConstraint)]
-    return [set(mapper.primary_key), *unique]
-
-
-def _identity(level: Level) -> ColumnElement[Any]:
-    key = level.mapper.get_property_by_column(level.mapper.primary_key[0]).key
-    return getattr(level.entity, key)  # type: ignore[no-any-return]
-
-
-def _order(node: Field, inner: Level) -> list[ColumnElement[Any]]:
-    """Apply the relationship's own order to the aliases of its level."""
-    assert inner.parent is not None  # noqa: S101 - it was entered from a level
-    above, related = inner.parent
-    relationship = above.mapper.relationships[node.attribute]
-    ordered = list(relationship.order_by or ())
-    adapters = [ClauseAdapter(inspect(inner.entity).selectable)]
-    if relationship.secondary is not None:
-        # The alias of the association table is known only to the condition.
-        sources = related._from_objects  # noqa: SLF001 - nothing public
-        adapters += [ClauseAdapter(source) for source in sources if source.is_derived_from(relationship.secondary)]
-    for adapter in adapters:
-        ordered = [adapter.traverse(clause) for clause in ordered]
-    return ordered
-
-
-def _concerns(option: LoaderCriteriaOption, mapper: Mapper[Any]) -> bool:
-    return any(mapper.isa(concerned) for concerned in option._all_mappers())  # noqa: SLF001 - nothing public
+        return [node.source]
+    if isinstance(node, Shape):
+        return [source for field in node.fields for source in _needed(field.value, mapper)]
+    if isinstance(node, Embedded):
+        return _needed(node.shape, mapper)
+    if isinstance(node, Variants):
+        own = [shape for _, shape in node.cases if shape.mapper is mapper]
+        keys = [mapper.get_property_by_column(column).key for column in mapper.primary_key]
+        return [node.discriminator.source, *keys, *(source for shape in own for source in _needed(shape, mapper))]
+    local = mapper.relationships[node.relationship].local_columns
+    names: list[Source] = sorted(mapper.get_property_by_column(column).key for column in local)  # type: ignore[assignment]
+    return names

@@ -2,21 +2,84 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 
 from querywright.errors import InvalidRow
-from querywright.fetch.json import MISSING
+from querywright.fetch.annotations import is_struct
+from querywright.fetch.writers import MISSING
 
-__all__ = ["dump_array", "dump_object", "to_bytes", "validate_array", "validate_object", "verify"]
+__all__ = ["Dump", "dump", "to_bytes", "validate", "verify"]
+
+
+@dataclass(frozen=True)
+class Dump:
+    """How the model writes its JSON, where SQL cannot.
+
+    Attributes:
+        by_alias: Use aliases as keys.
+        exclude_none: Leave out what is ``None``.
+        include: Write only these fields; in the form that Pydantic takes for one instance.
+    """
+
+    by_alias: bool = True
+    exclude_none: bool = False
+    include: dict[str, Any] | None = None
+
+
+class _Codec(Protocol):
+    """Validates and writes one kind of models."""
+
+    def validate_json(self, text: str, /) -> Any: ...
+
+    def validate_python(self, value: Any, /) -> Any: ...
+
+    def dump(self, value: Any, how: Dump, /) -> bytes: ...
+
+
+class _Pydantic:
+    """Models of Pydantic, dataclasses, TypedDicts, and unions of them."""
+
+    def __init__(self, annotation: Any) -> None:
+        adapter = TypeAdapter(annotation)
+        self.validate_json: Callable[[str], Any] = adapter.validate_json
+        self.validate_python: Callable[[Any], Any] = adapter.validate_python
+        self._dump = adapter.dump_json
+
+    def dump(self, value: Any, how: Dump) -> bytes:
+        include: Any = how.include
+        if include is not None and isinstance(value, list):
+            include = {"__all__": include}
+        return self._dump(value, by_alias=how.by_alias, exclude_none=how.exclude_none, include=include)
+
+
+class _Msgspec:
+    """Structs of msgspec, which is installed if there is one."""
+
+    def __init__(self, annotation: Any) -> None:
+        msgspec: Any = sys.modules["msgspec"]
+        self.validate_json: Callable[[str], Any] = msgspec.json.Decoder(annotation).decode
+        self._convert: Callable[..., Any] = msgspec.convert
+        self._annotation = annotation
+        self._encode: Callable[[Any], bytes] = msgspec.json.encode
+
+    def validate_python(self, value: Any) -> Any:
+        return self._convert(value, self._annotation)
+
+    def dump(self, value: Any, _how: Dump) -> bytes:
+        return self._encode(value)
 
 
 @lru_cache(maxsize=1024)
-def _array_of(model: type[BaseModel]) -> TypeAdapter[list[Any]]:
-    return TypeAdapter(list[model])  # type: ignore[valid-type]
+def _codec(model: Any, many: bool) -> _Codec:  # noqa: FBT001 - a key of the cache
+    annotation: Any = list[model] if many else model
+    return _Msgspec(annotation) if is_struct(model) else _Pydantic(annotation)
 
 
 def verify(text: str) -> str:
@@ -44,22 +107,23 @@ def to_bytes(text: str, *, documents: bool) -> bytes:
     return text.encode()
 
 
-def validate_array(model: type[BaseModel], text: str) -> list[Any]:
-    """Make model instances of a JSON array."""
-    return _array_of(model).validate_json(verify(text))
+def validate(model: Any, text: str, read: Callable[[Any], Any] | None, *, many: bool) -> Any:
+    """Make model instances of a JSON array, or one of an object.
+
+    Args:
+        model: The response model.
+        text: What the database wrote.
+        read: Converts the parsed JSON of a row to what the model validates; by default it validates the JSON.
+        many: Whether the text is an array.
+    """
+    codec = _codec(model, many)
+    verify(text)
+    if read is None:
+        return codec.validate_json(text)
+    parsed = from_json(text)
+    return codec.validate_python([read(row) for row in parsed] if many else read(parsed))
 
 
-def validate_object(model: type[BaseModel], text: str) -> Any:
-    """Make a model instance of a JSON object."""
-    return model.model_validate_json(verify(text))
-
-
-def dump_array(model: type[BaseModel], text: str) -> bytes:
-    """Let the model validate and write an array, as FastAPI would."""
-    return _array_of(model).dump_json(validate_array(model, text), by_alias=True)
-
-
-def dump_object(model: type[BaseModel], text: str) -> bytes:
-    """Let the model validate and write an object, as FastAPI would."""
-    instance: BaseModel = validate_object(model, text)
-    return instance.model_dump_json(by_alias=True).encode()
+def dump(model: Any, value: Any, how: Dump, *, many: bool) -> bytes:
+    """Let the model write its JSON, as FastAPI would."""
+    return _codec(model, many).dump(value, how)

@@ -1,12 +1,12 @@
-"""Run a prepared fetch: straight on an asyncio driver's connection, or on SQLAlchemy's cursor."""
+"""Run a prepared fetch: straight on the driver's connection, or on SQLAlchemy's cursor."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Sequence
 from typing import Any, Generic, NoReturn, TypeVar
 
-from sqlalchemy import Connection, Engine, Select, event
+from sqlalchemy import Connection, Dialect, Engine, Select, event
 from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
 from sqlalchemy.orm import ORMExecuteState, Session
 
@@ -14,11 +14,13 @@ from querywright.engine.dialect import AUTOCOMMIT_OPTIONS
 from querywright.engine.statements import has_foreign_listeners
 from querywright.events import StatementExecuted, emit, has_subscribers
 from querywright.fetch.compile import root_mapper
+from querywright.fetch.drivers import autocommitting, direct_call, has_direct_call
 from querywright.fetch.prepare import Statement
 
-__all__ = ["Bind", "JsonBytes", "connection_of", "routing", "run", "seen_by_session"]
+__all__ = ["Bind", "JsonBytes", "Rows", "connection_of", "routing", "run", "seen_by_session"]
 
 Bind = Session | Connection | Engine
+Rows = Sequence[Any]
 Content_co = TypeVar("Content_co", covariant=True)
 
 
@@ -28,8 +30,8 @@ class JsonBytes(bytes, Generic[Content_co]):
     __slots__ = ()
 
 
-def run(bind: Engine | Connection, statement: Statement) -> list[str]:
-    """Run a statement and return the text of each row."""
+def run(bind: Engine | Connection, statement: Statement) -> Rows:
+    """Run a statement and return its rows."""
     if isinstance(bind, Engine):
         return _run_on_engine(bind, statement)
     if _is_direct(bind):
@@ -37,19 +39,12 @@ def run(bind: Engine | Connection, statement: Statement) -> list[str]:
     return _run_on_cursor(bind, statement)
 
 
-# What one call of the driver does, SQLAlchemy's cursor does with three (asyncpg) to five (aiosqlite).
-_FETCH: dict[str, Callable[[Any, Statement], Awaitable[Iterable[Any]]]] = {
-    "asyncpg": lambda driver, statement: driver.fetch(statement.sql, *statement.parameters),
-    "aiosqlite": lambda driver, statement: driver.execute_fetchall(statement.sql, statement.parameters),
-}
-
-
 def _is_direct(target: Connection | Engine) -> bool:
     """Say whether the driver can be called straight: nobody else listens to cursor events."""
-    return target.dialect.driver in _FETCH and not has_foreign_listeners(target)
+    return has_direct_call(target.dialect) and not has_foreign_listeners(target)
 
 
-def _run_on_engine(engine: Engine, statement: Statement) -> list[str]:
+def _run_on_engine(engine: Engine, statement: Statement) -> Rows:
     """Borrow a connection for one statement, with no BEGIN and no ROLLBACK around it."""
     if _is_direct(engine):
         return _run_on_borrowed(engine, statement)
@@ -58,14 +53,15 @@ def _run_on_engine(engine: Engine, statement: Statement) -> list[str]:
         return _run_on_cursor(connection, statement)
 
 
-def _run_on_borrowed(engine: Engine, statement: Statement) -> list[str]:
+def _run_on_borrowed(engine: Engine, statement: Statement) -> Rows:
     """Do without a Connection: for a small result it would cost more than all of asyncpg's own work."""
     try:
         borrowed = engine.raw_connection()
     except engine.dialect.loaded_dbapi.Error as error:
         Connection._handle_dbapi_exception_noconnection(error, engine.dialect, engine)  # noqa: SLF001 - as Connection does
     try:
-        return _fetch(engine.dialect.driver, borrowed.dbapi_connection, statement)
+        with autocommitting(engine.dialect, borrowed.dbapi_connection):
+            return _fetch(engine.dialect, borrowed.dbapi_connection, statement)
     except BaseException as error:  # noqa: BLE001 - a cancelled task has to give its connection back as well
         with Connection(engine, borrowed) as connection:
             _raise_as_sqlalchemy(connection, error, statement)
@@ -73,11 +69,11 @@ def _run_on_borrowed(engine: Engine, statement: Statement) -> list[str]:
         borrowed.close()
 
 
-def _run_on_cursor(connection: Connection, statement: Statement) -> list[str]:
-    return list(connection.exec_driver_sql(statement.sql, statement.parameters).scalars())
+def _run_on_cursor(connection: Connection, statement: Statement) -> Rows:
+    return connection.exec_driver_sql(statement.sql, statement.parameters).all()
 
 
-def _run_in_transaction(connection: Connection, statement: Statement) -> list[str]:
+def _run_in_transaction(connection: Connection, statement: Statement) -> Rows:
     if not connection.in_transaction():
         connection.begin()
     adapted: Any = connection.connection.dbapi_connection
@@ -85,24 +81,25 @@ def _run_in_transaction(connection: Connection, statement: Statement) -> list[st
         if connection.dialect.driver == "asyncpg" and not adapted.driver_connection.is_in_transaction():
             # The adapter begins with the first statement of its own cursor, which this one is not.
             adapted.run_async(lambda _driver: adapted._start_transaction())  # noqa: SLF001 - nothing public begins
-        return _fetch(connection.dialect.driver, adapted, statement)
+        return _fetch(connection.dialect, adapted, statement)
     except BaseException as error:  # noqa: BLE001 - SQLAlchemy must hear of a cancellation as well
         _raise_as_sqlalchemy(connection, error, statement)
 
 
-def _fetch(name: str, adapted: Any, statement: Statement) -> list[str]:
+def _fetch(dialect: Dialect, adapted: Any, statement: Statement) -> Rows:
     """Hand a statement to the driver itself."""
-    started = time.perf_counter() if has_subscribers(StatementExecuted) else None
-    rows: Iterable[Any] = adapted.run_async(lambda driver: _FETCH[name](driver, statement))
-    if started is not None:
-        emit(StatementExecuted(statement.sql, time.perf_counter() - started))
-    return [row[0] for row in rows]
+    if not has_subscribers(StatementExecuted):
+        return direct_call(dialect, adapted, statement)
+    started = time.perf_counter()
+    rows = direct_call(dialect, adapted, statement)
+    emit(StatementExecuted(statement.sql, time.perf_counter() - started))
+    return rows
 
 
 def _raise_as_sqlalchemy(connection: Connection, error: BaseException, statement: Statement) -> NoReturn:
     """Translate, wrap, invalidate and notify exactly as SQLAlchemy does for its own cursor."""
     adapted: Any = connection.connection.dbapi_connection
-    if isinstance(error, Exception):
+    if isinstance(error, Exception) and hasattr(adapted, "_handle_exception"):
         try:
             adapted._handle_exception(error)  # noqa: SLF001 - the only translation of a driver's errors
         except Exception as translated:  # noqa: BLE001 - whatever it is, SQLAlchemy wraps it

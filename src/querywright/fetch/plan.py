@@ -2,153 +2,311 @@
 
 from __future__ import annotations
 
-import difflib
-from functools import lru_cache
+import dataclasses
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from typing import Any
 
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from sqlalchemy.orm import ColumnProperty, Mapper, RelationshipProperty
+from sqlalchemy import UniqueConstraint
+from sqlalchemy.orm import Mapper, RelationshipProperty
 
 from querywright.errors import ShapeError
-from querywright.fetch.annotations import Wanted, input_key, output_key, read_field, writes_plain_json
-from querywright.fetch.columns import accepts, encoding_of, is_exact, unwrap_type
-from querywright.fetch.nodes import Encoding, Field, Scalar, Shape, ToMany, ToOne
+from querywright.fetch import nodes
+from querywright.fetch.annotations import Wanted, is_shape, read_annotation, read_field, type_name, union_members
+from querywright.fetch.attributes import Attribute, Composite, Relation, Steps, attribute_of, find
+from querywright.fetch.markers import Aggregated, Expr, First, Grouped, Keys, Latest, Marker, Path, Selection
+from querywright.fetch.nodes import Embedded, Field, Groups, Node, Plan, Rows, Scalar, Shape, ToMany, ToOne, Variants
+from querywright.fetch.scalars import expression, needs_conversion, reason_of, scalar
+from querywright.fetch.selections import aggregate, rows_of
+from querywright.fetch.targets import Target, input_key, output_key, target_of
+from querywright.fetch.variants import cases_of
 
-__all__ = ["plan"]
+__all__ = ["MOST_LEVELS", "plan"]
+
+# A deeper model is a mistake long before it meets a limit of a database.
+MOST_LEVELS = 32
 
 
 @lru_cache(maxsize=1024)
-def plan(model: type[BaseModel], mapper: Mapper[Any]) -> Shape:
+def plan(model: Any, mapper: Mapper[Any]) -> Plan:
     """Plan how a mapped class fills a response model.
 
     Args:
-        model: The response model.
+        model: The response model: of Pydantic, a dataclass, a TypedDict or a msgspec Struct; where the mapped class
+            has subclasses also a union of them, in a root model or by itself.
         mapper: The mapper of the class that the statement selects.
 
     Raises:
         ShapeError: A field cannot be filled; the message names its path.
     """
-    return _shape(model, mapper, model.__name__, ())
-
-
-def _shape(model: type[BaseModel], mapper: Mapper[Any], path: str, parents: tuple[type[BaseModel], ...]) -> Shape:
-    if model in parents:
-        raise ShapeError(path, f"{model.__name__} is nested in itself.", hint="Declare one model for each level.")
-    _require_complete(model, path)
-    fields: list[Field] = []
-    exact = writes_plain_json(model)
-    for name, info in model.model_fields.items():
-        wanted = read_field(info)
-        node = _field(name, info, wanted, mapper, f"{path}.{name}", (*parents, model))
-        exact = exact and wanted.plain and _is_exact(node, wanted)
-        fields.append(node)
-    if not fields:
-        raise ShapeError(path, f"{model.__name__} has no fields.")
-    documents = any(
-        node.shape.documents if isinstance(node, (ToOne, ToMany)) else _is_document(node) for node in fields
+    wanted = read_annotation(model)
+    root = _Planner(before=wanted.before).row(wanted, mapper, type_name(model))
+    every = list(nodes.walk(root))
+    fields = [field for node in every if isinstance(node, Shape) for field in node.fields]
+    reasons = [wanted.reason, *(node.reason for node in every if isinstance(node, Shape)), *(f.reason for f in fields)]
+    return Plan(
+        root,
+        model,
+        mapper,
+        exact=not any(reasons),
+        convert=any(field.convert for field in fields),
+        documents=any(isinstance(node, Scalar) and node.encoding is nodes.Encoding.JSON for node in every),
+        depth=_depth(root),
     )
-    return Shape(path, model, mapper, tuple(fields), exact, documents)
 
 
-def _is_document(node: Field) -> bool:
-    return isinstance(node, Scalar) and node.encoding is Encoding.JSON
+def _depth(node: Node) -> int:
+    own = 1 if isinstance(node, (ToMany, Groups)) else 0
+    return own + max(map(_depth, nodes.inner(node)), default=0)
 
 
-def _require_complete(model: type[BaseModel], path: str) -> None:
-    """Resolve forward references, as Pydantic does on first use."""
-    if model.model_rebuild() is False or getattr(model, "__pydantic_root_model__", False):
-        raise ShapeError(path, f"{model.__name__} is not a model with resolved, named fields.")
+Find = Callable[[str, str], "Attribute | Relation | Composite | Steps"]
 
 
-def _is_exact(node: Field, wanted: Wanted) -> bool:
-    if isinstance(node, Scalar):
-        return is_exact(node.encoding, node.type, wanted.type)
-    return isinstance(node, (ToOne, ToMany)) and node.shape.exact
+@dataclass(frozen=True)
+class _Planner:
+    """Plans one level of nesting.
+
+    Attributes:
+        parents: The response models above this level.
+        before: Whether one of them looks at raw values.
+    """
+
+    parents: tuple[Any, ...] = ()
+    before: bool = False
+
+    def row(self, wanted: Wanted, mapper: Mapper[Any], path: str) -> Shape | Variants:
+        """Plan what of a row is wanted: one shape, or one for each subclass."""
+        if is_shape(wanted.type):
+            return self.shape(wanted.type, mapper, path, partial(find, mapper))
+        members = union_members(wanted.type)
+        if not members:
+            raise ShapeError(path, f"{type_name(wanted.type)} is not a model with named fields.")
+        discriminator, cases = cases_of(members, mapper, path)
+        planned = tuple(
+            (values, self.shape(member, sub, f"{path}({type_name(member)})", partial(find, sub), discriminator.source))
+            for values, member, sub in cases
+        )
+        return Variants(path, mapper, discriminator, planned, wanted.type)
+
+    def shape(self, model: Any, mapper: Mapper[Any], path: str, lookup: Any, settled: Any = None) -> Shape:
+        """Plan the fields of a model; what is settled has been checked by a discriminator."""
+        if model in self.parents:
+            reason = f"{type_name(model)} is nested in itself."
+            raise ShapeError(path, reason, hint="Declare one model for each level.")
+        if len(self.parents) >= MOST_LEVELS:
+            raise ShapeError(path, f"it lies below {MOST_LEVELS} levels of models.", hint="Fetch it by itself.")
+        target = target_of(model, path)
+        if not target.fields:
+            raise ShapeError(path, f"{target.name} has no fields.")
+        below = _Planner((*self.parents, model), self.before or target.before)
+        fields = [below.field(name, info, target, mapper, (path, lookup)) for name, info in target.fields.items()]
+        if settled is not None:
+            fields = [replace(f, reason="") if _source(f.value) == settled else f for f in fields]
+        return Shape(path, model, mapper, tuple(fields), target.reason)
+
+    def field(self, name: str, info: FieldInfo, target: Target, mapper: Mapper[Any], at: tuple[str, Any]) -> Field:
+        """Plan one field."""
+        path, lookup = f"{at[0]}.{name}", at[1]
+        wanted = read_field(info)
+        key = input_key(name, info, target)
+        if key is None:
+            raise ShapeError(path, "its validation alias is only a path.", hint="Add a plain name to its AliasChoices.")
+        if len(wanted.markers) > 1:
+            raise ShapeError(path, "it has more than one marker.")
+        marker = wanted.markers[0] if wanted.markers else None
+        value = (
+            self.marked(marker, name, wanted, mapper, path)
+            if marker
+            else self.found(lookup(name, path), wanted, mapper, path)
+        )
+        return Field(
+            name,
+            path,
+            output_key(name, info),
+            key,
+            value,
+            source=_describe(marker, name, mapper),
+            excluded=info.exclude is True,
+            reason=reason_of(value, wanted),
+            convert=needs_conversion(value, wanted, before=self.before),
+        )
+
+    def marked(self, marker: Marker, name: str, wanted: Wanted, mapper: Mapper[Any], path: str) -> Node:
+        """Plan a field that a marker tells how to fill."""
+        if isinstance(marker, Path):
+            return self.steps(marker.path.split("."), wanted, mapper, path)
+        if isinstance(marker, Expr):
+            return expression(marker, mapper, wanted, path)
+        assert isinstance(marker, (Selection, First, Latest, Grouped, Aggregated))  # noqa: S101 - there is no other
+        *steps, last = (marker.relationship or name).split(".")
+        if steps:
+            return self.through(steps, partial(self.selected, marker, last), wanted, mapper, path)
+        return self.selected(marker, last, wanted, mapper, path)
+
+    def selected(self, marker: Any, name: str, wanted: Wanted, mapper: Mapper[Any], path: str) -> Node:
+        """Plan a field that a marker fills with some rows of a relationship."""
+        found = find(mapper, name, path)
+        if not isinstance(found, Relation):
+            raise ShapeError(path, f"{found.where} is not a relationship.")
+        if isinstance(marker, Aggregated):
+            return aggregate(marker, found, wanted, path)
+        rows = rows_of(marker, found.relationship.mapper, path)
+        if isinstance(marker, Keys):
+            return self.many(found, wanted, path, rows, partial(_key_of_row, found.relationship.mapper))
+        if isinstance(marker, Selection):
+            return self.many(found, wanted, path, rows)
+        if isinstance(marker, Grouped):
+            return self.groups(marker, found, wanted, path, rows)
+        return self.one(found, wanted, path, rows)
+
+    def steps(self, names: list[str], wanted: Wanted, mapper: Mapper[Any], path: str) -> Node:
+        """Plan a field that a path of attributes fills."""
+        *steps, last = names
+        if steps:
+            return self.through(steps, partial(self.steps, [last]), wanted, mapper, path)
+        return self.found(find(mapper, last, path), wanted, mapper, path)
+
+    def through(self, names: list[str], end: Any, wanted: Wanted, mapper: Mapper[Any], path: str) -> Node:
+        """Follow a path of relationships."""
+        if not names:
+            return end(wanted, mapper, path)  # type: ignore[no-any-return]
+        first, *rest = names
+        found = find(mapper, first, path)
+        if isinstance(found, Steps):
+            return self.through([*found.path.split("."), *rest], end, wanted, mapper, path)
+        if not isinstance(found, Relation):
+            raise ShapeError(path, f"{found.where} is not a relationship.")
+
+        def follow(inner: Wanted, sub: Mapper[Any], at: str) -> Node:
+            return self.through(rest, end, inner, sub, at)
+
+        plan_related = self.many if found.relationship.uselist else self.one
+        return plan_related(found, wanted, path, None, follow)
+
+    def found(self, found: Any, wanted: Wanted, mapper: Mapper[Any], path: str) -> Node:
+        """Plan a field that an attribute fills."""
+        if isinstance(found, Attribute):
+            return scalar(found, wanted, path)
+        if isinstance(found, Steps):
+            return self.steps(found.path.split("."), wanted, mapper, path)
+        if isinstance(found, Composite):
+            return self.embedded(found, wanted, mapper, path)
+        if bool(found.relationship.uselist) is (wanted.element is None):
+            raise _wrong_number(found, wanted, path)
+        return self.many(found, wanted, path) if found.relationship.uselist else self.one(found, wanted, path)
+
+    def many(self, found: Relation, wanted: Wanted, path: str, rows: Rows | None = None, end: Any = None) -> ToMany:
+        """Plan a list of related rows."""
+        element = wanted.element
+        if element is None or not found.relationship.uselist:
+            raise _wrong_number(found, wanted, path)
+        if end is None and not _is_row(element):
+            raise _not_a_model(found, wanted, path)
+        target = (end or self.row)(element, found.relationship.mapper, f"{path}[]")
+        return ToMany(found.name, target, rows or Rows(distinct=_may_repeat(found.relationship)), f"{path}[]")
+
+    def one(self, found: Relation, wanted: Wanted, path: str, rows: Rows | None = None, end: Any = None) -> ToOne:
+        """Plan one related row."""
+        if end is None and not _is_row(wanted):
+            raise _not_a_model(found, wanted, path)
+        if not wanted.nullable and not (rows is None and _always_leads_to_a_row(found.relationship)):
+            hint = f"Write {type_name(wanted.type)} | None."
+            raise ShapeError(path, f"{found.where} may lead to no row, the field does not accept that.", hint=hint)
+        target = (end or self.row)(wanted, found.relationship.mapper, path)
+        return ToOne(found.name, target, wanted.nullable, rows)
+
+    def groups(self, marker: Grouped, found: Relation, wanted: Wanted, path: str, rows: Rows) -> Groups:
+        """Plan a dict of related rows."""
+        values = wanted.values
+        if values is None or not found.relationship.uselist:
+            raise ShapeError(path, f"Grouped fills a dict with many rows, not {type_name(wanted.type)}.")
+        mapper = found.relationship.mapper
+        key = attribute_of(mapper, marker.by, path)
+        single = values.element is None
+        target = self.row(values if single else values.element, mapper, f"{path}[]")  # type: ignore[arg-type]
+        by = scalar(key, replace(read_annotation(wanted.type.__args__[0]), nullable=False), path)
+        return Groups(found.name, by, target, rows, single, f"{path}[]")
+
+    def embedded(self, found: Composite, wanted: Wanted, mapper: Mapper[Any], path: str) -> Embedded:
+        """Plan an object made of some columns of the row."""
+        if not is_shape(wanted.type):
+            raise ShapeError(path, f"{found.where} is a composite, the field wants {type_name(wanted.type)}.")
+        cls = found.composite.composite_class
+        names = (
+            [f.name for f in dataclasses.fields(cls)]
+            if dataclasses.is_dataclass(cls)
+            else list(inspect.signature(cls).parameters)
+        )
+        columns = dict(zip(names, (prop.key for prop in found.composite.props), strict=True))
+
+        def lookup(name: str, at: str) -> Attribute:
+            if name not in columns:
+                raise ShapeError(at, f"{found.where} has no {name!r}.", hint=f"It has {', '.join(columns)}.")
+            return attribute_of(mapper, columns[name], at)
+
+        shape = self.shape(wanted.type, mapper, path, lookup)
+        return Embedded(shape, none_if_empty=getattr(found.composite, "_return_none_on", None) is not None)
 
 
-def _field(
-    name: str, info: FieldInfo, wanted: Wanted, mapper: Mapper[Any], path: str, parents: tuple[type[BaseModel], ...]
-) -> Field:
-    """Find what fills one field."""
-    source = mapper.attrs.get(name)
-    common = (path, name, output_key(name, info), _input_key(name, info, parents[-1], path))
-    if isinstance(source, ColumnProperty):
-        return _scalar(source, wanted, mapper, common)
-    if isinstance(source, RelationshipProperty):
-        return _related(source, wanted, mapper, common, parents)
-    raise _no_such_attribute(name, mapper, path)
+def _source(node: Node) -> Any:
+    return node.source if isinstance(node, Scalar) else None
 
 
-def _input_key(name: str, info: FieldInfo, model: type[BaseModel], path: str) -> str:
-    key = input_key(name, info, model)
-    if key is None:
-        raise ShapeError(path, "its validation alias is only a path.", hint="Add a plain name to its AliasChoices.")
-    return key
-
-
-def _scalar(
-    source: ColumnProperty[Any], wanted: Wanted, mapper: Mapper[Any], common: tuple[str, str, str, str]
-) -> Scalar:
-    path, column = common[0], source.columns[0]
-    where = f"{mapper.class_.__name__}.{source.key}"
-    if wanted.model and not _is_json(column):
-        raise ShapeError(path, f"{where} is a column, the field wants {_name(wanted.type)}.")
-    column_type = unwrap_type(column.type)
-    encoding = encoding_of(column_type)
-    if encoding is None:
-        raise ShapeError(path, f"{where} has the type {column_type!r}, which SQL cannot write as JSON yet.")
-    # Whether an expression can be NULL is not known; if it is, the row is reported when it is fetched.
-    if getattr(column, "nullable", False) and not wanted.nullable:
-        hint = f"Write {_name(wanted.type)} | None, or make the column NOT NULL."
-        raise ShapeError(path, f"{where} may be NULL, the field may not.", hint=hint)
-    if allowed := accepts(encoding, column_type, wanted.type):
-        hint = f"Annotate it as {' or '.join(map(_name, allowed))}."
-        raise ShapeError(path, f"{where} holds a {encoding.value}, the field wants {_name(wanted.type)}.", hint=hint)
-    return Scalar(*common, encoding=encoding, type=column_type, nullable=wanted.nullable)
-
-
-def _is_json(column: Any) -> bool:
-    return encoding_of(unwrap_type(column.type)) is Encoding.JSON
-
-
-def _related(
-    source: RelationshipProperty[Any],
-    wanted: Wanted,
-    mapper: Mapper[Any],
-    common: tuple[str, str, str, str],
-    parents: tuple[type[BaseModel], ...],
-) -> Field:
-    path, where = common[0], f"{mapper.class_.__name__}.{source.key}"
-    if wanted.model is None:
-        raise ShapeError(path, f"{where} is a relationship, the field wants {_name(wanted.type)}.")
-    if bool(source.uselist) is not wanted.many:
-        model = _name(wanted.type)
-        has, hint = ("many rows", f"list[{model}]") if source.uselist else ("at most one row", f"{model} | None")
-        raise ShapeError(path, f"{where} leads to {has}, the field does not.", hint=f"Annotate it as {hint}.")
-    if wanted.many:
-        return ToMany(*common, shape=_shape(wanted.model, source.mapper, f"{path}[]", parents))
-    if not wanted.nullable and not _always_leads_to_a_row(source):
-        hint = f"Write {_name(wanted.type)} | None."
-        raise ShapeError(path, f"{where} may lead to no row, the field does not accept that.", hint=hint)
-    return ToOne(*common, shape=_shape(wanted.model, source.mapper, path, parents), nullable=wanted.nullable)
-
-
-def _always_leads_to_a_row(source: RelationshipProperty[Any]) -> bool:
-    """Only a foreign key that is never NULL promises the other row."""
-    is_foreign_key = source.direction.name == "MANYTOONE"
-    return is_foreign_key and not any(getattr(column, "nullable", True) for column in source.local_columns)
-
-
-def _no_such_attribute(name: str, mapper: Mapper[Any], path: str) -> ShapeError:
+def _describe(marker: Marker | None, name: str, mapper: Mapper[Any]) -> str:
     owner = mapper.class_.__name__
-    other = mapper.all_orm_descriptors.get(name)
-    if other is not None:
-        return ShapeError(path, f"{owner}.{name} is neither a column nor a relationship.")
-    near = difflib.get_close_matches(name, mapper.attrs.keys(), n=1, cutoff=0.5)
-    hint = f"Did you mean {near[0]!r}?" if near else f"It has {', '.join(sorted(mapper.attrs.keys()))}."
-    return ShapeError(path, f"{owner} has no attribute {name!r}.", hint=hint)
+    if marker is None:
+        return f"{owner}.{name}"
+    if isinstance(marker, Path):
+        return f"{owner}.{marker.path}"
+    if isinstance(marker, Expr):
+        return f"an expression of {owner}"
+    return f"{type(marker).__name__}({owner}.{getattr(marker, 'relationship', None) or name})"
 
 
-def _name(annotation: Any) -> str:
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
+def _is_row(wanted: Wanted) -> bool:
+    return is_shape(wanted.type) or bool(union_members(wanted.type))
+
+
+def _key_of_row(_mapper: Mapper[Any], wanted: Wanted, mapper: Mapper[Any], path: str) -> Scalar:
+    if len(mapper.primary_key) != 1:
+        raise ShapeError(path, f"{mapper.class_.__name__} has a primary key of several columns, Keys takes one.")
+    name = mapper.get_property_by_column(mapper.primary_key[0]).key
+    return scalar(attribute_of(mapper, name, path), wanted, path)
+
+
+def _wrong_number(found: Relation, wanted: Wanted, path: str) -> ShapeError:
+    if wanted.element is None and not _is_row(wanted):
+        return _not_a_model(found, wanted, path)
+    many = found.relationship.uselist
+    model = type_name((wanted.element or wanted).type)
+    has, hint = ("many rows", f"list[{model}]") if many else ("at most one row", f"{model} | None")
+    return ShapeError(path, f"{found.where} leads to {has}, the field does not.", hint=f"Annotate it as {hint}.")
+
+
+def _not_a_model(found: Relation, wanted: Wanted, path: str) -> ShapeError:
+    reason = f"{found.where} is a relationship, the field wants {type_name(wanted.type)}."
+    return ShapeError(path, reason, hint=f'Use a model, Path("{found.name}. ...") or Keys("{found.name}").')
+
+
+def _always_leads_to_a_row(relationship: RelationshipProperty[Any]) -> bool:
+    """Only a foreign key that is never NULL promises the other row."""
+    is_foreign_key = relationship.direction.name == "MANYTOONE" and relationship.secondary is None
+    return is_foreign_key and not any(getattr(column, "nullable", True) for column in relationship.local_columns)
+
+
+def _may_repeat(relationship: RelationshipProperty[Any]) -> bool:
+    """Say whether a row can be related twice: the ORM's collections hold it once."""
+    table = relationship.secondary
+    if table is None:
+        return False
+    keys = [table.primary_key, *_unique(table)]
+    return not any(len(key) and set(key) <= relationship.remote_side for key in keys)
+
+
+def _unique(table: Any) -> list[Any]:
+    constraints = getattr(table, "constraints", ())
+    return [constraint.columns for constraint in constraints if isinstance(constraint, UniqueConstraint)]

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from pydantic import BaseModel
 from sqlalchemy import Dialect, Select
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from querywright.errors import ShapeError
-from querywright.fetch.annotations import is_model
+from querywright.fetch.annotations import is_shape, read_annotation, union_members
 from querywright.fetch.cache import LRU
 from querywright.fetch.compile import Form, compile_select, root_mapper
-from querywright.fetch.json import writer_for
-from querywright.fetch.nodes import Shape, ToMany
+from querywright.fetch.nodes import Plan, Shape, ToMany
 from querywright.fetch.plan import plan
+from querywright.fetch.reading import Reader, reader_of
+from querywright.fetch.writers import writer_for
 
-__all__ = ["Prepared", "Statement", "prepare", "require_kinds"]
+__all__ = ["Binder", "Prepared", "Statement", "prepare", "require_kinds"]
 
 SchemaMap = dict[str | None, str | None]
 Parameters = tuple[Any, ...] | dict[str, Any]
@@ -33,19 +33,15 @@ class Statement:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A compiled fetch, good for every statement of the same structure.
+class Binder:
+    """A compiled statement, good for every statement of the same structure.
 
     Attributes:
-        shape: The plan it was compiled from.
-        form: What it returns.
         compiled: SQLAlchemy's compiled statement.
         processors: For each parameter that needs one, what its column type does to a value before it is sent.
         names: The parameters that the user named.
     """
 
-    shape: Shape
-    form: Form
     compiled: SQLCompiler
     processors: dict[str, Callable[[Any], Any]]
     names: frozenset[str]
@@ -83,6 +79,24 @@ class Prepared:
         )
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A compiled fetch.
+
+    Attributes:
+        plan: The plan it was compiled from.
+        form: What it returns.
+        binder: The compiled statement.
+        read: Converts the parsed JSON of a row to the values of Python that the model validates; ``None`` if the
+            model validates the JSON itself.
+    """
+
+    plan: Plan
+    form: Form
+    binder: Binder
+    read: Reader | None
+
+
 def _process(processors: dict[str, Callable[[Any], Any]], name: str, value: Any) -> Any:
     processor = processors.get(name)
     return value if processor is None else processor(value)
@@ -92,7 +106,7 @@ _cache: LRU[Prepared] = LRU(1000)
 
 
 def prepare(
-    model: type[BaseModel],
+    model: Any,
     statement: Select[Any],
     form: Form,
     dialect: Dialect,
@@ -114,38 +128,48 @@ def prepare(
     """
     key = statement._generate_cache_key()  # noqa: SLF001 - SQLAlchemy's caching has no public spelling
     if key is None:
-        prepared = _compile(model, statement, form, dialect, schemas)
-        return prepared, prepared.bind(None, parameters)
+        prepared = compile_fetch(model, statement, form, dialect, schemas)
+        return prepared, prepared.binder.bind(None, parameters)
     where = (model, form, dialect, key.key, tuple(schemas.items()) if schemas else None)
     known = _cache.get(where)
     if known is None:
-        known = _compile(model, statement, form, dialect, schemas)
+        known = compile_fetch(model, statement, form, dialect, schemas)
         _cache.put(where, known)
-    return known, known.bind(key.bindparams, parameters)
+    return known, known.binder.bind(key.bindparams, parameters)
 
 
 def require_kinds(model: Any, statement: Any) -> None:
     """Check the kinds of what a fetch was given.
 
     Raises:
-        ShapeError: The model is not a Pydantic model, or the statement not a select().
+        ShapeError: The model is not a model, or the statement not a select().
     """
-    if not is_model(model):
-        raise ShapeError("model", f"{model!r} is not a Pydantic model.", hint="Write the model of one row.")
+    wanted = read_annotation(model).type
+    if not is_shape(wanted) and not union_members(wanted):
+        hint = "Write the model of one row: of Pydantic, a dataclass, a TypedDict or a Struct."
+        raise ShapeError("model", f"{model!r} is not a model with named fields.", hint=hint)
     if not isinstance(statement, Select):
         hint = "Write select(User); wrap a union with aliased(User, union.subquery()) and select that."
         raise ShapeError("statement", f"expected a select() of a mapped class, got {type(statement)}.", hint=hint)
 
 
-def _compile(
-    model: type[BaseModel], statement: Select[Any], form: Form, dialect: Dialect, schemas: SchemaMap | None
+def compile_fetch(
+    model: Any, statement: Select[Any], form: Form, dialect: Dialect, schemas: SchemaMap | None
 ) -> Prepared:
-    shape = plan(model, root_mapper(statement))
+    """Plan and compile, without looking for what was compiled before."""
+    planned = plan(model, root_mapper(statement))
     writer = writer_for(dialect.name)
-    large_rows = any(isinstance(node, ToMany) for node in shape.fields)
+    root = planned.root
+    large_rows = isinstance(root, Shape) and any(isinstance(field.value, ToMany) for field in root.fields)
     array = form.array and not (large_rows and writer.client_joins)
-    form = Form(array, form.limit, form.for_model or not shape.exact)
-    select = compile_select(shape, statement, form, writer)
+    form = replace(form, array=array, for_model=form.for_model or not planned.exact)
+    select = compile_select(planned, statement, form, writer, dialect)
+    read = reader_of(root, dialect) if form.for_model and planned.convert else None
+    return Prepared(planned, form, binder_of(select, statement, dialect, schemas), read)
+
+
+def binder_of(select: Select[Any], statement: Select[Any], dialect: Dialect, schemas: SchemaMap | None) -> Binder:
+    """Compile a statement that was made of the user's."""
     compiled = select.compile(
         dialect=dialect,
         # The key of the user's statement, whose parameters keep their names through all the wrapping.
@@ -155,9 +179,7 @@ def _compile(
     )
     assert isinstance(compiled, SQLCompiler)  # noqa: S101 - every dialect's statement compiler is one
     processors = {name: _processor(parameter.type, dialect) for parameter, name in compiled.bind_names.items()}
-    return Prepared(
-        shape,
-        form,
+    return Binder(
         compiled,
         processors={name: found for name, found in processors.items() if found is not None},
         names=frozenset(parameter.key for parameter in compiled.bind_names if not parameter.unique),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, Protocol, TypeVar, overload
 
-from pydantic import BaseModel
 from sqlalchemy import Connection, Engine, Select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session, scoped_session
@@ -13,13 +12,13 @@ from sqlalchemy.util import greenlet_spawn
 
 from querywright.errors import ConfigurationError, MultipleFound, NotFound
 from querywright.fetch.compile import Form
-from querywright.fetch.decode import dump_array, dump_object, to_bytes, validate_array, validate_object
-from querywright.fetch.execute import Bind, JsonBytes, connection_of, routing, run, seen_by_session
+from querywright.fetch.decode import Dump, dump, to_bytes, validate
+from querywright.fetch.execute import Bind, JsonBytes, Rows, connection_of, routing, run, seen_by_session
 from querywright.fetch.prepare import Prepared, Statement, prepare, require_kinds
 
 __all__ = ["AsyncFetch", "Fetch", "fetch"]
 
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model")
 _TWO = 2
 
 
@@ -60,7 +59,7 @@ class Fetch(Generic[Model]):
 
     def all(self) -> list[Model]:
         """Return a model instance for each row."""
-        return validate_array(self._model, self._array(for_model=True)[1])
+        return self._instances(*self._array(for_model=True))  # type: ignore[no-any-return]
 
     def one(self) -> Model:
         """Return the only row.
@@ -69,7 +68,7 @@ class Fetch(Generic[Model]):
             NotFound: There is none.
             MultipleFound: There are more.
         """
-        return validate_object(self._model, self._only(for_model=True)[1])  # type: ignore[no-any-return]
+        return self._instance(*self._only(for_model=True))  # type: ignore[no-any-return]
 
     def one_or_none(self) -> Model | None:
         """Return the only row, or ``None`` if there is none.
@@ -84,18 +83,15 @@ class Fetch(Generic[Model]):
 
     def first(self) -> Model | None:
         """Return the first row, or ``None`` if there is none."""
-        _, rows = self._run(Form(array=False, limit=1, for_model=True))
-        return validate_object(self._model, rows[0]) if rows else None
+        prepared, rows = self._run(Form(array=False, limit=1, for_model=True))
+        return self._instance(prepared, rows[0][0]) if rows else None
 
     def json(self) -> JsonBytes[list[Model]]:
         """Return all rows as one JSON array, written by the database.
 
         If the model has validators, serializers or computed fields, it writes the JSON itself: slower, same content.
         """
-        prepared, text = self._array(for_model=False)
-        if prepared.shape.exact:
-            return JsonBytes(to_bytes(text, documents=prepared.shape.documents))
-        return JsonBytes(dump_array(self._model, text))
+        return JsonBytes(self._bytes(*self._array(for_model=False), many=True))
 
     def json_one(self) -> JsonBytes[Model]:
         """Return the only row as a JSON object.
@@ -104,10 +100,7 @@ class Fetch(Generic[Model]):
             NotFound: There is none.
             MultipleFound: There are more.
         """
-        prepared, text = self._only(for_model=False)
-        if prepared.shape.exact:
-            return JsonBytes(to_bytes(text, documents=prepared.shape.documents))
-        return JsonBytes(dump_object(self._model, text))
+        return JsonBytes(self._bytes(*self._only(for_model=False), many=False))
 
     def sql(self) -> str:
         """Return the SQL that `json` sends, with placeholders; nothing is run."""
@@ -115,20 +108,31 @@ class Fetch(Generic[Model]):
         target = bind.get_bind(**routing(self._statement)) if isinstance(bind, Session) else bind
         return self._prepare(target, self._statement, Form(array=True))[1].sql
 
+    def _instances(self, prepared: Prepared, text: str) -> Any:
+        return validate(self._model, text, prepared.read, many=True)
+
+    def _instance(self, prepared: Prepared, text: str) -> Any:
+        return validate(self._model, text, prepared.read, many=False)
+
+    def _bytes(self, prepared: Prepared, text: str, *, many: bool) -> bytes:
+        if not prepared.form.for_model:
+            return to_bytes(text, documents=prepared.plan.documents)
+        return dump(self._model, validate(self._model, text, prepared.read, many=many), Dump(), many=many)
+
     def _array(self, *, for_model: bool) -> tuple[Prepared, str]:
         prepared, rows = self._run(Form(array=True, for_model=for_model))
-        return prepared, rows[0] if prepared.form.array else f"[{','.join(rows)}]"
+        return prepared, rows[0][0] if prepared.form.array else f"[{','.join([row[0] for row in rows])}]"
 
     def _only(self, *, for_model: bool) -> tuple[Prepared, str]:
         prepared, rows = self._run(Form(array=False, limit=_TWO, for_model=for_model))
-        name = prepared.shape.mapper.class_.__name__
+        name = prepared.plan.mapper.class_.__name__
         if not rows:
             raise NotFound(name)
         if len(rows) > 1:
             raise MultipleFound(name)
-        return prepared, rows[0]
+        return prepared, rows[0][0]
 
-    def _run(self, form: Form) -> tuple[Prepared, list[str]]:
+    def _run(self, form: Form) -> tuple[Prepared, Rows]:
         bind, statement = self._bind, self._statement
         if isinstance(bind, Session):
             statement = seen_by_session(bind, statement)

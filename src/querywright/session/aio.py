@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, TypeVar
 
-from pydantic import BaseModel
 from sqlalchemy import URL, Select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
 from typing_extensions import Self
@@ -22,7 +21,7 @@ from querywright.settings import DatabaseSettings
 
 __all__ = ["AsyncDatabase"]
 
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model")
 
 
 class AsyncDatabase:

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, TypeVar
 
-from pydantic import BaseModel
 from sqlalchemy import URL, Engine, Select, text
 from sqlalchemy.orm import Session as SQLAlchemySession
 from typing_extensions import Self
@@ -22,7 +21,7 @@ from querywright.settings import DatabaseSettings
 
 __all__ = ["Database", "require_active", "settings_from"]
 
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model")
 
 
 def settings_from(source: str | URL | DatabaseSettings | None, options: dict[str, Any]) -> DatabaseSettings:

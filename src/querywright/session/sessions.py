@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 import sqlalchemy.ext.asyncio
 import sqlalchemy.orm
-from pydantic import BaseModel
 from sqlalchemy import Select
 
 from querywright.fetch import AsyncFetch, Fetch
@@ -15,7 +14,7 @@ from querywright.fetch import fetch as fetch_from
 
 __all__ = ["AsyncSession", "Session"]
 
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model")
 
 
 class Session(sqlalchemy.orm.Session):

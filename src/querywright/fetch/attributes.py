@@ -1,0 +1,119 @@
+"""Find what a name means on a mapped class: a column, an expression, a relationship, a composite, or a path of them."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement
+from sqlalchemy.ext.associationproxy import AssociationProxy
+from sqlalchemy.ext.hybrid import hybrid_property
+from sqlalchemy.orm import ColumnProperty, CompositeProperty, Mapper, RelationshipProperty, SynonymProperty
+from sqlalchemy.types import TypeEngine
+
+from querywright.errors import ShapeError
+
+__all__ = ["Attribute", "Composite", "Relation", "Steps", "attribute_of", "find"]
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """A column or an SQL expression of the row.
+
+    Attributes:
+        name: The attribute.
+        type: Its type.
+        nullable: Whether it may be NULL; of an expression that is not known, so it counts as not.
+        where: The attribute as a user would write it.
+    """
+
+    name: str
+    type: TypeEngine[Any]
+    nullable: bool
+    where: str
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A relationship."""
+
+    name: str
+    relationship: RelationshipProperty[Any]
+    where: str
+
+
+@dataclass(frozen=True)
+class Composite:
+    """A composite: a class of the user's, made of some columns."""
+
+    name: str
+    composite: CompositeProperty[Any]
+    where: str
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A path of attributes that stands for an attribute, as an association proxy does."""
+
+    path: str
+    where: str
+
+
+def find(mapper: Mapper[Any], name: str, path: str) -> Attribute | Relation | Composite | Steps:
+    """Find what fills a field.
+
+    Raises:
+        ShapeError: The class has no such attribute, or none that SQL knows.
+    """
+    where = f"{mapper.class_.__name__}.{name}"
+    attribute = mapper.attrs.get(name)
+    if isinstance(attribute, ColumnProperty):
+        column = attribute.columns[0]
+        return Attribute(name, column.type, bool(getattr(column, "nullable", False)), where)
+    if isinstance(attribute, RelationshipProperty):
+        return Relation(name, attribute, where)
+    if isinstance(attribute, SynonymProperty):
+        return find(mapper, attribute.name, path)
+    if isinstance(attribute, CompositeProperty):
+        return Composite(name, attribute, where)
+    descriptor: Any = mapper.all_orm_descriptors.get(name)
+    if isinstance(descriptor, AssociationProxy):
+        return Steps(f"{descriptor.target_collection}.{descriptor.value_attr}", where)
+    if isinstance(descriptor, hybrid_property):
+        return _hybrid(mapper, name, path, where)
+    raise _no_such_attribute(name, mapper, path)
+
+
+def attribute_of(mapper: Mapper[Any], name: str, path: str) -> Attribute:
+    """Find a column or expression.
+
+    Raises:
+        ShapeError: The name means something else.
+    """
+    found = find(mapper, name, path)
+    if not isinstance(found, Attribute):
+        raise ShapeError(path, f"{found.where} is not a column.")
+    return found
+
+
+def _hybrid(mapper: Mapper[Any], name: str, path: str, where: str) -> Attribute:
+    try:
+        expression = getattr(mapper.class_, name)
+    except Exception as error:
+        reason = f"{where} is a hybrid that fails on the class itself: {type(error).__name__}."
+        raise ShapeError(path, reason, hint="Give it an expression.") from error
+    element = getattr(expression, "expression", expression)
+    if not isinstance(element, ColumnElement):
+        raise ShapeError(path, f"{where} is a hybrid without an SQL expression.", hint="Give it an expression.")
+    return Attribute(name, element.type, nullable=False, where=where)
+
+
+def _no_such_attribute(name: str, mapper: Mapper[Any], path: str) -> ShapeError:
+    owner = mapper.class_.__name__
+    if hasattr(mapper.class_, name):
+        hint = "Mark the field with Expr(), or make it a computed field of the model."
+        return ShapeError(path, f"{owner}.{name} is neither a column nor a relationship.", hint=hint)
+    near = difflib.get_close_matches(name, mapper.attrs.keys(), n=1, cutoff=0.5)
+    hint = f"Did you mean {near[0]!r}?" if near else f"It has {', '.join(sorted(mapper.attrs.keys()))}."
+    return ShapeError(path, f"{owner} has no attribute {name!r}.", hint=hint)

@@ -1,0 +1,188 @@
+"""One level of nesting while it is compiled: its columns, and how to get from it to related rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, UniqueConstraint, and_, inspect, literal_column, select, tuple_
+from sqlalchemy.orm import LoaderCriteriaOption, Mapper, RelationshipProperty, aliased
+from sqlalchemy.sql.util import ClauseAdapter
+
+from querywright.errors import ShapeError
+from querywright.fetch.nodes import Rows, Source
+from querywright.fetch.writers import SQLText
+
+__all__ = ["Level", "criteria_of", "enter", "expression_of", "identity", "is_joined", "limited", "order_of", "subclass"]
+
+Criteria = tuple[LoaderCriteriaOption, ...]
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level of nesting while it is compiled.
+
+    Attributes:
+        entity: The mapped class whose relationships are followed, as an alias.
+        source: What its SELECT selects from, and what a SELECT inside it has to correlate to.
+        columns: The columns of the root's subquery by source; a nested level reads them from its entity.
+        parent: The level above, and how its rows are related to this one's; the root has none.
+        joins: The to-one joins of this level; grows as fields are written.
+    """
+
+    entity: Any
+    source: Any
+    columns: Mapping[Source, ColumnElement[Any]] = field(default_factory=dict)
+    parent: tuple[Level, ColumnElement[bool]] | None = None
+    joins: list[tuple[Any, ColumnElement[bool]]] = field(default_factory=list)
+
+    @property
+    def mapper(self) -> Mapper[Any]:
+        """The mapper of the class."""
+        return inspect(self.entity).mapper  # type: ignore[no-any-return]
+
+    def column(self, source: Source) -> ColumnElement[Any]:
+        """Find the column or expression that a source means here."""
+        # Not through the alias at the root: an expression would be taken apart, and its parts sought in vain.
+        column = self.columns[source] if self.columns else expression_of(self.entity, source)
+        # What a type does in SQL when it is read, the ORM adds only to the outermost SELECT.
+        return _or(column.type.column_expression(column), column)
+
+    def select(self, item: SQLText, *more: ColumnElement[Any]) -> Select[Any]:
+        """Select an item for each row."""
+        statement = select(item.label("o"), *more).select_from(self.source)
+        for entity, condition in self.joins:
+            statement = statement.outerjoin(entity, condition)
+        if self.parent is None:
+            return statement
+        above, related = self.parent
+        return statement.where(related).correlate(above.source)
+
+
+def _or(found: ColumnElement[Any] | None, otherwise: ColumnElement[Any]) -> ColumnElement[Any]:
+    return otherwise if found is None else found
+
+
+def expression_of(entity: Any, source: Source) -> Any:
+    """Find what a source means of a mapped class or an alias of it."""
+    if isinstance(source, str):
+        return getattr(entity, source)
+    made = source(entity)
+    return made.scalar_subquery() if hasattr(made, "scalar_subquery") else made
+
+
+def criteria_of(statement: Select[Any]) -> Criteria:
+    """List the filters of a statement that hold for related rows as well.
+
+    Raises:
+        ShapeError: Another of its options filters a relationship.
+    """
+    options = statement._with_options  # noqa: SLF001 - SQLAlchemy has no public reader of a statement's options
+    if any(getattr(element, "_extra_criteria", ()) for option in options for element in getattr(option, "context", ())):
+        reason = "one of its loader options filters a relationship, which only the ORM's loaders do."
+        raise ShapeError("statement", reason, hint="Use with_loader_criteria(), which holds for a fetch as well.")
+    return tuple(option for option in options if isinstance(option, LoaderCriteriaOption))
+
+
+def enter(relationship: str, level: Level, criteria: Criteria, rows: Rows | None = None) -> Level:
+    """Follow a relationship: relate its rows to those of the level above, with the filters that hold for them."""
+    alias: Any = aliased(level.mapper.relationships[relationship].mapper.class_)
+    conditions = [_related(relationship, level, alias), *_filters(alias, criteria)]
+    if rows and rows.where is not None:
+        conditions.append(rows.where(alias))
+    if rows and rows.distinct:
+        conditions = [_once(relationship, level, alias), *conditions[1:]]
+    return Level(alias, alias, parent=(level, and_(*conditions)))
+
+
+def _related(relationship: str, level: Level, alias: Any) -> Any:
+    return getattr(level.entity, relationship).of_type(alias).expression
+
+
+def _once(relationship: str, level: Level, alias: Any) -> ColumnElement[bool]:
+    """Relate each row once, however often the association table pairs it."""
+    other: Any = aliased(inspect(alias).mapper.class_)
+    related = select(*_key(other)).select_from(other).where(_related(relationship, level, other))
+    key = _key(alias)
+    return (key[0] if len(key) == 1 else tuple_(*key)).in_(related.correlate(level.source))
+
+
+def _key(entity: Any) -> list[Any]:
+    mapper = inspect(entity).mapper
+    return [getattr(entity, mapper.get_property_by_column(column).key) for column in mapper.primary_key]
+
+
+def _filters(alias: Any, criteria: Criteria) -> list[ColumnElement[bool]]:
+    """Apply criteria without include_aliases: they reach related rows when the ORM loads them, so also here."""
+    insp = inspect(alias)
+    return [
+        ClauseAdapter(insp.selectable).traverse(option._resolve_where_criteria(insp))  # noqa: SLF001 - nothing public
+        for option in criteria
+        if not option.include_aliases and option.propagate_to_loaders and _concerns(option, insp.mapper)
+    ]
+
+
+def _concerns(option: LoaderCriteriaOption, mapper: Mapper[Any]) -> bool:
+    return any(mapper.isa(concerned) for concerned in option._all_mappers())  # noqa: SLF001 - nothing public
+
+
+def subclass(mapper: Mapper[Any], level: Level) -> Level:
+    """Go from a row to the same row as one of its subclass, with a LEFT JOIN on the key."""
+    if mapper is level.mapper:
+        return level
+    alias: Any = aliased(mapper.class_)
+    keys = [mapper.get_property_by_column(column).key for column in mapper.primary_key]
+    same_row = and_(*(level.column(key) == getattr(alias, key) for key in keys))
+    level.joins.append((alias, same_row))
+    return Level(alias, alias, parent=(level, same_row), joins=level.joins)
+
+
+def identity(level: Level) -> ColumnElement[Any]:
+    """A column that is NULL where a LEFT JOIN found no row."""
+    return _key(level.entity)[0]  # type: ignore[no-any-return]
+
+
+def is_joined(relationship: RelationshipProperty[Any]) -> bool:
+    """Say whether a relationship leads to one row by a foreign key, so that a LEFT JOIN cannot multiply rows."""
+    if relationship.direction.name != "MANYTOONE" or relationship.secondary is not None:
+        return False
+    return any(key and key <= relationship.remote_side for key in _keys(relationship.mapper))
+
+
+def _keys(mapper: Mapper[Any]) -> list[set[Any]]:
+    """List the sets of columns that hold no two equal rows."""
+    constraints = getattr(mapper.local_table, "constraints", ())
+    unique = [set(constraint.columns) for constraint in constraints if isinstance(constraint, UniqueConstraint)]
+    return [set(mapper.primary_key), set(mapper.local_table.primary_key), *unique]
+
+
+def order_of(relationship: str, inner: Level, rows: Rows | None, path: str) -> Sequence[ColumnElement[Any]]:
+    """Order related rows: as they were asked for, or as their relationship says.
+
+    Raises:
+        ShapeError: The order is that of an association table in which a row may stand twice.
+    """
+    if rows and rows.order_by:
+        return [build(inner.entity) for build in rows.order_by]
+    assert inner.parent is not None  # noqa: S101 - it was entered from a level
+    above, related = inner.parent
+    relation = above.mapper.relationships[relationship]
+    ordered = list(relation.order_by or ())
+    adapters = [ClauseAdapter(inspect(inner.entity).selectable)]
+    if relation.secondary is not None:
+        # The alias of the association table is known only to the condition.
+        sources = related._from_objects  # noqa: SLF001 - nothing public
+        adapters += [ClauseAdapter(source) for source in sources if source.is_derived_from(relation.secondary)]
+        if rows and rows.distinct and any(relation.secondary in clause._from_objects for clause in ordered):  # noqa: SLF001 - as above
+            reason = "its association table may pair a row twice, and is what it is ordered by."
+            raise ShapeError(path, reason, hint="Give the table a unique key, or the field Many(order_by=...).")
+    for adapter in adapters:
+        ordered = [adapter.traverse(clause) for clause in ordered]
+    return ordered
+
+
+def limited(statement: Select[Any], limit: int) -> Select[Any]:
+    """Limit a statement to so many rows."""
+    # No parameters, for the user's may have any name; SQLite's compiler would make one of a missing offset.
+    return statement.limit(literal_column(str(limit))).offset(literal_column("0"))

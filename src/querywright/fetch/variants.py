@@ -1,0 +1,51 @@
+"""Plan a union of response models: which of them each subclass of an inheritance hierarchy has."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args, get_origin
+
+from sqlalchemy.orm import Mapper
+
+from querywright.errors import ShapeError
+from querywright.fetch.annotations import Wanted, read_field, type_name
+from querywright.fetch.attributes import attribute_of
+from querywright.fetch.nodes import Scalar
+from querywright.fetch.scalars import scalar
+from querywright.fetch.targets import target_of
+
+__all__ = ["cases_of"]
+
+Case = tuple[tuple[Any, ...], Any, Mapper[Any]]
+
+
+def cases_of(members: tuple[Any, ...], mapper: Mapper[Any], path: str) -> tuple[Scalar, list[Case]]:
+    """Match the models of a union with the classes of a hierarchy.
+
+    Returns:
+        The discriminator, and for each model the values of it, the model and the class.
+
+    Raises:
+        ShapeError: The class has no subclasses, or a model does not say which of them it is for.
+    """
+    owner = mapper.class_.__name__
+    if mapper.polymorphic_on is None:
+        raise ShapeError(path, f"{owner} has no subclasses to tell the models of a union apart by.")
+    name = mapper.get_property_by_column(mapper.polymorphic_on).key
+    discriminator = scalar(attribute_of(mapper, name, path), Wanted(Any, nullable=True), path)
+    return discriminator, [_case(member, name, mapper, path) for member in members]
+
+
+def _case(member: Any, name: str, mapper: Mapper[Any], path: str) -> Case:
+    info = target_of(member, path).fields.get(name)
+    annotation = read_field(info).type if info else None
+    if get_origin(annotation) is not Literal:
+        hint = f'Declare {name}: Literal["..."] in each model of the union.'
+        raise ShapeError(path, f"{type_name(member)} does not say which {name} it is for.", hint=hint)
+    values = get_args(annotation)
+    known = mapper.polymorphic_map
+    for value in values:
+        if value not in known or not known[value].isa(mapper):
+            hint = f"There are {', '.join(sorted(map(repr, known)))}."
+            raise ShapeError(f"{path}({type_name(member)}).{name}", f"no class has the {name} {value!r}.", hint=hint)
+    # What several classes share is what their common parent has.
+    return values, member, known[values[0]] if len(values) == 1 else mapper

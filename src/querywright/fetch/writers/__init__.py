@@ -1,0 +1,22 @@
+"""Write JSON in SQL: how each database turns columns into values, members into an object, rows into an array."""
+
+from querywright.errors import ConfigurationError
+from querywright.fetch.writers.base import MISSING, JsonWriter, Member, SQLText, join, literal
+from querywright.fetch.writers.postgresql import POSTGRESQL
+from querywright.fetch.writers.sqlite import SQLITE
+
+__all__ = ["MISSING", "JsonWriter", "Member", "SQLText", "join", "literal", "writer_for"]
+
+_WRITERS = {"postgresql": POSTGRESQL, "sqlite": SQLITE}
+
+
+def writer_for(dialect: str) -> JsonWriter:
+    """Find the writer of a database.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    if dialect not in _WRITERS:
+        message = f"Querywright cannot write JSON on {dialect!r}."
+        raise ConfigurationError(message, hint=f"Use {' or '.join(_WRITERS)}.")
+    return _WRITERS[dialect]

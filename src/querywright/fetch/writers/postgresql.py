@@ -1,0 +1,185 @@
+"""Write JSON on PostgreSQL: text joined of to_json() and casts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement, Text, and_, case, cast, exists, func, literal_column, null, select
+from sqlalchemy.types import TypeEngine
+
+from querywright.fetch.columns import EXACT_ITEMS, encoding_of, unwrap_type
+from querywright.fetch.nodes import Encoding
+from querywright.fetch.writers.base import (
+    Encoder,
+    Fragments,
+    JsonWriter,
+    Member,
+    SQLText,
+    as_text,
+    join,
+    joined_member,
+    literal,
+    with_commas,
+)
+
+__all__ = ["POSTGRESQL"]
+
+
+def _object(members: Sequence[Member]) -> SQLText:
+    return join("{", *with_commas(joined_member(member) for member in members), "}")
+
+
+def _quote(value: ColumnElement[Any]) -> SQLText:
+    return cast(func.to_json(value), Text)
+
+
+def _aggregate(item: SQLText, order: Sequence[Any]) -> SQLText:
+    comma = literal(",")
+    if not order:
+        return func.string_agg(item, comma)
+    # Not postgresql.aggregate_order_by: that module loads every driver's dialect.
+    return func.string_agg(item, comma.op("ORDER BY")(order[0]), *order[1:])
+
+
+def _json(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
+    return (_quote(column),)
+
+
+def _string(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
+    return (_quote(cast(column, Text)),)
+
+
+def _moment(first: str, last: str) -> Encoder:
+    """Write a date or timestamp; asyncpg stores and reads Python's first and last moment as infinity."""
+
+    def encode(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
+        written = case(
+            (func.isfinite(column), cast(func.to_json(column), Text)),
+            (column == literal_column("'-infinity'"), literal(f'"{first}"')),
+            (column == literal_column("'infinity'"), literal(f'"{last}"')),
+        )
+        return (written,)
+
+    return encode
+
+
+def _float(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
+    value = cast(column, sa.Double)
+    # to_json writes "NaN" and "Infinity" as strings; Pydantic writes null.
+    infinite: list[ColumnElement[float]] = [
+        literal_column(f"'{name}'::float8") for name in ("NaN", "Infinity", "-Infinity")
+    ]
+    return (case((value.in_(infinite), literal("null")), else_=cast(func.to_json(value), Text)),)
+
+
+def _model_float(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
+    return (cast(func.to_json(cast(column, sa.Double)), Text),)
+
+
+def _decimal(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
+    return ('"', cast(column, Text), '"')
+
+
+def _uuid(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
+    # The inner cast gives dashes to a Uuid(native_uuid=False), which is a CHAR(32).
+    return ('"', cast(cast(column, sa.UUID), Text), '"')
+
+
+def _bytes(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
+    return ('"', func.encode(column, literal("hex")), '"')
+
+
+def _interval(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragments:
+    """Write microseconds, with the years of 365 and months of 30 days that the drivers read."""
+    if isinstance(column_type, sa.Interval) and not column_type.native:
+        return (_quote(column),)
+
+    def part(name: str, factor: int) -> ColumnElement[Any]:
+        return func.date_part(literal(name), column) * literal_column(str(factor))
+
+    day = 86_400_000_000
+    days = part("year", 365 * day) + part("month", 30 * day) + part("day", day)
+    time = part("hour", day // 24) + part("minute", 60_000_000) + part("microseconds", 1)
+    return (cast(cast(days + time, sa.BigInteger), Text),)
+
+
+def _range(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
+    """Write ``[lower, upper, bounds]``, and nothing between the brackets of an empty range."""
+    left = case((func.lower_inc(column), literal("[")), else_=literal("("))
+    right = case((func.upper_inc(column), literal("]")), else_=literal(")"))
+    # Through to_json(), which writes timestamps as ISO 8601 and leaves text alone.
+    bounds = [func.to_json(func.lower(column)), func.to_json(func.upper(column))]
+    ends = [func.coalesce(bound.op("#>>")(literal("{}")), null()) for bound in bounds]
+    written = cast(func.json_build_array(*ends, left.concat(right)), Text)
+    return (case((func.isempty(column), literal("[]")), (column.is_not(None), written)),)
+
+
+def _array(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragments:
+    """Write an array for a client: NULL among its elements, or other dimensions, make its row a broken one."""
+    element = func.unnest(column).column_valued("e")
+    full = ~exists(select(literal_column("1")).select_from(element).where(element.is_(None)))
+    broken = POSTGRESQL.broken("an element of an array")
+    right = and_(_dimensions(column, column_type), full)
+    return (case((column.is_(None), null()), (right, _whole_array(column, column_type)), else_=broken),)
+
+
+def _model_array(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragments:
+    assert isinstance(column_type, sa.ARRAY)  # noqa: S101 - the encoding says so
+    item = unwrap_type(column_type.item_type)
+    encoding = encoding_of(item)
+    assert encoding is not None  # noqa: S101 - planned before
+    if encoding in EXACT_ITEMS and not isinstance(item, sa.types.TypeDecorator):
+        return (_whole_array(column, column_type),)
+    rows = func.unnest(column).table_valued(sa.column("e", item), with_ordinality="n", joins_implicitly=True)
+    text = POSTGRESQL.text(POSTGRESQL.value(encoding, rows.c.e, item, for_model=True))
+    items = select(_aggregate(func.coalesce(text, literal("null")), [rows.c.n])).select_from(rows).scalar_subquery()
+    broken = POSTGRESQL.broken("an array of other dimensions")
+    written = join("[", func.coalesce(items, literal("")), "]")
+    return (case((column.is_(None), null()), (_dimensions(column, column_type), written), else_=broken),)
+
+
+def _dimensions(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> ColumnElement[bool]:
+    """Say whether an array has its dimensions, which PostgreSQL does not demand; an empty one has none."""
+    declared: ColumnElement[int] = literal_column(str(getattr(column_type, "dimensions", None) or 1))
+    return func.coalesce(func.array_ndims(column), declared) == declared
+
+
+def _whole_array(column: ColumnElement[Any], column_type: Any) -> SQLText:
+    is_decimal = isinstance(unwrap_type(column_type.item_type), sa.Numeric)
+    return _quote(cast(column, sa.ARRAY(Text)) if is_decimal else column)
+
+
+POSTGRESQL = JsonWriter(
+    encoders={
+        Encoding.INTEGER: as_text,
+        Encoding.TEXT: _json,
+        Encoding.BOOLEAN: as_text,
+        Encoding.FLOAT: _float,
+        Encoding.DECIMAL: _decimal,
+        Encoding.TIMESTAMP: _moment("0001-01-01T00:00:00", "9999-12-31T23:59:59.999999"),
+        Encoding.UTC_TIMESTAMP: _moment("0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"),
+        Encoding.DATE: _moment("0001-01-01", "9999-12-31"),
+        Encoding.TIME: _json,
+        Encoding.UUID: _uuid,
+        Encoding.JSON: as_text,
+        Encoding.ARRAY: _array,
+    },
+    model_encoders={
+        Encoding.FLOAT: _model_float,
+        Encoding.ARRAY: _model_array,
+        Encoding.NAME: _string,
+        Encoding.BYTES: _bytes,
+        Encoding.INTERVAL: _interval,
+        Encoding.NETWORK: _string,
+        Encoding.RANGE: _range,
+    },
+    object=_object,
+    quote=_quote,
+    aggregate=_aggregate,
+    aggregate_orders=True,
+    # A server sends each large row as soon as it has one, and wakes the client for it.
+    client_joins=False,
+    missing=func.chr(literal_column("1")),
+)

@@ -1,0 +1,176 @@
+"""Write JSON on SQLite: plain values with json_object, joined with the nested JSON between them.
+
+``json_object`` is faster than joining where every member is a plain value; nested JSON is joined all the same, for a
+value that passes through a subquery loses its JSON subtype and would have to be parsed again at every level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement, Text, and_, case, cast, func, literal_column, or_
+from sqlalchemy.types import TypeEngine
+
+from querywright.fetch.nodes import Encoding
+from querywright.fetch.writers.base import (
+    Encoder,
+    Fragments,
+    JsonWriter,
+    Member,
+    SQLText,
+    Value,
+    as_text,
+    join,
+    joined_member,
+    literal,
+    with_commas,
+)
+from querywright.models.types import ExactDecimal
+
+__all__ = ["SQLITE"]
+
+# A function takes at most 127 arguments in SQLite before 3.48, and a member is two.
+_MOST_MEMBERS = 60
+
+
+def _object(members: Sequence[Member]) -> SQLText:
+    """Write plain values with json_object, and join them with the nested JSON between them."""
+    runs = [(joined, list(run)) for joined, run in groupby(members, key=lambda member: isinstance(member.value, tuple))]
+    if len(runs) == 1 and not runs[0][0] and len(members) <= _MOST_MEMBERS:
+        return _values(members, func.json_object(*_pairs(members)))
+    pieces: list[Fragments] = []
+    for joined, run in runs:
+        pieces += [joined_member(member) for member in run] if joined else [(text,) for text in _pieces(run)]
+    return join("{", *with_commas(pieces), "}")
+
+
+def _pieces(members: list[Member]) -> list[SQLText]:
+    """Write plain values as members without the braces around them."""
+    chunks = [members[start : start + _MOST_MEMBERS] for start in range(0, len(members), _MOST_MEMBERS)]
+    # No plain value begins or ends with a brace: strings are quoted.
+    return [_values(chunk, func.trim(func.json_object(*_pairs(chunk)), literal("{}"))) for chunk in chunks]
+
+
+def _pairs(members: Sequence[Member]) -> list[Any]:
+    return [part for member in members for part in (literal(member.key), member.value)]
+
+
+def _values(members: Sequence[Member], written: SQLText) -> SQLText:
+    """Give NULL if a required value is NULL: json_object would write null."""
+    required = [member.required.is_not(None) for member in members if member.required is not None]
+    return case((and_(*required), written)) if required else written
+
+
+def _aggregate(item: SQLText, _order: Sequence[Any]) -> SQLText:
+    return func.group_concat(item, literal(","))
+
+
+def _plain(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
+    return sa.type_coerce(column, sa.types.NULLTYPE)
+
+
+def _boolean(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
+    number = sa.type_coerce(column, sa.Integer)
+    text = case((number == literal_column("0"), literal("false")), (number.is_not(None), literal("true")))
+    return func.json(text)
+
+
+def _float(infinity: Callable[[str], str]) -> Encoder:
+    def encode(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
+        number = sa.type_coerce(column, sa.Float)
+        written = case(
+            (number > literal_column("1.7976931348623157e308"), literal(infinity("Infinity"))),
+            (number < literal_column("-1.7976931348623157e308"), literal(infinity("-Infinity"))),
+            # json_object writes 15 digits; 18 give every double back exactly.
+            (number.is_not(None), func.printf(literal("%!.18g"), number)),
+        )
+        return func.json(written)
+
+    return encode
+
+
+def _decimal(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Value:
+    if isinstance(column_type, ExactDecimal):
+        return _exact_decimal(column, column_type.scale)
+    assert isinstance(column_type, sa.Numeric)  # noqa: S101 - the encoding says so
+    scale = column_type.decimal_return_scale if column_type.decimal_return_scale is not None else column_type.scale
+    digits = column_type._default_decimal_return_scale if scale is None else scale  # noqa: SLF001 - no public name
+    number = sa.type_coerce(column, sa.Float)
+    return case((number.is_not(None), func.printf(literal(f"%.{digits}f"), number)))
+
+
+def _exact_decimal(column: ColumnElement[Any], scale: int) -> Value:
+    """Put the point into an integer of ``10**-scale`` units."""
+    units = sa.type_coerce(column, sa.Integer)
+    if not scale:
+        return cast(units, Text)
+    one: ColumnElement[int] = literal_column(str(10**scale))
+    sign = case((units < literal_column("0"), literal("-")), else_=literal(""))
+    whole, rest = func.abs(units).op("/")(one), func.abs(units).op("%")(one)
+    return case((units.is_not(None), func.printf(literal(f"%s%d.%0{scale}d"), sign, whole, rest)))
+
+
+def _timestamp(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
+    return func.replace(column, literal(" "), literal("T"))
+
+
+def _utc_timestamp(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
+    stored = join(func.replace(column, literal(" "), literal("T")), "Z")
+    # SQLAlchemy and CURRENT_TIMESTAMP store 26 or 19 characters; what others wrote may have an offset, or no time.
+    length = func.length(column)
+    usual = or_(length == literal_column("26"), length == literal_column("19"))
+    return case((usual, stored), else_=func.strftime(literal("%Y-%m-%dT%H:%M:%fZ"), column))
+
+
+def _uuid(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
+    """Give dashes to the 32 digits that SQLAlchemy stores."""
+
+    def digits(start: int, length: int) -> SQLText:
+        return func.substr(column, literal_column(str(start)), literal_column(str(length)))
+
+    dashed = join(digits(1, 8), "-", digits(9, 4), "-", digits(13, 4), "-", digits(17, 4), "-", digits(21, 12))
+    # Others may have written them with dashes.
+    return func.lower(case((func.length(column) == literal_column("32"), dashed), else_=column))
+
+
+def _quote(value: ColumnElement[Any]) -> SQLText:
+    return case((value.is_not(None), func.json_quote(value)))
+
+
+def _bytes(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
+    return case((column.is_not(None), func.hex(column)))
+
+
+SQLITE = JsonWriter(
+    encoders={
+        Encoding.INTEGER: _plain,
+        Encoding.TEXT: _plain,
+        Encoding.BOOLEAN: _boolean,
+        Encoding.FLOAT: _float(lambda _name: "null"),
+        Encoding.DECIMAL: _decimal,
+        Encoding.TIMESTAMP: _timestamp,
+        Encoding.UTC_TIMESTAMP: _utc_timestamp,
+        Encoding.DATE: _plain,
+        Encoding.TIME: _plain,
+        Encoding.UUID: _uuid,
+        Encoding.JSON: as_text,
+    },
+    model_encoders={
+        Encoding.FLOAT: _float(lambda name: f'"{name}"'),
+        Encoding.NAME: _plain,
+        Encoding.BYTES: _bytes,
+        Encoding.INTERVAL: _timestamp,
+    },
+    object=_object,
+    quote=_quote,
+    aggregate=_aggregate,
+    aggregate_orders=False,
+    # group_concat copies what it has whenever it outgrows its buffer.
+    client_joins=True,
+    missing=func.char(literal_column("1")),
+    # Before 3.46 its parser has a stack of 100 entries, and a list takes about fifteen.
+    most_lists=5,
+)
