@@ -304,7 +304,8 @@ def _root_rows(statement: Select[Any], keys: dict[Source, str], limit: int | Non
     """Narrow the user's statement to the columns that are needed."""
     entity = root_entity(statement)
     columns = [expression_label(entity, key, name) for key, name in keys.items()]
-    rows = statement.with_only_columns(*columns).subquery()
+    # An expression may have no FROM of its own, such as a subquery that is correlated.
+    rows = statement.with_only_columns(*columns, maintain_column_froms=any(map(callable, keys))).subquery()
     return rows if limit is None else related.limited(select(*rows.c), limit).subquery()
 
 

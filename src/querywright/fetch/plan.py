@@ -195,6 +195,8 @@ class _Planner:
             return self.steps(found.path.split("."), wanted, mapper, path)
         if isinstance(found, Composite):
             return self.embedded(found, wanted, mapper, path)
+        if not _is_row(wanted) and not (wanted.element and _is_row(wanted.element)):
+            raise _not_a_model(found, wanted, path)
         if bool(found.relationship.uselist) is (wanted.element is None):
             raise _wrong_number(found, wanted, path)
         return self.many(found, wanted, path) if found.relationship.uselist else self.one(found, wanted, path)
@@ -279,8 +281,6 @@ def _key_of_row(_mapper: Mapper[Any], wanted: Wanted, mapper: Mapper[Any], path:
 
 
 def _wrong_number(found: Relation, wanted: Wanted, path: str) -> ShapeError:
-    if wanted.element is None and not _is_row(wanted):
-        return _not_a_model(found, wanted, path)
     many = found.relationship.uselist
     model = type_name((wanted.element or wanted).type)
     has, hint = ("many rows", f"list[{model}]") if many else ("at most one row", f"{model} | None")

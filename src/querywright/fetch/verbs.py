@@ -11,10 +11,12 @@ from sqlalchemy.orm import Session, scoped_session
 from sqlalchemy.util import greenlet_spawn
 
 from querywright.errors import ConfigurationError, MultipleFound, NotFound
-from querywright.fetch.compile import Form
+from querywright.fetch.compile import Form, root_mapper
 from querywright.fetch.decode import Dump, dump, to_bytes, validate
 from querywright.fetch.execute import Bind, JsonBytes, Rows, connection_of, routing, run, seen_by_session
+from querywright.fetch.plan import plan
 from querywright.fetch.prepare import Prepared, Statement, prepare, require_kinds
+from querywright.fetch.report import PlanReport, report_of
 
 __all__ = ["AsyncFetch", "Fetch", "fetch"]
 
@@ -108,6 +110,10 @@ class Fetch(Generic[Model]):
         target = bind.get_bind(**routing(self._statement)) if isinstance(bind, Session) else bind
         return self._prepare(target, self._statement, Form(array=True))[1].sql
 
+    def explain_plan(self) -> PlanReport:
+        """Tell, field by field, what fills it, and whether SQL or the model writes it; nothing is run."""
+        return report_of(plan(self._model, root_mapper(self._statement)))
+
     def _instances(self, prepared: Prepared, text: str) -> Any:
         return validate(self._model, text, prepared.read, many=True)
 
@@ -200,6 +206,10 @@ class AsyncFetch(Generic[Model]):
     def sql(self) -> str:
         """Return the SQL that `json` sends, with placeholders; nothing is run."""
         return self._fetch.sql()
+
+    def explain_plan(self) -> PlanReport:
+        """Tell, field by field, what fills it, and whether SQL or the model writes it; nothing is run."""
+        return self._fetch.explain_plan()
 
 
 # A class could be both kinds of engine holder as far as a type checker knows; none is.
