@@ -43,9 +43,13 @@ def has_hooks(column_type: TypeEngine[Any]) -> bool:
     return any(hook in cls.__dict__ for cls in theirs for hook in RESULT_HOOKS)
 
 
+# Decorators whose values are written and read as such, whatever a database stores for them.
+_KNOWN_DECORATORS = (UTCDateTime, ExactDecimal, sa.Interval)
+
+
 def unwrap_type(column_type: TypeEngine[Any]) -> TypeEngine[Any]:
     """Look through type decorators that leave results alone, such as SQLModel's AutoString."""
-    while isinstance(column_type, TypeDecorator) and not isinstance(column_type, (UTCDateTime, ExactDecimal)):
+    while isinstance(column_type, TypeDecorator) and not isinstance(column_type, _KNOWN_DECORATORS):
         if has_hooks(column_type):
             return column_type
         column_type = column_type.impl_instance
@@ -54,8 +58,11 @@ def unwrap_type(column_type: TypeEngine[Any]) -> TypeEngine[Any]:
 
 def stored_type(column_type: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:
     """Look through a custom type: what this database stores for it."""
-    while isinstance(column_type, TypeDecorator) and not isinstance(column_type, (UTCDateTime, ExactDecimal)):
+    while isinstance(column_type, TypeDecorator) and not isinstance(column_type, _KNOWN_DECORATORS):
         column_type = column_type.load_dialect_impl(dialect)
+    if isinstance(column_type, sa.ARRAY):
+        item = stored_type(column_type.item_type, dialect)
+        return sa.ARRAY(item, as_tuple=column_type.as_tuple, dimensions=column_type.dimensions)
     return column_type
 
 
@@ -161,6 +168,7 @@ def _python_type(encoding: Encoding, column_type: TypeEngine[Any]) -> type | Non
 # Pydantic turns a number into a number, and leaves alone what is not in here.
 _CONVERTS = {
     decimal.Decimal: (decimal.Decimal, float, int),
+    float: (float, decimal.Decimal, int),
     dt.date: (dt.date, dt.datetime),
     dt.datetime: (dt.datetime, dt.date),
     bytes: (bytes, str),
@@ -190,7 +198,7 @@ _DOCUMENTS: tuple[Any, ...] = (Any, dict, list, dict[str, Any], list[Any])
 
 def is_native(encoding: Encoding, column_type: TypeEngine[Any], annotation: Any) -> bool:
     """Say whether the model makes the same of the JSON of a value as of the value itself."""
-    if encoding in _FOR_PYTHON or encoding is Encoding.ARRAY:
+    if encoding in _FOR_PYTHON or encoding in {Encoding.ARRAY, Encoding.TIME}:
         return is_exact(encoding, column_type, annotation)
     return encoding in _NATIVE or annotation is _python_type(encoding, column_type)
 

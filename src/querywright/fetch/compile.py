@@ -163,10 +163,11 @@ class SelectCompiler:
         return (self._joined_row(node, level) if joined else self._single_row(node, level),)
 
     def _scalar(self, node: Scalar, column: ColumnElement[Any]) -> Value:
-        column_type, encoding = node.type, storage_encoding(node.type)
-        if node.encoding is Encoding.CUSTOM:
-            column_type = stored_type(column_type, self.dialect)
-            encoding = storage_encoding(column_type)
+        column_type = stored_type(node.type, self.dialect)
+        encoding = storage_encoding(column_type)
+        # What a type does in SQL when it is read, SQLAlchemy adds only to the outermost SELECT.
+        read = column.type.dialect_impl(self.dialect).column_expression(column)
+        column = column if read is None else read
         if encoding is None or not self.writer.writes(encoding):
             raise ShapeError(node.path, f"Querywright cannot read {column_type!r} on {self.dialect.name}.")
         return self.writer.value(encoding, column, column_type, for_model=self.form.for_model)

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from querywright.fetch.columns import encoding_of, storage_encoding, stored_type, unwrap_type
+from querywright.fetch.columns import encoding_of, has_hooks, storage_encoding, stored_type, unwrap_type
 from querywright.fetch.nodes import (
     Aggregate,
     Embedded,
@@ -39,7 +39,7 @@ Reader = Callable[[Any], Any]
 # Pydantic reads every notation that a database writes; fromisoformat of Python 3.10 does not.
 _moment: Reader = TypeAdapter(dt.datetime).validate_python
 _day: Reader = TypeAdapter(dt.date).validate_python
-_time: Reader = TypeAdapter(dt.time).validate_python
+_parse_time: Reader = TypeAdapter(dt.time).validate_python
 _EPOCH = dt.datetime.fromtimestamp(0, dt.timezone.utc).replace(tzinfo=None)
 
 
@@ -116,12 +116,13 @@ def value_reader(encoding: Encoding, column_type: TypeEngine[Any], dialect: Dial
 
 def _custom_reader(column_type: TypeEngine[Any], dialect: Dialect) -> Reader | None:
     """Read what the database stores, then let the type's own Python change it."""
+    stored = stored_type(column_type, dialect)
+    change: Reader | None = None
     if isinstance(column_type, TypeDecorator) and not has_own_processor(column_type):
-        stored = stored_type(column_type, dialect)
-        change: Reader | None = partial(_process, column_type, dialect)
-    else:
-        stored = stored_type(column_type, dialect)
-        change = column_type.result_processor(dialect, None)
+        change = partial(_process, column_type, dialect)
+    # SQLAlchemy may replace a subclass of its own type by that of the dialect, and loses what it does.
+    elif has_hooks(impl := column_type.dialect_impl(dialect)):
+        change = impl.result_processor(dialect, None)
     encoding = storage_encoding(stored)
     assert encoding is not None  # noqa: S101 - compiled before it is read
     read = value_reader(encoding, stored, dialect)
@@ -175,6 +176,11 @@ def _interval(written: int | str) -> dt.timedelta:
     if isinstance(written, str):
         return _moment(written) - _EPOCH  # type: ignore[no-any-return]
     return dt.timedelta(microseconds=written)
+
+
+def _time(text: str) -> Any:
+    # PostgreSQL leaves out the minutes of a time zone.
+    return _parse_time(f"{text}:00" if text[-3] in "+-" else text)
 
 
 def _network(text: str) -> Any:

@@ -45,9 +45,7 @@ class Level:
     def column(self, source: Source) -> ColumnElement[Any]:
         """Find the column or expression that a source means here."""
         # Not through the alias at the root: an expression would be taken apart, and its parts sought in vain.
-        column = self.columns[source] if self.columns else expression_of(self.entity, source)
-        # What a type does in SQL when it is read, the ORM adds only to the outermost SELECT.
-        return _or(column.type.column_expression(column), column)
+        return self.columns[source] if self.columns else expression_of(self.entity, source)
 
     def select(self, item: SQLText, *more: ColumnElement[Any]) -> Select[Any]:
         """Select an item for each row."""
@@ -58,10 +56,6 @@ class Level:
             return statement
         above, related = self.parent
         return statement.where(related).correlate(above.source)
-
-
-def _or(found: ColumnElement[Any] | None, otherwise: ColumnElement[Any]) -> ColumnElement[Any]:
-    return otherwise if found is None else found
 
 
 def expression_of(entity: Any, source: Source) -> Any:

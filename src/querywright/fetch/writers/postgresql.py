@@ -118,8 +118,8 @@ def _range(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
 
 def _array(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragments:
     """Write an array for a client: NULL among its elements, or other dimensions, make its row a broken one."""
-    element = func.unnest(column).column_valued("e")
-    full = ~exists(select(literal_column("1")).select_from(element).where(element.is_(None)))
+    elements = _elements(column, sa.Text())
+    full = ~exists(select(literal_column("1")).select_from(elements).where(elements.c.e.is_(None)))
     broken = POSTGRESQL.broken("an element of an array")
     right = and_(_dimensions(column, column_type), full)
     return (case((column.is_(None), null()), (right, _whole_array(column, column_type)), else_=broken),)
@@ -132,12 +132,17 @@ def _model_array(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fr
     assert encoding is not None  # noqa: S101 - planned before
     if encoding in EXACT_ITEMS and not isinstance(item, sa.types.TypeDecorator):
         return (_whole_array(column, column_type),)
-    rows = func.unnest(column).table_valued(sa.column("e", item), with_ordinality="n", joins_implicitly=True)
+    rows = _elements(column, item)
     text = POSTGRESQL.text(POSTGRESQL.value(encoding, rows.c.e, item, for_model=True))
     items = select(_aggregate(func.coalesce(text, literal("null")), [rows.c.n])).select_from(rows).scalar_subquery()
     broken = POSTGRESQL.broken("an array of other dimensions")
     written = join("[", func.coalesce(items, literal("")), "]")
     return (case((column.is_(None), null()), (_dimensions(column, column_type), written), else_=broken),)
+
+
+def _elements(column: ColumnElement[Any], item: TypeEngine[Any]) -> Any:
+    """Select the elements of an array and their numbers."""
+    return func.unnest(column).table_valued(sa.column("e", item), with_ordinality="n").render_derived()
 
 
 def _dimensions(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> ColumnElement[bool]:
@@ -172,7 +177,7 @@ POSTGRESQL = JsonWriter(
         Encoding.NAME: _string,
         Encoding.BYTES: _bytes,
         Encoding.INTERVAL: _interval,
-        Encoding.NETWORK: _string,
+        Encoding.NETWORK: _json,
         Encoding.RANGE: _range,
     },
     object=_object,
