@@ -6,6 +6,9 @@ from querywright.errors import (
     ConstraintViolation,
     DatabaseError,
     DatabaseUnavailable,
+    InvalidCursor,
+    InvalidPage,
+    InvalidRequest,
     InvalidRow,
     InvalidValue,
     MissingExtra,
@@ -17,6 +20,7 @@ from querywright.errors import (
     StatementTimeout,
     TransactionConflict,
     TransactionLost,
+    UnknownFields,
 )
 from querywright.fetch import (
     AsyncFetch,
@@ -25,6 +29,7 @@ from querywright.fetch import (
     Exists,
     Expr,
     Fetch,
+    FieldReport,
     First,
     Grouped,
     JsonBytes,
@@ -33,9 +38,13 @@ from querywright.fetch import (
     Many,
     Max,
     Min,
+    Page,
     Path,
+    PlanReport,
+    PreparedQuery,
     Sum,
     fetch,
+    prepare,
 )
 from querywright.models import Base, Document, ExactDecimal, Timestamps, UTCDateTime, UUIDKey
 from querywright.session import AsyncDatabase, AsyncSession, Database, Session
@@ -60,8 +69,12 @@ __all__ = [
     "Exists",
     "Expr",
     "Fetch",
+    "FieldReport",
     "First",
     "Grouped",
+    "InvalidCursor",
+    "InvalidPage",
+    "InvalidRequest",
     "InvalidRow",
     "InvalidValue",
     "JsonBytes",
@@ -73,8 +86,11 @@ __all__ = [
     "MissingExtra",
     "MultipleFound",
     "NotFound",
+    "Page",
     "Path",
+    "PlanReport",
     "PoolTimeout",
+    "PreparedQuery",
     "QuerywrightError",
     "Session",
     "ShapeError",
@@ -85,6 +101,8 @@ __all__ = [
     "TransactionLost",
     "UTCDateTime",
     "UUIDKey",
+    "UnknownFields",
     "fetch",
+    "prepare",
 ]
 __version__ = "0.1.0"

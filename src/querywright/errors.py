@@ -5,6 +5,10 @@ QuerywrightError
 │   └── MissingExtra            an optional package is not installed
 ├── ShapeError                  a response model that does not fit its mapped class
 ├── InvalidRow                  a row that does not fit the response model
+├── InvalidRequest              what a client asked for cannot be had
+│   ├── InvalidCursor           a cursor that was changed, or belongs to another list
+│   ├── InvalidPage             a page size or number out of bounds
+│   └── UnknownFields           fields that the response model does not have
 ├── NotFound                    no row (also SQLAlchemy's NoResultFound)
 ├── MultipleFound               more than one row (also SQLAlchemy's MultipleResultsFound)
 └── DatabaseError               what a database or its driver reported, without its words
@@ -86,6 +90,33 @@ class InvalidRow(QuerywrightError):
             hint="Make the field optional, or repair the row.",
         )
         self.path = path
+
+
+class InvalidRequest(QuerywrightError):
+    """What a client asked for cannot be had; the message is safe to show."""
+
+
+class InvalidCursor(InvalidRequest):
+    """A cursor was changed on its way, or belongs to a list in another order."""
+
+
+class InvalidPage(InvalidRequest):
+    """A page size or number is out of bounds."""
+
+
+class UnknownFields(InvalidRequest):
+    """A client asked for fields that the response model does not have.
+
+    Args:
+        unknown: What was asked for.
+        allowed: What can be asked for.
+    """
+
+    def __init__(self, unknown: tuple[str, ...], allowed: tuple[str, ...]) -> None:
+        message = f"There is no field {' or '.join(map(repr, unknown))}."
+        super().__init__(message, hint=f"There are {', '.join(allowed)}.")
+        self.unknown = unknown
+        self.allowed = allowed
 
 
 class NotFound(QuerywrightError, NoResultFound):

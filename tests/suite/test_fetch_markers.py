@@ -147,7 +147,9 @@ async def test_refused(db: AnyDatabase, name: str) -> None:
 
 
 async def test_markers_inside_of_rows(zoo: AnyDatabase) -> None:
-    inner = create_model("Inner", count=(Annotated[int, Count("young")], ...), zoo=(Annotated[str | None, Path("zoo.name")], ...))
+    inner = create_model(
+        "Inner", count=(Annotated[int, Count("young")], ...), zoo=(Annotated[str | None, Path("zoo.name")], ...)
+    )
     outer = create_model("Outer", animals=(list[inner], ...))
     rows = json.loads(await resolve(zoo.fetch(outer, ZOOS).json()))
     counts = [[(a["count"], a["zoo"]) for a in row["animals"]] for row in rows]

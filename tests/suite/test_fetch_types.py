@@ -207,9 +207,9 @@ async def check(db: AnyDatabase, column: Any, annotation: Any, values: list[Any]
 
 def same(one: Any, other: Any) -> bool:
     """Compare with types, and take NaN for NaN."""
-    return repr(one).replace("TzInfo(UTC)", "datetime.timezone.utc").replace("TzInfo(0)", "datetime.timezone.utc") == repr(
-        other
-    ).replace("TzInfo(UTC)", "datetime.timezone.utc").replace("TzInfo(0)", "datetime.timezone.utc")
+    return repr(one).replace("TzInfo(UTC)", "datetime.timezone.utc").replace(
+        "TzInfo(0)", "datetime.timezone.utc"
+    ) == repr(other).replace("TzInfo(UTC)", "datetime.timezone.utc").replace("TzInfo(0)", "datetime.timezone.utc")
 
 
 @pytest.mark.drivers("sqlite+pysqlite", "postgresql+psycopg", "postgresql+asyncpg")

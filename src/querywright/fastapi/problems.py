@@ -18,6 +18,7 @@ from querywright.engine import classify
 from querywright.errors import (
     Conflict,
     DatabaseUnavailable,
+    InvalidRequest,
     InvalidValue,
     NotFound,
     QuerywrightError,
@@ -29,6 +30,7 @@ _log = logging.getLogger("querywright")
 _STATUS: tuple[tuple[type[QuerywrightError], HTTPStatus], ...] = (
     (NotFound, HTTPStatus.NOT_FOUND),
     (Conflict, HTTPStatus.CONFLICT),
+    (InvalidRequest, HTTPStatus.UNPROCESSABLE_ENTITY),
     (InvalidValue, HTTPStatus.UNPROCESSABLE_ENTITY),
     (DatabaseUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
 )
@@ -62,7 +64,7 @@ async def _handle(connection: HTTPConnection, error: Exception) -> Response | No
         return None
     if status is HTTPStatus.INTERNAL_SERVER_ERROR or known is None:
         return problem(HTTPStatus.INTERNAL_SERVER_ERROR)
-    return problem(status, known.message)
+    return problem(status, str(known) if isinstance(known, InvalidRequest) else known.message)
 
 
 def _report(error: Exception, known: QuerywrightError | None) -> None:

@@ -1,5 +1,7 @@
 """One SQL statement from a response model: plan, compile, execute, decode."""
 
+from querywright.fetch.aio import AsyncFetch
+from querywright.fetch.binds import fetch
 from querywright.fetch.execute import JsonBytes
 from querywright.fetch.markers import (
     Avg,
@@ -16,7 +18,10 @@ from querywright.fetch.markers import (
     Path,
     Sum,
 )
-from querywright.fetch.verbs import AsyncFetch, Fetch, fetch
+from querywright.fetch.pages import Page
+from querywright.fetch.prepared import PreparedQuery, prepare
+from querywright.fetch.report import FieldReport, PlanReport
+from querywright.fetch.verbs import Fetch
 
 __all__ = [
     "AsyncFetch",
@@ -25,6 +30,7 @@ __all__ = [
     "Exists",
     "Expr",
     "Fetch",
+    "FieldReport",
     "First",
     "Grouped",
     "JsonBytes",
@@ -33,7 +39,11 @@ __all__ = [
     "Many",
     "Max",
     "Min",
+    "Page",
     "Path",
+    "PlanReport",
+    "PreparedQuery",
     "Sum",
     "fetch",
+    "prepare",
 ]

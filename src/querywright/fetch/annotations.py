@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, NewType, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -95,7 +95,7 @@ def read_annotation(annotation: Any) -> Wanted:
     # Python 3.12 has its own class beside that of typing_extensions.
     if type(annotation).__name__ == "TypeAliasType":
         return read_annotation(annotation.__value__)
-    if isinstance(annotation, NewType):
+    if hasattr(annotation, "__supertype__"):
         return read_annotation(annotation.__supertype__)
     if _is_root_model(annotation):
         wanted = read_field(annotation.model_fields["root"])

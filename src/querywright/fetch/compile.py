@@ -12,6 +12,7 @@ from sqlalchemy.orm import Mapper, aliased
 from querywright.errors import ShapeError
 from querywright.fetch import related
 from querywright.fetch.columns import storage_encoding, stored_type
+from querywright.fetch.form import Form
 from querywright.fetch.nodes import (
     Aggregate,
     Embedded,
@@ -31,28 +32,7 @@ from querywright.fetch.related import Criteria, Level
 from querywright.fetch.writers import JsonWriter, Member, SQLText, join, literal
 from querywright.fetch.writers.base import Value
 
-__all__ = ["Form", "SelectCompiler", "compile_select", "root_entity", "root_keys", "root_mapper"]
-
-
-@dataclass(frozen=True)
-class Form:
-    """What the statement returns.
-
-    Attributes:
-        array: One row with a JSON array, if that is faster, or one row of JSON text for each root row.
-        limit: Return at most this many root rows.
-        for_model: Write for the model that validates it, and not for a client: its input keys, and NaN.
-        by_alias: Use the fields' aliases as keys for a client.
-        exclude_none: Leave out what is ``None``.
-        only: Write only these fields for a client, by their paths.
-    """
-
-    array: bool
-    limit: int | None = None
-    for_model: bool = False
-    by_alias: bool = True
-    exclude_none: bool = False
-    only: frozenset[str] | None = None
+__all__ = ["SelectCompiler", "inner_rows", "root_entity", "root_keys", "root_mapper"]
 
 
 def root_mapper(statement: Select[Any]) -> Mapper[Any]:
@@ -74,18 +54,13 @@ def root_entity(statement: Select[Any]) -> Any:
     return entity
 
 
-def compile_select(plan: Plan, statement: Select[Any], form: Form, writer: JsonWriter, dialect: Dialect) -> Select[Any]:
-    """Write the statement that returns a plan's rows as JSON text.
+@dataclass(frozen=True)
+class SelectCompiler:
+    """Writes the statement that returns a plan's rows as JSON text.
 
     The user's statement becomes an inner subquery with only the columns that are needed, so its WHERE, ORDER BY and
     LIMIT decide which rows there are before anything is joined to them.
     """
-    return SelectCompiler(form, writer, dialect, related.criteria_of(statement)).root(plan, statement)
-
-
-@dataclass(frozen=True)
-class SelectCompiler:
-    """Writes the parts of one statement."""
 
     form: Form
     writer: JsonWriter
@@ -95,7 +70,9 @@ class SelectCompiler:
     def root(self, plan: Plan, statement: Select[Any]) -> Select[Any]:
         """Write the whole statement."""
         keys = root_keys(plan, statement)
-        rows = _root_rows(statement, keys, self.form.limit)
+        rows = inner_rows(statement, keys)
+        if self.form.limit is not None:
+            rows = related.limited(select(*rows.c), self.form.limit).subquery()
         # A join may return rows in any order, so the order of the statement is kept as a number.
         ordered = _has_joins(plan)
         if ordered:
@@ -162,7 +139,7 @@ class SelectCompiler:
         joined = node.rows is None and related.is_joined(relationship)
         return (self._joined_row(node, level) if joined else self._single_row(node, level),)
 
-    def _scalar(self, node: Scalar, column: ColumnElement[Any]) -> Value:
+    def _scalar(self, node: Scalar, column: ColumnElement[Any], *, for_model: bool = False) -> Value:
         column_type = stored_type(node.type, self.dialect)
         encoding = storage_encoding(column_type)
         # What a type does in SQL when it is read, SQLAlchemy adds only to the outermost SELECT.
@@ -170,7 +147,11 @@ class SelectCompiler:
         column = column if read is None else read
         if encoding is None or not self.writer.writes(encoding):
             raise ShapeError(node.path, f"Querywright cannot read {column_type!r} on {self.dialect.name}.")
-        return self.writer.value(encoding, column, column_type, for_model=self.form.for_model)
+        return self.writer.value(encoding, column, column_type, for_model=for_model or self.form.for_model)
+
+    def wire_text(self, node: Scalar, column: ColumnElement[Any]) -> SQLText:
+        """Write a value as text that Python reads back."""
+        return self.writer.text(self._scalar(node, column, for_model=True))
 
     def _array(
         self, item: SQLText, level: Level, path: str, order: Sequence[Any], limit: int | None = None
@@ -215,10 +196,8 @@ class SelectCompiler:
         inner = related.enter(node.relationship, level, self.criteria, node.rows)
         value: Any
         if node.function == "exists":
-            found: Any = (
-                select(literal_column("1")).select_from(inner.source).where(inner.parent[1]).correlate(level.source)
-            )  # type: ignore[index]
-            return self.writer.text(self._scalar(node.value, found.exists()))
+            some = inner.select(literal("1")).exists()
+            return self.writer.text(self._scalar(node.value, some))
         if node.of is None:
             value = func.count()
         else:
@@ -301,18 +280,12 @@ def root_keys(plan: Plan, statement: Select[Any]) -> dict[Source, str]:
     return {key: f"c{position}" for position, key in enumerate(dict.fromkeys(needed))}
 
 
-def _root_rows(statement: Select[Any], keys: dict[Source, str], limit: int | None) -> FromClause:
+def inner_rows(statement: Select[Any], keys: dict[Source, str], more: Sequence[Any] = ()) -> FromClause:
     """Narrow the user's statement to the columns that are needed."""
     entity = root_entity(statement)
-    columns = [expression_label(entity, key, name) for key, name in keys.items()]
+    columns = [*(related.expression_of(entity, key).label(name) for key, name in keys.items()), *more]
     # An expression may have no FROM of its own, such as a subquery that is correlated.
-    rows = statement.with_only_columns(*columns, maintain_column_froms=any(map(callable, keys))).subquery()
-    return rows if limit is None else related.limited(select(*rows.c), limit).subquery()
-
-
-def expression_label(entity: Any, source: Source, name: str) -> Any:
-    """Select what a source means, under a name."""
-    return related.expression_of(entity, source).label(name)
+    return statement.with_only_columns(*columns, maintain_column_froms=any(map(callable, keys))).subquery()
 
 
 def _needed(node: Node, mapper: Mapper[Any]) -> list[Source]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Dialect
 
-from querywright.fetch.prepare import Statement
+from querywright.fetch.binding import Statement
 
 __all__ = ["autocommitting", "direct_call", "has_direct_call"]
 

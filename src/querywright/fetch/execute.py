@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, Generic, NoReturn, TypeVar
 
 from sqlalchemy import Connection, Dialect, Engine, Select, event
 from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
 from sqlalchemy.orm import ORMExecuteState, Session
 
-from querywright.engine.dialect import AUTOCOMMIT_OPTIONS
+from querywright.engine.dialect import AUTOCOMMIT_OPTIONS, READ_ONLY_OPTIONS
 from querywright.engine.statements import has_foreign_listeners
 from querywright.events import StatementExecuted, emit, has_subscribers
+from querywright.fetch.binding import Statement
 from querywright.fetch.compile import root_mapper
 from querywright.fetch.drivers import autocommitting, direct_call, has_direct_call
-from querywright.fetch.prepare import Statement
 
-__all__ = ["Bind", "JsonBytes", "Rows", "connection_of", "routing", "run", "seen_by_session"]
+__all__ = ["Bind", "JsonBytes", "Rows", "connection_of", "routing", "run", "seen_by_session", "stream"]
 
 Bind = Session | Connection | Engine
 Rows = Sequence[Any]
@@ -105,6 +105,23 @@ def _raise_as_sqlalchemy(connection: Connection, error: BaseException, statement
         except Exception as translated:  # noqa: BLE001 - whatever it is, SQLAlchemy wraps it
             error = translated
     connection._handle_dbapi_exception(error, statement.sql, statement.parameters, None, None)  # noqa: SLF001 - as above
+
+
+def stream(bind: Engine | Connection, statement: Statement, size: int) -> Generator[Rows, None, None]:
+    """Read rows through a cursor of the server, so many at once; memory holds no more than those."""
+    if isinstance(bind, Engine):
+        # A cursor of PostgreSQL lives in a transaction.
+        with bind.connect() as connection:
+            connection.execution_options(**READ_ONLY_OPTIONS.get(bind.dialect.name, {}))
+            yield from stream(connection, statement, size)
+        return
+    options = {"stream_results": True, "max_row_buffer": size}
+    result = bind.exec_driver_sql(statement.sql, statement.parameters, execution_options=options)
+    try:
+        while rows := result.fetchmany(size):
+            yield rows
+    finally:
+        result.close()
 
 
 def connection_of(session: Session, statement: Select[Any]) -> Connection:

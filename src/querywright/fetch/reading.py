@@ -32,7 +32,7 @@ from querywright.fetch.nodes import (
     Variants,
 )
 
-__all__ = ["reader_of"]
+__all__ = ["Reader", "reader_of", "value_reader"]
 
 Reader = Callable[[Any], Any]
 

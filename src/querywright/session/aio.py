@@ -76,13 +76,18 @@ class AsyncDatabase:
             require_active(session.sync_session)
 
     def fetch(
-        self, model: type[Model], statement: Select[Any], parameters: Mapping[str, Any] | None = None
+        self,
+        model: type[Model],
+        statement: Select[Any],
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        fields: str | None = None,
     ) -> AsyncFetch[Model]:
         """Fetch rows in the shape of a response model, on a connection lent for one statement.
 
         See `querywright.fetch`.
         """
-        return fetch_from(self.engine, model, statement, parameters)
+        return fetch_from(self.engine, model, statement, parameters, fields=fields)
 
     async def ping(self) -> None:
         """Make one round trip to the database.

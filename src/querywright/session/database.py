@@ -91,13 +91,18 @@ class Database:
             require_active(session)
 
     def fetch(
-        self, model: type[Model], statement: Select[Any], parameters: Mapping[str, Any] | None = None
+        self,
+        model: type[Model],
+        statement: Select[Any],
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        fields: str | None = None,
     ) -> Fetch[Model]:
         """Fetch rows in the shape of a response model, on a connection lent for one statement.
 
         See `querywright.fetch`.
         """
-        return fetch_from(self.engine, model, statement, parameters)
+        return fetch_from(self.engine, model, statement, parameters, fields=fields)
 
     def ping(self) -> None:
         """Make one round trip to the database.

@@ -21,13 +21,18 @@ class Session(sqlalchemy.orm.Session):
     """A SQLAlchemy `Session` that can `fetch`."""
 
     def fetch(
-        self, model: type[Model], statement: Select[Any], parameters: Mapping[str, Any] | None = None
+        self,
+        model: type[Model],
+        statement: Select[Any],
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        fields: str | None = None,
     ) -> Fetch[Model]:
         """Fetch rows in the shape of a response model, in this session's transaction and after a flush.
 
         See `querywright.fetch`.
         """
-        return fetch_from(self, model, statement, parameters)
+        return fetch_from(self, model, statement, parameters, fields=fields)
 
 
 class AsyncSession(sqlalchemy.ext.asyncio.AsyncSession):
@@ -36,10 +41,15 @@ class AsyncSession(sqlalchemy.ext.asyncio.AsyncSession):
     sync_session_class = Session
 
     def fetch(
-        self, model: type[Model], statement: Select[Any], parameters: Mapping[str, Any] | None = None
+        self,
+        model: type[Model],
+        statement: Select[Any],
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        fields: str | None = None,
     ) -> AsyncFetch[Model]:
         """Fetch rows in the shape of a response model, in this session's transaction and after a flush.
 
         See `querywright.fetch`.
         """
-        return fetch_from(self, model, statement, parameters)
+        return fetch_from(self, model, statement, parameters, fields=fields)

@@ -65,6 +65,7 @@ class JsonWriter:
         aggregate: Join the rows of a group, with commas and in an order, into one text.
         aggregate_orders: Whether ``aggregate`` takes the order, or needs its rows in that order.
         client_joins: Whether an array of few large rows is better joined by the client.
+        nulls_are_largest: Whether NULL sorts behind all values.
         missing: The character of `MISSING`.
         most_lists: How many lists inside each other one statement can write; ``None`` if there is no limit.
     """
@@ -76,6 +77,7 @@ class JsonWriter:
     aggregate: Callable[[SQLText, Sequence[Any]], SQLText]
     aggregate_orders: bool
     client_joins: bool
+    nulls_are_largest: bool
     missing: SQLText
     most_lists: int | None = None
 

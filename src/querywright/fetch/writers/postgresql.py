@@ -186,5 +186,6 @@ POSTGRESQL = JsonWriter(
     aggregate_orders=True,
     # A server sends each large row as soon as it has one, and wakes the client for it.
     client_joins=False,
+    nulls_are_largest=True,
     missing=func.chr(literal_column("1")),
 )

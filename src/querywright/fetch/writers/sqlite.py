@@ -170,6 +170,7 @@ SQLITE = JsonWriter(
     aggregate_orders=False,
     # group_concat copies what it has whenever it outgrows its buffer.
     client_joins=True,
+    nulls_are_largest=False,
     missing=func.char(literal_column("1")),
     # Before 3.46 its parser has a stack of 100 entries, and a list takes about fifteen.
     most_lists=5,

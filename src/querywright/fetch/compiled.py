@@ -1,0 +1,138 @@
+"""From a response model and a statement to SQL and parameters; what was compiled once is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Dialect, Select
+
+from querywright.errors import ShapeError
+from querywright.fetch.annotations import is_shape, read_annotation, union_members
+from querywright.fetch.binding import Binder, SchemaMap, Statement, binder_of
+from querywright.fetch.cache import LRU
+from querywright.fetch.compile import SelectCompiler, root_mapper
+from querywright.fetch.form import Form
+from querywright.fetch.nodes import Plan, Shape, ToMany
+from querywright.fetch.pages import compile_page
+from querywright.fetch.plan import plan
+from querywright.fetch.reading import Reader, reader_of
+from querywright.fetch.related import criteria_of
+from querywright.fetch.writers import writer_for
+
+__all__ = ["Compiled", "Prepared", "compile_fetch", "prepare", "require_kinds"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A compiled fetch.
+
+    Attributes:
+        plan: The plan it was compiled from.
+        form: What it returns.
+        binder: The compiled statement.
+        read: Converts the parsed JSON of a row to the values of Python that the model validates; ``None`` if the
+            model validates the JSON itself.
+    """
+
+    plan: Plan
+    form: Form
+    binder: Binder
+    read: Reader | None
+
+
+class Compiled:
+    """A statement that is compiled once for each database and form, for a module that declared it.
+
+    Args:
+        model: The response model.
+        statement: Which rows.
+    """
+
+    def __init__(self, model: Any, statement: Select[Any]) -> None:
+        self._model = model
+        self._statement = statement
+        self._known: LRU[Prepared] = LRU(64)
+
+    def ready(
+        self, form: Form, dialect: Dialect, schemas: SchemaMap | None, parameters: Mapping[str, Any] | None
+    ) -> tuple[Prepared, Statement]:
+        """Fill in the values of one call.
+
+        Raises:
+            ShapeError: The model does not fit, or a parameter has no value.
+        """
+        where = (form, dialect, tuple(schemas.items()) if schemas else None)
+        known = self._known.get(where)
+        if known is None:
+            known = compile_fetch(self._model, self._statement, form, dialect, schemas)
+            self._known.put(where, known)
+        return known, known.binder.bind_own(parameters)
+
+
+_cache: LRU[Prepared] = LRU(1000)
+
+
+def prepare(
+    model: Any,
+    statement: Select[Any],
+    form: Form,
+    dialect: Dialect,
+    schemas: SchemaMap | None = None,
+    parameters: Mapping[str, Any] | None = None,
+) -> tuple[Prepared, Statement]:
+    """Compile a fetch, or find it compiled.
+
+    Args:
+        model: The response model.
+        statement: Which rows.
+        form: What to return.
+        dialect: The dialect of the connection.
+        schemas: The connection's ``schema_translate_map``.
+        parameters: Values for the statement's named parameters.
+
+    Raises:
+        ShapeError: The model does not fit the class that the statement selects.
+    """
+    key = statement._generate_cache_key()  # noqa: SLF001 - SQLAlchemy's caching has no public spelling
+    if key is None:
+        prepared = compile_fetch(model, statement, form, dialect, schemas)
+        return prepared, prepared.binder.bind(None, parameters)
+    where = (model, form, dialect, key.key, tuple(schemas.items()) if schemas else None)
+    known = _cache.get(where)
+    if known is None:
+        known = compile_fetch(model, statement, form, dialect, schemas)
+        _cache.put(where, known)
+    return known, known.binder.bind(key.bindparams, parameters)
+
+
+def require_kinds(model: Any, statement: Any) -> None:
+    """Check the kinds of what a fetch was given.
+
+    Raises:
+        ShapeError: The model is not a model, or the statement not a select().
+    """
+    wanted = read_annotation(model).type
+    if not is_shape(wanted) and not union_members(wanted):
+        hint = "Write the model of one row: of Pydantic, a dataclass, a TypedDict or a Struct."
+        raise ShapeError("model", f"{model!r} is not a model with named fields.", hint=hint)
+    if not isinstance(statement, Select):
+        hint = "Write select(User); wrap a union with aliased(User, union.subquery()) and select that."
+        raise ShapeError("statement", f"expected a select() of a mapped class, got {type(statement)}.", hint=hint)
+
+
+def compile_fetch(
+    model: Any, statement: Select[Any], form: Form, dialect: Dialect, schemas: SchemaMap | None
+) -> Prepared:
+    """Plan and compile, without looking for what was compiled before."""
+    planned = plan(model, root_mapper(statement))
+    writer = writer_for(dialect.name)
+    root = planned.root
+    large_rows = isinstance(root, Shape) and any(isinstance(field.value, ToMany) for field in root.fields)
+    array = form.array and not (large_rows and writer.client_joins)
+    form = replace(form, array=array, for_model=form.for_model or not planned.exact)
+    compiler = SelectCompiler(form, writer, dialect, criteria_of(statement))
+    select = compile_page(compiler, planned, statement, form.page) if form.page else compiler.root(planned, statement)
+    read = reader_of(root, dialect) if form.for_model and planned.convert else None
+    return Prepared(planned, form, binder_of(select, statement, dialect, schemas), read)

@@ -1,0 +1,72 @@
+"""Statements about the rows themselves: whether there are any, how many, and how the database would find them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Select, exists, func, literal_column, select
+
+from querywright.fetch.binding import Binder, Statement, binder_of
+from querywright.fetch.cache import LRU
+from querywright.fetch.execute import Bind, run
+from querywright.fetch.query import Query
+from querywright.fetch.related import criteria_of
+
+__all__ = ["count", "exists_any", "explain"]
+
+_cache: LRU[Binder] = LRU(500)
+
+
+def count(query: Query, bind: Bind) -> int:
+    """Count the rows of a query."""
+    return int(_value(query, bind, _count))
+
+
+def exists_any(query: Query, bind: Bind) -> bool:
+    """Say whether a query has any rows."""
+    return bool(_value(query, bind, _exists))
+
+
+def _count(statement: Select[Any]) -> Select[Any]:
+    return select(func.count()).select_from(statement.order_by(None).subquery())
+
+
+def _exists(statement: Select[Any]) -> Select[Any]:
+    some = statement if statement._has_row_limiting_clause else statement.order_by(None)  # noqa: SLF001 - nothing public
+    return select(exists(select(literal_column("1")).select_from(some.subquery())))
+
+
+def _value(query: Query, bind: Bind, make: Any) -> Any:
+    query, target = query.on(bind)
+    return run(target, _ready(query, target, make))[0][0]
+
+
+def _ready(query: Query, target: Engine | Connection, make: Any) -> Statement:
+    statement = query.statement
+    schemas = {**target.get_execution_options(), **statement.get_execution_options()}.get("schema_translate_map")
+    key = statement._generate_cache_key()  # noqa: SLF001 - nothing public
+    where = key and (make, target.dialect, key.key, tuple(schemas.items()) if schemas else None)
+    binder = _cache.get(where) if where else None
+    if binder is None:
+        made = make(statement).options(*criteria_of(statement))
+        binder = binder_of(made, statement, target.dialect, schemas)
+        if where:
+            _cache.put(where, binder)
+    return binder.bind(key and key.bindparams, query.parameters)
+
+
+# What each database wants before a statement that it explains.
+_EXPLAIN = {"postgresql": ("EXPLAIN", "EXPLAIN (ANALYZE, BUFFERS)"), "sqlite": ("EXPLAIN QUERY PLAN",) * 2}
+
+
+def explain(target: Engine | Connection, statement: Statement, *, analyze: bool) -> str:
+    """Ask the database for its plan of a statement.
+
+    Args:
+        target: Where to ask.
+        statement: What is explained.
+        analyze: Whether it is run, to see how long each step takes; SQLite does not tell.
+    """
+    word = _EXPLAIN.get(target.dialect.name, ("EXPLAIN", "ANALYZE"))[analyze]
+    rows = run(target, Statement(f"{word} {statement.sql}", statement.parameters))
+    return "\n".join(str(row[-1]) for row in rows)

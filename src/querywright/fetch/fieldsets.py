@@ -1,0 +1,109 @@
+"""Narrow a plan to the fields that a client names: ``id,name,posts.title``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from querywright.errors import UnknownFields
+from querywright.fetch.nodes import Embedded, Field, Groups, Node, Plan, Shape, ToMany, ToOne, Variants
+
+__all__ = ["Fieldset", "fieldset"]
+
+Tree = dict[str, "Tree"]
+
+
+@dataclass(frozen=True)
+class Fieldset:
+    """Some fields of a plan.
+
+    Attributes:
+        paths: Those fields and what is inside them, by path; what SQL writes.
+        include: The same in the form that Pydantic takes for one instance.
+    """
+
+    paths: frozenset[str]
+    include: dict[str, Any]
+
+
+@lru_cache(maxsize=256)
+def fieldset(plan: Plan, fields: str) -> Fieldset:
+    """Read the names of fields, as a client writes them in a query string.
+
+    Args:
+        plan: The plan of the response model.
+        fields: The fields' keys, with commas between them and dots between levels; a field with nothing behind it
+            has all that is in it.
+
+    Raises:
+        UnknownFields: There is no such field.
+    """
+    tree: Tree = {}
+    for name in filter(None, (part.strip() for part in fields.split(","))):
+        inner = tree
+        for step in name.split("."):
+            inner = inner.setdefault(step, {})
+    unknown = tuple(_unknown(plan.root, tree, ""))
+    if unknown or not tree:
+        raise UnknownFields(unknown or ("",), tuple(_names(plan.root, "")))
+    return Fieldset(frozenset(_paths(plan.root, tree)), _include(plan.root, tree))
+
+
+def _shapes(node: Node) -> tuple[Shape, ...]:
+    """List the shapes whose fields lie one level inside a node."""
+    if isinstance(node, Shape):
+        return (node,)
+    if isinstance(node, Variants):
+        return tuple(shape for _, shape in node.cases)
+    if isinstance(node, Embedded):
+        return (node.shape,)
+    return _shapes(node.target) if isinstance(node, (ToOne, ToMany, Groups)) else ()
+
+
+def _fields(node: Node) -> Iterator[Field]:
+    return (field for shape in _shapes(node) for field in shape.fields if not field.excluded)
+
+
+def _unknown(node: Node, tree: Tree, prefix: str) -> Iterator[str]:
+    for name, inner in tree.items():
+        found = [field for field in _fields(node) if field.key == name]
+        if not found:
+            yield prefix + name
+        elif inner:
+            missing = [set(_unknown(field.value, inner, f"{prefix}{name}.")) for field in found]
+            yield from sorted(set.intersection(*missing))
+
+
+def _names(node: Node, prefix: str) -> Iterator[str]:
+    for name in dict.fromkeys(field.key for field in _fields(node)):
+        yield prefix + name
+        for field in _fields(node):
+            if field.key == name and _shapes(field.value):
+                yield from _names(field.value, f"{prefix}{name}.")
+
+
+def _paths(node: Node, tree: Tree) -> Iterator[str]:
+    for field in _fields(node):
+        if not tree or field.key in tree:
+            yield field.path
+            yield from _paths(field.value, tree.get(field.key, {}))
+
+
+def _include(node: Node, tree: Tree) -> dict[str, Any]:
+    chosen = [field for field in _fields(node) if field.key in tree]
+    return {field.name: _include_value(field.value, tree[field.key]) for field in chosen}
+
+
+def _include_value(node: Node, tree: Tree) -> Any:
+    if not tree:
+        return True
+    inner = _include(node, tree)
+    lists = 0
+    while isinstance(node, (ToOne, ToMany, Groups)):
+        lists += isinstance(node, ToMany) or (isinstance(node, Groups) and not node.single)
+        node = node.target
+    for _ in range(lists):
+        inner = {"__all__": inner}
+    return inner

@@ -1,0 +1,49 @@
+"""What a statement returns: all rows or a page of them, for whom, and in how many pieces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Form", "PageForm"]
+
+
+@dataclass(frozen=True)
+class PageForm:
+    """Which page a statement returns.
+
+    Attributes:
+        size: How many rows it has at most.
+        by_keyset: Whether the page begins behind a row, and its rows come with cursors; or at an offset.
+        behind_nulls: For each sort, whether the value of the row it begins behind is NULL; ``None`` at the start.
+        backwards: Whether the page ends before that row.
+        total: Whether the rows of the whole list are counted.
+    """
+
+    size: int
+    by_keyset: bool
+    behind_nulls: tuple[bool, ...] | None = None
+    backwards: bool = False
+    total: bool = True
+
+
+@dataclass(frozen=True)
+class Form:
+    """What the statement returns.
+
+    Attributes:
+        array: One row with a JSON array, if that is faster, or one row of JSON text for each root row.
+        limit: Return at most this many root rows.
+        for_model: Write for the model that validates it, and not for a client: its input keys, and NaN.
+        by_alias: Use the fields' aliases as keys for a client.
+        exclude_none: Leave out what is ``None``.
+        only: Write only these fields for a client, by their paths.
+        page: Return one page of the rows.
+    """
+
+    array: bool
+    limit: int | None = None
+    for_model: bool = False
+    by_alias: bool = True
+    exclude_none: bool = False
+    only: frozenset[str] | None = None
+    page: PageForm | None = None

@@ -1,0 +1,146 @@
+"""Keyset pagination: from an ORDER BY and a row's values to the condition that holds for the rows behind it.
+
+NULLs sort before or behind all values, by the database's habit or as the ORDER BY says; equal rows are told apart by
+their primary key. Method and proof: https://use-the-index-luke.com/no-offset
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, bindparam, false, inspect, or_, tuple_
+from sqlalchemy.sql import operators
+from sqlalchemy.sql.elements import UnaryExpression
+
+from querywright.errors import ShapeError
+
+__all__ = ["Sort", "behind", "ordering", "parameter", "sorts_of"]
+
+
+@dataclass(frozen=True)
+class Sort:
+    """One thing that rows are ordered by.
+
+    Attributes:
+        expression: The column or expression.
+        descending: Whether the greatest comes first.
+        nulls_first: Whether NULL comes first.
+        nullable: Whether it may be NULL at all.
+    """
+
+    expression: Any
+    descending: bool
+    nulls_first: bool
+    nullable: bool
+
+    def on(self, column: ColumnElement[Any]) -> Sort:
+        """Say the same of a column of a subquery."""
+        return replace(self, expression=column)
+
+    @property
+    def reversed(self) -> Sort:
+        """The same, read backwards."""
+        return replace(self, descending=not self.descending, nulls_first=not self.nulls_first)
+
+    @property
+    def name(self) -> str:
+        """What tells this order from another."""
+        return f"{self.expression} {self.descending} {self.nulls_first}"
+
+
+def sorts_of(statement: Select[Any], entity: Any, *, nulls_are_largest: bool) -> tuple[Sort, ...]:
+    """Read the ORDER BY of a statement, and add what makes the order total.
+
+    Args:
+        statement: The statement.
+        entity: The mapped class that it selects.
+        nulls_are_largest: Whether NULL counts as greater than all values, as on PostgreSQL, or as less.
+
+    Raises:
+        ShapeError: It is ordered by a text, of which nothing is known.
+    """
+    clauses = statement._order_by_clauses  # noqa: SLF001 - nothing public
+    sorts = [_sort(clause, inspect(entity), nulls_are_largest=nulls_are_largest) for clause in clauses]
+    mapper = inspect(entity).mapper
+    key = [getattr(entity, mapper.get_property_by_column(column).key) for column in mapper.primary_key]
+    named = {str(sort.expression) for sort in sorts}
+    descending = bool(sorts) and sorts[-1].descending
+    missing = [column for column in key if str(column.expression) not in named]
+    return (*sorts, *(Sort(column, descending, nulls_first=False, nullable=False) for column in missing))
+
+
+def _sort(clause: Any, selected: Any, *, nulls_are_largest: bool) -> Sort:
+    descending, nulls_first = False, None
+    while True:
+        element = getattr(clause, "element", None)
+        if isinstance(clause, UnaryExpression) and clause.modifier in _MODIFIERS:
+            descending = descending or clause.modifier is operators.desc_op
+            if clause.modifier in {operators.nulls_first_op, operators.nulls_last_op}:
+                nulls_first = clause.modifier is operators.nulls_first_op
+        elif type(clause).__name__ != "_label_reference":
+            break
+        clause = element
+    if not isinstance(clause, ColumnElement) or isinstance(element, str):
+        raise ShapeError("statement", "it is ordered by a text.", hint="Order a list that has pages by columns.")
+    first = descending is nulls_are_largest if nulls_first is None else nulls_first
+    # The column of another table may be NULL after an outer join, whatever it is declared to be.
+    own = selected.selectable.is_derived_from(getattr(clause, "table", None))
+    return Sort(clause, descending, first, nullable=not own or getattr(clause, "nullable", True))
+
+
+_MODIFIERS = {operators.asc_op, operators.desc_op, operators.nulls_first_op, operators.nulls_last_op}
+
+
+def ordering(sorts: Sequence[Sort]) -> list[ColumnElement[Any]]:
+    """Write an ORDER BY."""
+    return [_order(sort) for sort in sorts]
+
+
+def _order(sort: Sort) -> ColumnElement[Any]:
+    ordered = sort.expression.desc() if sort.descending else sort.expression.asc()
+    if not sort.nullable:
+        return ordered  # type: ignore[no-any-return]
+    return ordered.nulls_first() if sort.nulls_first else ordered.nulls_last()  # type: ignore[no-any-return]
+
+
+def parameter(position: int) -> str:
+    """Name the parameter that holds a row's value of one sort."""
+    return f"querywright_{position}"
+
+
+def behind(sorts: Sequence[Sort], nulls: Sequence[bool]) -> ColumnElement[bool]:
+    """Write the condition that holds for the rows behind one row.
+
+    Args:
+        sorts: What the rows are ordered by.
+        nulls: For each of them, whether that row's value is NULL; the others are parameters.
+    """
+    values = [bindparam(parameter(n), type_=sort.expression.type) for n, sort in enumerate(sorts)]
+    one_way = len({sort.descending for sort in sorts}) == 1 and not any(sort.nullable for sort in sorts)
+    if one_way and len(sorts) > 1:
+        # PostgreSQL and SQLite use an index for it as a whole.
+        left = tuple_(*(sort.expression for sort in sorts))
+        right = tuple_(*values)
+        return left < right if sorts[0].descending else left > right
+    alternatives: list[ColumnElement[bool]] = []
+    equal: list[ColumnElement[bool]] = []
+    for sort, value, null in zip(sorts, values, nulls, strict=True):
+        alternatives.append(and_(*equal, _after(sort, value, null=null)))
+        equal.append(sort.expression.is_(None) if null else sort.expression == value)
+    condition = or_(*alternatives)
+    first = sorts[0]
+    if len(sorts) == 1 or first.nullable:
+        return condition
+    # Redundant, and what an index of the first column can be used for.
+    start = first.expression <= values[0] if first.descending else first.expression >= values[0]
+    return and_(start, condition)
+
+
+def _after(sort: Sort, value: Any, *, null: bool) -> ColumnElement[bool]:
+    column = sort.expression
+    if null:
+        return column.is_not(None) if sort.nulls_first else false()
+    after = column < value if sort.descending else column > value
+    return or_(after, column.is_(None)) if sort.nullable and not sort.nulls_first else after  # type: ignore[no-any-return]

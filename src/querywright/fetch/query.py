@@ -1,0 +1,125 @@
+"""One fetch as data: which model, of which rows, with which values; and how it gets to the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Select
+from sqlalchemy.orm import Session
+
+from querywright.errors import MultipleFound, NotFound
+from querywright.fetch.binding import Statement
+from querywright.fetch.compile import root_mapper
+from querywright.fetch.compiled import Compiled, Prepared, prepare
+from querywright.fetch.decode import Dump, dump, to_bytes, validate
+from querywright.fetch.execute import Bind, Rows, connection_of, run, seen_by_session, stream
+from querywright.fetch.fieldsets import Fieldset, fieldset
+from querywright.fetch.form import Form
+from querywright.fetch.nodes import Plan
+from querywright.fetch.plan import plan
+
+__all__ = ["Query"]
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is fetched.
+
+    Attributes:
+        model: The response model.
+        statement: Which rows.
+        parameters: Values for the statement's named parameters.
+        fields: The fields that a client asked for, as it wrote them.
+        compiled: Where the statement is compiled once for all, if a module declared it.
+    """
+
+    model: Any
+    statement: Select[Any]
+    parameters: Mapping[str, Any] | None = None
+    fields: str | None = None
+    compiled: Compiled | None = None
+
+    @property
+    def plan(self) -> Plan:
+        """How the rows fill the model."""
+        return plan(self.model, root_mapper(self.statement))
+
+    @property
+    def fieldset(self) -> Fieldset | None:
+        """The fields that a client asked for.
+
+        Raises:
+            UnknownFields: The model does not have one of them.
+        """
+        return None if self.fields is None else fieldset(self.plan, self.fields)
+
+    def on(self, bind: Bind) -> tuple[Query, Engine | Connection]:
+        """Enter a session: flush it, let its listeners change the statement, take its connection."""
+        if not isinstance(bind, Session):
+            return self, bind
+        statement = seen_by_session(bind, self.statement)
+        query = self if statement is self.statement else replace(self, statement=statement, compiled=None)
+        return query, connection_of(bind, statement)
+
+    def ready(
+        self, target: Engine | Connection, form: Form, more: Mapping[str, Any] | None = None
+    ) -> tuple[Prepared, Statement]:
+        """Compile, or find it compiled, and fill in the values."""
+        options = {**target.get_execution_options(), **self.statement.get_execution_options()}
+        schemas = options.get("schema_translate_map")
+        parameters = {**(self.parameters or {}), **more} if more else self.parameters
+        if self.compiled is not None:
+            return self.compiled.ready(form, target.dialect, schemas, parameters)
+        return prepare(self.model, self.statement, form, target.dialect, schemas, parameters)
+
+    def run(self, bind: Bind, form: Form, more: Mapping[str, Any] | None = None) -> tuple[Prepared, Rows]:
+        """Run it and return all rows."""
+        query, target = self.on(bind)
+        prepared, statement = query.ready(target, form, more)
+        return prepared, run(target, statement)
+
+    def array(self, bind: Bind, form: Form) -> tuple[Prepared, str]:
+        """Return all rows as the text of one array."""
+        prepared, rows = self.run(bind, form)
+        return prepared, rows[0][0] if prepared.form.array else f"[{','.join([row[0] for row in rows])}]"
+
+    def only(self, bind: Bind, form: Form) -> tuple[Prepared, str]:
+        """Return the text of the only row.
+
+        Raises:
+            NotFound: There is none.
+            MultipleFound: There are more.
+        """
+        prepared, rows = self.run(bind, form)
+        if len(rows) != 1:
+            name = prepared.plan.mapper.class_.__name__
+            raise MultipleFound(name) if rows else NotFound(name)
+        return prepared, rows[0][0]
+
+    def batches(self, bind: Bind, form: Form, size: int) -> Iterator[tuple[Prepared, list[str]]]:
+        """Read rows from the server as they are needed, so many at once."""
+        query, target = self.on(bind)
+        prepared, statement = query.ready(target, form)
+        with closing(stream(target, statement, size)) as batches:
+            for rows in batches:
+                yield prepared, [row[0] for row in rows]
+
+    def instances(self, prepared: Prepared, text: str, *, many: bool) -> Any:
+        """Make model instances of what the database wrote."""
+        return validate(self.model, text, prepared.read, many=many)
+
+    def client_form(self, form: Form) -> Form:
+        """Narrow what is written for a client to the fields it asked for."""
+        chosen = self.fieldset
+        return form if chosen is None else replace(form, only=chosen.paths)
+
+    def client_bytes(self, prepared: Prepared, text: str, form: Form, *, many: bool) -> bytes:
+        """Make bytes for a client of what the database wrote, or let the model write them."""
+        if not prepared.form.for_model:
+            return to_bytes(text, documents=prepared.plan.documents)
+        chosen = self.fieldset
+        how = Dump(form.by_alias, form.exclude_none, None if chosen is None else chosen.include)
+        return dump(self.model, self.instances(prepared, text, many=many), how, many=many)
