@@ -105,12 +105,13 @@ class Binder:
         compiled = self.compiled
         if compiled.post_compile_params or any(b.value is not None or b.callable for b in self._named):
             return None
-        names = compiled.positiontup or list(compiled.binds)
+        bounds = {name: bound for bound, name in compiled.bind_names.items()}
+        names = compiled.positiontup or list(bounds)
         constants = compiled.construct_params(escape_names=False, _check=False)
         escaped = compiled.escaped_bind_names
         slots: list[tuple[str, str | None, Processor | None, Any]] = []
         for name in names:
-            process, bound = self.processors.get(name), compiled.binds[name]
+            process, bound = self.processors.get(name), bounds[name]
             if bound.unique:
                 slots.append((escaped.get(name, name), None, None, _process(self.processors, name, constants[name])))
             else:

@@ -86,7 +86,7 @@ def _by_keyset(query: Query, target: Engine | Connection, request: PageRequest) 
     largest = writer_for(target.dialect.name).nulls_are_largest
     sorts = sorts_of(query.statement, root_entity(query.statement), nulls_are_largest=largest)
     order = ", ".join(sort.name for sort in sorts)
-    cursor = request.after or request.before
+    cursor = request.before if request.after is None else request.after
     if cursor is None:
         return PageForm(request.size, by_keyset=True, total=request.total), {}, order
     values = json.loads(open_cursor(secret_of(target.engine), order, cursor))
