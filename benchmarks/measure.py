@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from querywright.testing import EmbeddedPostgres
 
+_TICKS = os.sysconf("SC_CLK_TCK")
 Work = Callable[[], Awaitable[object]]
 
 
@@ -51,7 +53,7 @@ async def take_turns(
 
 
 def server_cpu(server: EmbeddedPostgres | None) -> float:
-    """Add up the seconds that the server's processes have run (Linux only)."""
+    """Add up the seconds that the server's processes have run, with those that have ended (Linux only)."""
     if server is None:
         return 0.0
     total = 0
@@ -59,7 +61,15 @@ def server_cpu(server: EmbeddedPostgres | None) -> float:
         for pid in children.read_text().split():
             with suppress(OSError):  # the process may have just ended
                 total += int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
-    return total / 1e9
+    _, ended = process_cpu(server.pid)
+    return total / 1e9 + ended
+
+
+def process_cpu(pid: int) -> tuple[float, float]:
+    """Return the seconds that a process has run, and those of its children that have ended."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    user, system, children_user, children_system = (int(field) / _TICKS for field in fields[11:15])  # proc_pid_stat(5)
+    return user + system, children_user + children_system
 
 
 def ms(seconds: float) -> str:

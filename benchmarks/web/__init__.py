@@ -1,0 +1,1 @@
+"""The same endpoints twice over HTTP: as FastAPI's documentation teaches, and with Querywright."""
