@@ -1,11 +1,12 @@
 # Everything a fresh machine with Python 3.10 or newer needs: make run, make test, make check, make bench.
 PORT ?= 8000
+SCALE ?= 1
 PYTHON ?= $(shell scripts/find-python 3.13 3.12 3.11 3.10)
 OLDEST_PYTHON := $(shell scripts/find-python 3.10)
 BIN := .venv/bin
 PYTEST := -q -n 2 --dist loadgroup
 
-.PHONY: run run-postgres test test-newest test-oldest check format bench lock clean
+.PHONY: run run-postgres test test-newest test-oldest check format bench bench-report bench-sizes lock clean
 
 run: .venv/.installed
 	@$(BIN)/python -m examples.blog --port $(PORT)
@@ -41,6 +42,18 @@ format: .venv/.installed
 
 bench: .venv/.installed
 	@$(BIN)/python -m benchmarks
+
+# Measure everything and write it into docs/benchmarks.md; SCALE=0.3 is quick and rough.
+bench-report: .venv/.installed
+	$(BIN)/python -m benchmarks --scale $(SCALE) --save
+	$(BIN)/python -m benchmarks.web --scale $(SCALE) --save
+	$(BIN)/python -m benchmarks.growth --scale $(SCALE) --save
+	$(BIN)/python -m benchmarks.charts
+	$(BIN)/python -m benchmarks.report
+
+bench-sizes: .venv/.installed
+	$(BIN)/python -m benchmarks.sizes --scale $(SCALE) --save
+	$(BIN)/python -m benchmarks.report
 
 # Resolve again, for every supported Python at once; review the difference before committing it.
 lock: .venv/.installed

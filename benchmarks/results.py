@@ -30,7 +30,7 @@ def options(name: str, about: str | None) -> argparse.Namespace:
     """Read the options that every benchmark has."""
     parser = argparse.ArgumentParser(prog=name, description=about)
     parser.add_argument("--scale", type=float, default=1.0, help="more or fewer rounds")
-    parser.add_argument("--save", action="store_true", help=f"keep the figures in {FOLDER.relative_to(Path.cwd())}")
+    parser.add_argument("--save", action="store_true", help="keep the figures in docs/benchmarks")
     return parser.parse_args()
 
 
