@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.contenders import POSTGRES, SQLITE, Contender, Entry, Place, same
 from benchmarks.data import fill
 from benchmarks.measure import ms, take_turns
-from benchmarks.results import options, save, versions_line
+from benchmarks.results import options, save, versions_line, waited
 from querywright import AsyncDatabase
 from querywright.testing import EmbeddedPostgres
 
@@ -83,6 +83,7 @@ def main() -> None:
         "postgresql": asyncio.run(on_postgres(arguments.scale)),
         "sqlite": asyncio.run(on_sqlite(arguments.scale)),
     }
+    print(f"\nThis process waited for a core during {waited():.0%} of its work; above 10%, trust CPU more than time.")
     if arguments.save:
         save("jobs", figures)
 

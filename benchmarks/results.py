@@ -26,6 +26,12 @@ def machine() -> dict[str, Any]:
     }
 
 
+def waited() -> float:
+    """Return the share of its work during which this process waited for a core; high if others are busy (Linux)."""
+    ran, queued, _ = (int(field) for field in Path("/proc/self/schedstat").read_text(encoding="ascii").split())
+    return queued / (ran + queued)
+
+
 def options(name: str, about: str | None) -> argparse.Namespace:
     """Read the options that every benchmark has."""
     parser = argparse.ArgumentParser(prog=name, description=about)
@@ -37,7 +43,7 @@ def options(name: str, about: str | None) -> argparse.Namespace:
 def save(name: str, figures: Any) -> None:
     """Write the figures of one benchmark."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"machine": machine(), "figures": _rounded(figures)}, indent=1)
+    text = json.dumps({"machine": machine(), "waited": round(waited(), 3), "figures": _rounded(figures)}, indent=1)
     (FOLDER / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 
 

@@ -107,7 +107,7 @@ async def fastcrud(place: Place) -> AsyncIterator[Contender]:
 
 
 async def _fastcrud_nested(session: AsyncSession) -> list[dict[str, Any]]:
-    """Read level by level: its joins nest under the root only, so a third level is put together by hand."""
+    """Read level by level: its joins nest one level, and joining two of these three takes three times as long."""
     wanted: dict[str, Any] = {"limit": None, "sort_columns": "id", "return_total_count": False}
     found = await writer_crud.get_multi(session, schema_to_select=WriterOut, **{**wanted, "limit": 50})
     writers = {row["id"]: {**row, "texts": []} for row in found["data"]}

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from benchmarks.growth.models import MANY, OUT, Level1, eager, fill
 from benchmarks.growth.proxy import Proxy, proxy
 from benchmarks.measure import ms, take_turns
-from benchmarks.results import options, save, versions_line
+from benchmarks.results import options, save, versions_line, waited
 from querywright import AsyncDatabase
 from querywright.testing import EmbeddedPostgres
 
@@ -141,6 +141,7 @@ def main() -> None:
     arguments: Any = options("benchmarks.growth", __doc__)
     print(versions_line())
     figures = asyncio.run(run(arguments.scale))
+    print(f"\nThis process waited for a core during {waited():.0%} of its work; above 10%, trust CPU more than time.")
     if arguments.save:
         save("growth", figures)
 
