@@ -85,7 +85,7 @@ def main() -> None:
     }
     print(f"\nThis process waited for a core during {waited():.0%} of its work; above 10%, trust CPU more than time.")
     if arguments.save:
-        save("jobs", figures)
+        save("jobs", figures, arguments.scale)
 
 
 if __name__ == "__main__":

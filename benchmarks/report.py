@@ -20,7 +20,9 @@ def machine(saved: Any) -> Iterator[str]:
     facts = saved["machine"]
     packages = ", ".join(f"{name} {number}" for name, number in facts["packages"].items())
     yield f"{facts['cores']} cores, Python {facts['python']}; {packages}."
-    yield f"The measuring process waited for a core, which others used, during {saved['waited']:.0%} of its work."
+    yield f"Rounds: {saved['scale']:.0%} of the full number (`SCALE={saved['scale']:g}`)."
+    if (waited := saved.get("waited")) is not None:
+        yield f"The measuring process waited for a core, which others used, during {waited:.0%} of its work."
 
 
 def jobs(saved: Any) -> Iterator[str]:

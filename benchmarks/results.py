@@ -40,10 +40,11 @@ def options(name: str, about: str | None) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def save(name: str, figures: Any) -> None:
+def save(name: str, figures: Any, scale: float) -> None:
     """Write the figures of one benchmark."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"machine": machine(), "waited": round(waited(), 3), "figures": _rounded(figures)}, indent=1)
+    run = {"machine": machine(), "scale": scale, "waited": waited(), "figures": figures}
+    text = json.dumps(_rounded(run), indent=1)
     (FOLDER / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 
 

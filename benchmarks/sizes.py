@@ -216,7 +216,7 @@ def main() -> None:
     print(versions_line())
     figures = asyncio.run(run(arguments.scale))
     if arguments.save:
-        save("sizes", figures)
+        save("sizes", figures, arguments.scale)
 
 
 if __name__ == "__main__":

@@ -143,7 +143,7 @@ def main() -> None:
     figures = asyncio.run(run(arguments.scale))
     print(f"\nThis process waited for a core during {waited():.0%} of its work; above 10%, trust CPU more than time.")
     if arguments.save:
-        save("growth", figures)
+        save("growth", figures, arguments.scale)
 
 
 if __name__ == "__main__":

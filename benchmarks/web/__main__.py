@@ -36,17 +36,18 @@ async def measure(job: str, application: Server, postgres: EmbeddedPostgres, sca
     answers = [application.get(next(paths(side, job))) for side in SIDES]
     assert same(*answers), "the endpoints differ"  # noqa: S101 - compare like with like
     loads = {side: Load() for side in SIDES}
-    cpu = dict.fromkeys(SIDES, 0.0)
+    cpu, queued = dict.fromkeys(SIDES, 0.0), dict.fromkeys(SIDES, 0.0)
     for _ in range(TURNS):
         for side, load in loads.items():
             await drive(application.port, paths(side, job), connections=CONNECTIONS, seconds=0.5 * scale)
-            busy = application.cpu() + server_cpu(postgres)
+            busy, waiting = application.cpu() + server_cpu(postgres), application.queued()
             load.add(await drive(application.port, paths(side, job), connections=CONNECTIONS, seconds=SECONDS * scale))
             cpu[side] += application.cpu() + server_cpu(postgres) - busy
-    return {SIDES[side]: _figures(load, cpu[side]) for side, load in loads.items()}
+            queued[side] += application.queued() - waiting
+    return {SIDES[side]: _figures(load, cpu[side], queued[side]) for side, load in loads.items()}
 
 
-def _figures(load: Load, cpu: float) -> dict[str, float]:
+def _figures(load: Load, cpu: float, queued: float) -> dict[str, float]:
     count = len(load.latencies)
     percentiles = statistics.quantiles(load.latencies, n=100, method="inclusive")
     return {
@@ -55,6 +56,7 @@ def _figures(load: Load, cpu: float) -> dict[str, float]:
         "p50": percentiles[49],
         "p99": percentiles[98],
         "cpu": cpu / count,
+        "waited": queued / load.seconds,
         "client_share": load.client_cpu / load.seconds,
         "megabytes_per_second": load.body_bytes / load.seconds / 1e6,
     }
@@ -63,12 +65,13 @@ def _figures(load: Load, cpu: float) -> dict[str, float]:
 def show(title: str, figures: Figures) -> None:
     """Print a table; the ratio is of requests per second."""
     print(f"\nFastAPI over HTTP, {CONNECTIONS} connections: {title}")
-    heads = ("requests/s", "ratio", "p50", "p99", "CPU/request", "load client", "MB/s")
+    heads = ("requests/s", "ratio", "p50", "p99", "CPU/request", "app waited", "load client", "MB/s")
     print(f"  {'':24}{''.join(f'{head:>13}' for head in heads)}")
     slowest = min(one["per_second"] for one in figures.values())
     for name, one in figures.items():
         cells = (f"{one['per_second']:.1f}", f"{one['per_second'] / slowest:.2f}", ms(one["p50"]), ms(one["p99"]))
-        cells += (ms(one["cpu"]), f"{one['client_share']:.0%}", f"{one['megabytes_per_second']:.1f}")
+        cells += (ms(one["cpu"]), f"{one['waited']:.0%}", f"{one['client_share']:.0%}")
+        cells += (f"{one['megabytes_per_second']:.1f}",)
         print(f"  {name:24}{''.join(f'{cell:>13}' for cell in cells)}")
 
 
@@ -88,10 +91,11 @@ async def run(scale: float) -> dict[str, Figures]:
 def main() -> None:
     arguments: Any = options("benchmarks.web", __doc__)
     print(versions_line())
-    print("CPU per request of the application and of the database; the load client's share of one core")
+    print("CPU per request of the application and of the database; the load client's share of one core;")
+    print("app waited: the part of the time that the application waited for a core; much for /plain if others are busy")
     figures = asyncio.run(run(arguments.scale))
     if arguments.save:
-        save("web", figures)
+        save("web", figures, arguments.scale)
 
 
 if __name__ == "__main__":

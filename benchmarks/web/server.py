@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks.measure import process_cpu
 
@@ -27,6 +28,10 @@ class Server:
     def cpu(self) -> float:
         """Return the seconds that the process has run (Linux only)."""
         return process_cpu(self.pid)[0]
+
+    def queued(self) -> float:
+        """Return the seconds that the process has waited for a core (Linux only)."""
+        return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e9
 
     def get(self, path: str) -> bytes:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
