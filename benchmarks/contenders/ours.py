@@ -9,8 +9,11 @@ from sqlalchemy import bindparam, select
 
 from benchmarks.contenders.base import FLAT, NESTED, Contender, Place, keys, many_flat, many_nested
 from benchmarks.models import FlatOut, Writer, WriterOut
+from querywright import prepare
 
-BY_KEY = select(Writer).where(Writer.id == bindparam("id"))
+nested_writers = prepare(WriterOut, NESTED)
+flat_writers = prepare(FlatOut, FLAT)
+writer_by_id = prepare(FlatOut, select(Writer).where(Writer.id == bindparam("id")))
 
 
 @asynccontextmanager
@@ -30,20 +33,20 @@ async def querywright(place: Place) -> AsyncIterator[Contender]:
 
 
 @asynccontextmanager
-async def querywright_once(place: Place) -> AsyncIterator[Contender]:
-    """Statements that were built once, as a module would."""
+async def querywright_prepared(place: Place) -> AsyncIterator[Contender]:
+    """Queries that a module declares once."""
     db, ids = place.db, keys()
 
     async def nested() -> bytes:
-        return await db.fetch(WriterOut, NESTED).json()
+        return await nested_writers(db).json()
 
     async def flat() -> bytes:
-        return await db.fetch(FlatOut, FLAT).json()
+        return await flat_writers(db).json()
 
     async def by_key() -> bytes:
-        return await db.fetch(FlatOut, BY_KEY, {"id": next(ids)}).json_one()
+        return await writer_by_id(db, id=next(ids)).json_one()
 
-    yield Contender("Querywright, statement built once", nested, flat, by_key)
+    yield Contender("Querywright, prepared", nested, flat, by_key)
 
 
 @asynccontextmanager

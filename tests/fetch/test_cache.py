@@ -4,8 +4,8 @@ from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from querywright.fetch.cache import LRU
-from querywright.fetch.form import Form
 from querywright.fetch.compiled import prepare
+from querywright.fetch.form import Form
 from tests.suite.models import Author, NameOut
 
 

@@ -21,7 +21,15 @@ from tests.suite.test_fetch_properties import copy
 ONE_OF_EACH = pytest.mark.drivers("sqlite+pysqlite", "sqlite+aiosqlite", "postgresql+psycopg", "postgresql+asyncpg")
 SORTABLE = [
     *("id", "number", "text", "flag", "ratio", "price", "moment", "local", "day", "genre", "level"),
-    *("number_or_none", "text_or_none", "flag_or_none", "moment_or_none", "day_or_none", "key_or_none", "price_or_none"),
+    *(
+        "number_or_none",
+        "text_or_none",
+        "flag_or_none",
+        "moment_or_none",
+        "day_or_none",
+        "key_or_none",
+        "price_or_none",
+    ),
 ]
 
 

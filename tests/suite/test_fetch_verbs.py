@@ -138,7 +138,9 @@ async def test_fields_that_nobody_asked_for_are_not_read(authors: AnyDatabase) -
 
 
 @pytest.mark.drivers("sqlite+pysqlite")
-@pytest.mark.parametrize("fields", ["nmae", "id,books.title", "name.x", "", ",", "books.", "id;DROP TABLE authors", "'"])
+@pytest.mark.parametrize(
+    "fields", ["nmae", "id,books.title", "name.x", "", ",", "books.", "id;DROP TABLE authors", "'"]
+)
 async def test_unknown_fields_are_told(db: AnyDatabase, fields: str) -> None:
     with pytest.raises(UnknownFields) as caught:
         await resolve(db.fetch(SparseOut, AUTHORS, fields=fields).json())

@@ -37,8 +37,11 @@ def install_timing(engine: Engine) -> None:
 
 def has_foreign_listeners(target: Connection | Engine) -> bool:
     """Say whether anyone but Querywright listens to SQLAlchemy's cursor events here."""
-    dispatch = target.dispatch
-    return any(listener not in _OURS for listener in (*dispatch.before_cursor_execute, *dispatch.after_cursor_execute))
-
-
-_OURS = frozenset({_before, _after})
+    # Loops and not any(): this is asked before every fetch.
+    for listener in target.dispatch.before_cursor_execute:
+        if listener is not _before:
+            return True
+    for listener in target.dispatch.after_cursor_execute:
+        if listener is not _after:
+            return True
+    return False

@@ -63,7 +63,7 @@ class Compiled:
         Raises:
             ShapeError: The model does not fit, or a parameter has no value.
         """
-        where = (form, dialect, tuple(schemas.items()) if schemas else None)
+        where = (form, dialect) if not schemas else (form, dialect, tuple(schemas.items()))
         known = self._known.get(where)
         if known is None:
             known = compile_fetch(self._model, self._statement, form, dialect, schemas)

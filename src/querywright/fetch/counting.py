@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, Select, exists, func, literal_column,
 from querywright.fetch.binding import Binder, Statement, binder_of
 from querywright.fetch.cache import LRU
 from querywright.fetch.execute import Bind, run
-from querywright.fetch.query import Query
+from querywright.fetch.query import Query, schemas_of
 from querywright.fetch.related import criteria_of
 
 __all__ = ["count", "exists_any", "explain"]
@@ -43,7 +43,7 @@ def _value(query: Query, bind: Bind, make: Any) -> Any:
 
 def _ready(query: Query, target: Engine | Connection, make: Any) -> Statement:
     statement = query.statement
-    schemas = {**target.get_execution_options(), **statement.get_execution_options()}.get("schema_translate_map")
+    schemas = schemas_of(target, statement)
     key = statement._generate_cache_key()  # noqa: SLF001 - nothing public
     where = key and (make, target.dialect, key.key, tuple(schemas.items()) if schemas else None)
     binder = _cache.get(where) if where else None

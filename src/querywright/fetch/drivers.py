@@ -75,9 +75,9 @@ _CALLS: dict[tuple[str, bool], Callable[[Any, Statement], Rows]] = {
 
 
 @contextmanager
-def autocommitting(dialect: Dialect, adapted: Any) -> Iterator[None]:
+def autocommitting(adapted: Any) -> Iterator[None]:
     """Keep psycopg from beginning a transaction; the other drivers wait to be told."""
-    if dialect.driver != "psycopg" or adapted.autocommit:
+    if adapted.autocommit:
         yield
         return
     adapted.autocommit = True

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, Select
 from sqlalchemy.orm import Session
 
 from querywright.errors import MultipleFound, NotFound
-from querywright.fetch.binding import Statement
+from querywright.fetch.binding import SchemaMap, Statement
 from querywright.fetch.compile import root_mapper
 from querywright.fetch.compiled import Compiled, Prepared, prepare
 from querywright.fetch.decode import Dump, dump, to_bytes, validate
@@ -21,7 +21,7 @@ from querywright.fetch.form import Form
 from querywright.fetch.nodes import Plan
 from querywright.fetch.plan import plan
 
-__all__ = ["Query"]
+__all__ = ["Query", "schemas_of"]
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,7 @@ class Query:
         self, target: Engine | Connection, form: Form, more: Mapping[str, Any] | None = None
     ) -> tuple[Prepared, Statement]:
         """Compile, or find it compiled, and fill in the values."""
-        options = {**target.get_execution_options(), **self.statement.get_execution_options()}
-        schemas = options.get("schema_translate_map")
+        schemas = schemas_of(target, self.statement)
         parameters = {**(self.parameters or {}), **more} if more else self.parameters
         if self.compiled is not None:
             return self.compiled.ready(form, target.dialect, schemas, parameters)
@@ -113,6 +112,8 @@ class Query:
 
     def client_form(self, form: Form) -> Form:
         """Narrow what is written for a client to the fields it asked for."""
+        if self.fields is None:
+            return form
         chosen = self.fieldset
         return form if chosen is None else replace(form, only=chosen.paths)
 
@@ -123,3 +124,9 @@ class Query:
         chosen = self.fieldset
         how = Dump(form.by_alias, form.exclude_none, None if chosen is None else chosen.include)
         return dump(self.model, self.instances(prepared, text, many=many), how, many=many)
+
+
+def schemas_of(target: Engine | Connection, statement: Select[Any]) -> SchemaMap | None:
+    """Find the schemas that names are translated to."""
+    name = "schema_translate_map"
+    return statement.get_execution_options().get(name) or target.get_execution_options().get(name)

@@ -21,6 +21,9 @@ __all__ = ["Fetch"]
 
 Model = TypeVar("Model")
 _TWO = 2
+# Made once: a fetch of one row should spend its time in the database.
+_ONE_INSTANCE = Form(array=False, limit=_TWO, for_model=True)
+_ONE_OBJECT = Form(array=False, limit=_TWO)
 
 
 class Fetch(Generic[Model]):
@@ -47,7 +50,7 @@ class Fetch(Generic[Model]):
             NotFound: There is none.
             MultipleFound: There are more.
         """
-        prepared, text = self._query.only(self._bind, Form(array=False, limit=_TWO, for_model=True))
+        prepared, text = self._query.only(self._bind, _ONE_INSTANCE)
         return self._query.instances(prepared, text, many=False)  # type: ignore[no-any-return]
 
     def one_or_none(self) -> Model | None:
@@ -90,7 +93,8 @@ class Fetch(Generic[Model]):
             NotFound: There is none.
             MultipleFound: There are more.
         """
-        form = Form(array=False, limit=_TWO, by_alias=by_alias, exclude_none=exclude_none)
+        plain = by_alias and not exclude_none
+        form = _ONE_OBJECT if plain else Form(False, _TWO, by_alias=by_alias, exclude_none=exclude_none)
         form = self._query.client_form(form)
         prepared, text = self._query.only(self._bind, form)
         return JsonBytes(self._query.client_bytes(prepared, text, form, many=False))
