@@ -30,6 +30,7 @@ from querywright.fetch import (
     Expr,
     Fetch,
     FieldReport,
+    Finding,
     First,
     Grouped,
     JsonBytes,
@@ -43,6 +44,7 @@ from querywright.fetch import (
     PlanReport,
     PreparedQuery,
     Sum,
+    check_shapes,
     fetch,
     prepare,
 )
@@ -70,6 +72,7 @@ __all__ = [
     "Expr",
     "Fetch",
     "FieldReport",
+    "Finding",
     "First",
     "Grouped",
     "InvalidCursor",
@@ -102,6 +105,7 @@ __all__ = [
     "UTCDateTime",
     "UUIDKey",
     "UnknownFields",
+    "check_shapes",
     "fetch",
     "prepare",
 ]

@@ -2,6 +2,7 @@
 
 from querywright.fetch.aio import AsyncFetch
 from querywright.fetch.binds import fetch
+from querywright.fetch.checks import Finding, check_shapes
 from querywright.fetch.execute import JsonBytes
 from querywright.fetch.markers import (
     Avg,
@@ -31,6 +32,7 @@ __all__ = [
     "Expr",
     "Fetch",
     "FieldReport",
+    "Finding",
     "First",
     "Grouped",
     "JsonBytes",
@@ -44,6 +46,7 @@ __all__ = [
     "PlanReport",
     "PreparedQuery",
     "Sum",
+    "check_shapes",
     "fetch",
     "prepare",
 ]

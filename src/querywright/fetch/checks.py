@@ -1,0 +1,207 @@
+"""Check at start-up that every declared query fits the database: its columns are there, its lists have an index."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterator
+from dataclasses import dataclass
+from typing import Any, overload
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Dialect, Inspector, Select, Table
+from sqlalchemy.exc import NoSuchTableError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.orm import Mapper, RelationshipProperty
+
+from querywright.errors import ShapeError
+from querywright.fetch.binds import HasAsyncEngine, HasEngine
+from querywright.fetch.compile import root_mapper
+from querywright.fetch.compiled import compile_fetch, require_kinds
+from querywright.fetch.form import Form
+from querywright.fetch.nodes import Aggregate, Embedded, Groups, Node, Plan, Scalar, Shape, ToMany, ToOne, Variants
+from querywright.fetch.prepared import declared
+from querywright.fetch.related import is_joined
+
+__all__ = ["Finding", "check_shapes"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that does not fit.
+
+    Attributes:
+        path: Where, from the root model.
+        problem: What.
+        hint: What to do about it.
+    """
+
+    path: str
+    problem: str
+    hint: str
+
+    def __str__(self) -> str:
+        """Write it as one sentence."""
+        return f"{self.path}: {self.problem} {self.hint}".rstrip()
+
+
+# A response model, and the class or statement that it is fetched from.
+ShapePair = tuple[Any, Any]
+
+
+@overload
+def check_shapes(db: HasAsyncEngine, *shapes: ShapePair) -> Awaitable[list[Finding]]: ...  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
+@overload
+def check_shapes(db: HasEngine, *shapes: ShapePair) -> list[Finding]: ...
+def check_shapes(db: Any, *shapes: ShapePair) -> list[Finding] | Awaitable[list[Finding]]:
+    """Find every query that does not fit the database, before the first request does.
+
+    Looked at are all queries that `prepare` has declared, and the shapes given here: whether each model fits its class,
+    whether the tables and columns exist, and whether each relationship that is followed has an index.
+
+    Args:
+        db: The database; its tables are inspected, nothing else is run.
+        *shapes: More response models, each with the mapped class or statement that it is fetched from.
+
+    Returns:
+        What was found; nothing if all is well. To be awaited if the database is asynchronous.
+
+    Example:
+        >>> from pydantic import BaseModel
+        >>> from sqlalchemy import String
+        >>> from sqlalchemy.orm import mapped_column
+        >>> from querywright import Base, Database, UUIDKey, check_shapes
+        >>> class Plant(UUIDKey, Base):
+        ...     __tablename__ = "plant"
+        ...     name = mapped_column(String, nullable=False)
+        >>> class PlantOut(BaseModel):
+        ...     name: str
+        >>> with Database("sqlite+pysqlite:///:memory:") as db:
+        ...     print(*check_shapes(db, (PlantOut, Plant)))
+        PlantOut: the table plant does not exist. Run the migrations.
+    """
+    pairs = [(query.model, query.statement) for query in declared()]
+    pairs += [(model, given if isinstance(given, Select) else sa.select(given)) for model, given in shapes]
+
+    def check(connection: Connection) -> list[Finding]:
+        found = [finding for model, statement in pairs for finding in _check(connection, model, statement)]
+        return list(dict.fromkeys(found))
+
+    if isinstance(db.engine, AsyncEngine):
+        return _on_async(db.engine, check)
+    with db.engine.connect() as connection:
+        return check(connection)
+
+
+async def _on_async(engine: AsyncEngine, check: Any) -> list[Finding]:
+    async with engine.connect() as connection:
+        return await connection.run_sync(check)  # type: ignore[no-any-return]
+
+
+def _check(connection: Connection, model: Any, statement: Select[Any]) -> Iterator[Finding]:
+    try:
+        plan = _planned(model, statement, connection.dialect)
+    except ShapeError as error:
+        yield Finding(error.path, error.reason, error.hint)
+        return
+    inspector = sa.inspect(connection)
+    missing = list(_missing(plan, inspector))
+    yield from missing
+    if not missing:
+        yield from _without_index(plan.root, plan.mapper, plan.root.path, inspector)
+
+
+def _planned(model: Any, statement: Select[Any], dialect: Dialect) -> Plan:
+    require_kinds(model, statement)
+    root_mapper(statement)
+    return compile_fetch(model, statement, Form(array=True), dialect, None).plan
+
+
+def _missing(plan: Plan, inspector: Inspector) -> Iterator[Finding]:
+    """Find tables and columns that the database does not have."""
+    for table, path in dict(_tables(plan.root, plan.mapper, plan.root.path)).items():
+        try:
+            there = {column["name"] for column in inspector.get_columns(table.name, schema=table.schema)}
+        except NoSuchTableError:
+            there = set()
+        if not there:
+            yield Finding(path, f"the table {table.name} does not exist.", "Run the migrations.")
+        elif gone := sorted(column.name for column in table.columns if column.name not in there):
+            yield Finding(path, f"the table {table.name} has no column {', '.join(gone)}.", "Run the migrations.")
+
+
+def _tables(node: Node, mapper: Mapper[Any], path: str) -> Iterator[tuple[Table, str]]:
+    for table in mapper.tables:
+        if isinstance(table, Table):
+            yield table, path
+    for below, inner, where in _steps(node, mapper, path):
+        if isinstance(below, (ToOne, ToMany, Groups, Aggregate)):
+            secondary = mapper.relationships[below.relationship].secondary
+            if isinstance(secondary, Table):
+                yield secondary, where
+        yield from _tables(_target(below), inner, where)
+
+
+def _steps(node: Node, mapper: Mapper[Any], path: str) -> Iterator[tuple[Node, Mapper[Any], str]]:
+    """Go one level down: to each node inside that reads other rows, with the class of those."""
+    if isinstance(node, (ToOne, ToMany, Groups, Aggregate)):
+        yield node, mapper.relationships[node.relationship].mapper, path
+    elif isinstance(node, Shape):
+        for field in node.fields:
+            yield from _steps(field.value, mapper, field.path)
+    elif isinstance(node, Embedded):
+        yield from _steps(node.shape, mapper, path)
+    elif isinstance(node, Variants):
+        for _, shape in node.cases:
+            yield from _steps(shape, shape.mapper, path)
+
+
+def _target(node: Node) -> Node:
+    return (
+        node.target
+        if isinstance(node, (ToOne, ToMany, Groups))
+        else node.value
+        if isinstance(node, Aggregate)
+        else node
+    )
+
+
+def _without_index(node: Node, mapper: Mapper[Any], path: str, inspector: Inspector) -> Iterator[Finding]:
+    """Find relationships that are followed row by row through a table without an index for it."""
+    for below, inner, where in _steps(node, mapper, path):
+        assert isinstance(below, (ToOne, ToMany, Groups, Aggregate))  # noqa: S101 - no other reads other rows
+        owner = mapper if below.relationship in mapper.relationships else inner
+        relationship = owner.relationships[below.relationship]
+        table, columns = _sought(relationship)
+        if not is_joined(relationship) and table is not None and not _has_index(table, columns, inspector):
+            names = ", ".join(sorted(columns))
+            problem = f"{table.name} has no index on {names}, so each row of {owner.class_.__name__} reads all of it."
+            yield Finding(where, problem, f"Create one, for example with index=True on {names}.")
+        if not isinstance(_target(below), Scalar):
+            yield from _without_index(_target(below), inner, where, inspector)
+
+
+def _sought(relationship: RelationshipProperty[Any]) -> tuple[Table | None, set[str]]:
+    """Name the table that is searched for the rows of one parent, and the columns that are compared."""
+    far = [
+        right if left in relationship.local_columns else left for left, right in relationship.local_remote_pairs or ()
+    ]
+    secondary = relationship.secondary
+    if secondary is not None:
+        pairs = [
+            pair
+            for pair in relationship.local_remote_pairs or ()
+            if relationship.parent.persist_selectable.c.contains_column(pair[0])
+        ]
+        far = [right for _, right in pairs if right.table is secondary]
+    tables = {column.table for column in far}
+    table = tables.pop() if len(tables) == 1 else None
+    return (table if isinstance(table, Table) else None), {column.name for column in far}
+
+
+def _has_index(table: Table, columns: set[str], inspector: Inspector) -> bool:
+    """Say whether the first columns of an index or key are these, in any order."""
+    schema = table.schema
+    known = [inspector.get_pk_constraint(table.name, schema=schema)["constrained_columns"]]
+    known += [index["column_names"] for index in inspector.get_indexes(table.name, schema=schema)]
+    known += [unique["column_names"] for unique in inspector.get_unique_constraints(table.name, schema=schema)]
+    # Of a key of several columns the first alone narrows the search well enough only if it is one of these.
+    return any(set(names[: len(columns)]) == columns for names in known if names)
