@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-__all__ = ["StatementExecuted", "emit", "has_subscribers", "subscribe", "subscribed"]
+__all__ = ["FetchSplit", "StatementExecuted", "emit", "has_subscribers", "subscribe", "subscribed"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,19 @@ class StatementExecuted:
 
     sql: str
     seconds: float
+
+
+@dataclass(frozen=True)
+class FetchSplit:
+    """A fetch ran one statement for each level, because its rows were too many or its lists too deep for one.
+
+    Attributes:
+        path: The response model.
+        rows: How many rows it has at the root.
+    """
+
+    path: str
+    rows: int
 
 
 Event = TypeVar("Event")

@@ -38,7 +38,9 @@ async def check(db: AnyDatabase, rows: list[list[object]], tagged: list[dict[str
             tx.expunge_all()
             adapter = TypeAdapter(list[model])
             assert await resolve(tx.fetch(model, statement).all()) == expected
+            split = await resolve(tx.fetch(model, statement, strategy="levels").json())
             text = await resolve(tx.fetch(model, statement).json())
+            assert split == text
             assert comparable(json.loads(text)) == comparable(json.loads(adapter.dump_json(expected)))
         await resolve(tx.rollback())
 

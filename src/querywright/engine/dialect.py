@@ -25,7 +25,16 @@ from querywright.errors import (
     TransactionConflict,
 )
 
-__all__ = ["AUTOCOMMIT_OPTIONS", "DRIVERS", "READ_ONLY_OPTIONS", "Driver", "classify", "driver_of", "parse_url"]
+__all__ = [
+    "AUTOCOMMIT_OPTIONS",
+    "DRIVERS",
+    "READ_ONLY_OPTIONS",
+    "SNAPSHOT_OPTIONS",
+    "Driver",
+    "classify",
+    "driver_of",
+    "parse_url",
+]
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,12 @@ AUTOCOMMIT_OPTIONS: dict[str, dict[str, Any]] = {
 READ_ONLY_OPTIONS: dict[str, dict[str, Any]] = {
     "postgresql": {"postgresql_readonly": True},
     "sqlite": {SQLITE_READ_ONLY: True},
+}
+
+# Execution options under which several statements see the same rows.
+SNAPSHOT_OPTIONS: dict[str, dict[str, Any]] = {
+    "postgresql": {"isolation_level": "REPEATABLE READ", **READ_ONLY_OPTIONS["postgresql"]},
+    "sqlite": READ_ONLY_OPTIONS["sqlite"],
 }
 
 

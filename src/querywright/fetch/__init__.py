@@ -22,6 +22,7 @@ from querywright.fetch.markers import (
 from querywright.fetch.pages import Page
 from querywright.fetch.prepared import PreparedQuery, prepare
 from querywright.fetch.report import FieldReport, PlanReport
+from querywright.fetch.splitting import Strategy
 from querywright.fetch.verbs import Fetch
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "Path",
     "PlanReport",
     "PreparedQuery",
+    "Strategy",
     "Sum",
     "check_shapes",
     "fetch",

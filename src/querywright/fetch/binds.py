@@ -14,6 +14,7 @@ from querywright.fetch.aio import AsyncFetch
 from querywright.fetch.compiled import require_kinds
 from querywright.fetch.execute import Bind
 from querywright.fetch.query import Query
+from querywright.fetch.splitting import Strategy
 from querywright.fetch.verbs import Fetch
 
 __all__ = ["AnyAsyncBind", "AnyBind", "HasAsyncEngine", "HasEngine", "fetch", "fetch_query"]
@@ -52,6 +53,7 @@ def fetch(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappin
     parameters: Mapping[str, Any] | None = None,
     *,
     fields: str | None = None,
+    strategy: Strategy = "auto",
 ) -> AsyncFetch[Model]: ...
 @overload
 def fetch(
@@ -61,6 +63,7 @@ def fetch(
     parameters: Mapping[str, Any] | None = None,
     *,
     fields: str | None = None,
+    strategy: Strategy = "auto",
 ) -> Fetch[Model]: ...
 def fetch(
     bind: Any,
@@ -69,6 +72,7 @@ def fetch(
     parameters: Mapping[str, Any] | None = None,
     *,
     fields: str | None = None,
+    strategy: Strategy = "auto",
 ) -> Fetch[Model] | AsyncFetch[Model]:
     """Fetch rows in the shape of a response model, with one SQL statement.
 
@@ -82,6 +86,8 @@ def fetch(
         statement: A ``select()`` of one mapped class; it decides which rows, and in which order.
         parameters: Values for the ``bindparam()`` of a statement that was built once and is used often.
         fields: What a client wants of the model, such as ``"id,name,posts.title"``; it narrows the JSON verbs.
+        strategy: ``"statement"`` runs one statement whatever its size, ``"levels"`` one for each level of lists;
+            ``"auto"`` does the latter if there are too many rows for one, or too many lists inside each other.
 
     Returns:
         A lazy `Fetch`, or `AsyncFetch` if the bind is asynchronous.
@@ -108,7 +114,7 @@ def fetch(
         >>> db.dispose()
     """
     require_kinds(model, statement)
-    return fetch_query(bind, Query(model, statement, parameters, fields))  # type: ignore[no-any-return]
+    return fetch_query(bind, Query(model, statement, parameters, fields, strategy))  # type: ignore[no-any-return]
 
 
 def fetch_query(bind: Any, query: Query) -> Any:

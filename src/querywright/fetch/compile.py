@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Dialect, FromClause, Select, case, func, inspect, literal_column, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Dialect,
+    FromClause,
+    Integer,
+    Select,
+    bindparam,
+    case,
+    func,
+    inspect,
+    literal_column,
+    or_,
+    select,
+)
 from sqlalchemy.orm import Mapper, aliased
 
 from querywright.errors import ShapeError
 from querywright.fetch import related
 from querywright.fetch.columns import storage_encoding, stored_type
 from querywright.fetch.form import Form
+from querywright.fetch.levels import OpenList, key_of
 from querywright.fetch.nodes import (
     Aggregate,
     Embedded,
@@ -32,7 +46,7 @@ from querywright.fetch.related import Criteria, Level
 from querywright.fetch.writers import JsonWriter, Member, SQLText, join, literal
 from querywright.fetch.writers.base import Value
 
-__all__ = ["SelectCompiler", "inner_rows", "root_entity", "root_keys", "root_mapper"]
+__all__ = ["MOST", "SelectCompiler", "inner_rows", "root_entity", "root_keys", "root_mapper"]
 
 
 def root_mapper(statement: Select[Any]) -> Mapper[Any]:
@@ -54,6 +68,9 @@ def root_entity(statement: Select[Any]) -> Any:
     return entity
 
 
+MOST = "querywright_most"
+
+
 @dataclass(frozen=True)
 class SelectCompiler:
     """Writes the statement that returns a plan's rows as JSON text.
@@ -66,11 +83,15 @@ class SelectCompiler:
     writer: JsonWriter
     dialect: Dialect
     criteria: Criteria
+    open_lists: list[OpenList] = field(default_factory=list)
 
     def root(self, plan: Plan, statement: Select[Any]) -> Select[Any]:
         """Write the whole statement."""
-        keys = root_keys(plan, statement)
-        rows = inner_rows(statement, keys)
+        keys = root_keys(plan, statement, split=self.form.split)
+        rows: FromClause = inner_rows(statement, keys)
+        if self.form.guarded:
+            rows = select(*rows.c).cte("querywright_rows")
+        counted = rows
         if self.form.limit is not None:
             rows = related.limited(select(*rows.c), self.form.limit).subquery()
         # A join may return rows in any order, so the order of the statement is kept as a number.
@@ -83,6 +104,8 @@ class SelectCompiler:
             top = self._array(item, level, plan.root.path, order)
         else:
             top = level.select(self.writer.checked(item, plan.root.path)).order_by(*order)
+        if self.form.guarded:
+            top = _guarded(top, counted)
         # Only a top-level statement hands its criteria to the SELECTs inside it.
         return top.options(*self.criteria)
 
@@ -164,12 +187,26 @@ class SelectCompiler:
         return select(self.writer.array(items.c.o, path)).select_from(items)
 
     def _to_many(self, node: ToMany, level: Level) -> SQLText:
+        if self.form.split and node.rows.limit is None:
+            return self._slot(node, level)
         inner = related.enter(node.relationship, level, self.criteria, node.rows)
-        item = self._element(node.target, inner)
+        item = self.element(node.target, inner)
         order = related.order_of(node.relationship, inner, node.rows, node.path)
         return self._array(item, inner, node.path, order, node.rows.limit).scalar_subquery()
 
-    def _element(self, node: Node, level: Level) -> SQLText:
+    def _slot(self, node: ToMany, level: Level) -> SQLText:
+        """Leave a list open."""
+        number = len(self.open_lists)
+        self.open_lists.append(OpenList(number, node, level.mapper))
+        mark = self.writer.slot
+        return join(mark, f"{number}:", self.key_text(level.mapper, level), mark)
+
+    def key_text(self, mapper: Mapper[Any], level: Level) -> SQLText:
+        """Write the primary key of a row as JSON."""
+        texts = [self.wire_text(part, level.column(part.source)) for part in key_of(mapper)]
+        return join("[", *[piece for text in texts for piece in (",", text)][1:], "]")
+
+    def element(self, node: Node, level: Level) -> SQLText:
         """Write an element of an array; NULL only if it lacks a required value."""
         item = self.item(node, level)
         nullable = getattr(node.value if isinstance(node, Aggregate) else node, "nullable", False)
@@ -178,7 +215,7 @@ class SelectCompiler:
     def _groups(self, node: Groups, level: Level) -> SQLText:
         """Write a dict: one array of items for each key, then one object of those arrays."""
         inner = related.enter(node.relationship, level, self.criteria, node.rows)
-        item = self.writer.checked(self._element(node.target, inner), node.path)
+        item = self.writer.checked(self.element(node.target, inner), node.path)
         key = inner.column(node.key.source)
         written = self.writer.text(self._scalar(node.key, key))
         order = related.order_of(node.relationship, inner, node.rows, node.path)
@@ -271,9 +308,19 @@ def _has_joins(plan: Plan) -> bool:
     return any(related.is_joined(plan.mapper.relationships[node.relationship]) for node in to_one)
 
 
-def root_keys(plan: Plan, statement: Select[Any]) -> dict[Source, str]:
+def _guarded(array: Select[Any], rows: FromClause) -> Select[Any]:
+    """Select the array, unless there are too many rows for it, and how many there are."""
+    count = select(func.count()).select_from(rows).scalar_subquery()
+    few = count <= bindparam(MOST, type_=Integer)
+    # PostgreSQL does not run a subquery before CASE asks for it (manual, 4.2.14).
+    return select(case((few, array.scalar_subquery())).label("o"), count.label("n"))
+
+
+def root_keys(plan: Plan, statement: Select[Any], *, split: bool = False) -> dict[Source, str]:
     """Name what the plan and its relationships need of the root, each with a short column name."""
     needed = _needed(plan.root, plan.mapper)
+    if split:
+        needed += [part.source for part in key_of(plan.mapper)]
     if statement._distinct:  # noqa: SLF001 - nothing public
         # All columns: fewer could make different rows alike, and PostgreSQL wants those of ORDER BY among them.
         needed += plan.mapper.column_attrs.keys()

@@ -14,6 +14,7 @@ from querywright.fetch.binding import Binder, SchemaMap, Statement, binder_of
 from querywright.fetch.cache import LRU
 from querywright.fetch.compile import SelectCompiler, root_mapper
 from querywright.fetch.form import Form
+from querywright.fetch.levels import Slot, key_of, statement_of
 from querywright.fetch.nodes import Plan, Shape, ToMany
 from querywright.fetch.pages import compile_page
 from querywright.fetch.plan import plan
@@ -34,12 +35,14 @@ class Prepared:
         binder: The compiled statement.
         read: Converts the parsed JSON of a row to the values of Python that the model validates; ``None`` if the
             model validates the JSON itself.
+        slots: The statements of the lists that were left open, by their numbers.
     """
 
     plan: Plan
     form: Form
     binder: Binder
     read: Reader | None
+    slots: tuple[Slot, ...] = ()
 
 
 class Compiled:
@@ -134,5 +137,16 @@ def compile_fetch(
     form = replace(form, array=array, for_model=form.for_model or not planned.exact)
     compiler = SelectCompiler(form, writer, dialect, criteria_of(statement))
     select = compile_page(compiler, planned, statement, form.page) if form.page else compiler.root(planned, statement)
+    binder = binder_of(select, statement, dialect, schemas)
+    # Grows while its lists are compiled: they have lists of their own.
+    slots = tuple(
+        Slot(
+            number,
+            binder_of(statement_of(compiler, each), statement, dialect, schemas),
+            key_of(each.mapper),
+            each.node.path,
+        )
+        for number, each in enumerate(compiler.open_lists)
+    )
     read = reader_of(root, dialect) if form.for_model and planned.convert else None
-    return Prepared(planned, form, binder_of(select, statement, dialect, schemas), read)
+    return Prepared(planned, form, binder, read, slots)

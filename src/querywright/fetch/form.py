@@ -38,6 +38,8 @@ class Form:
         exclude_none: Leave out what is ``None``.
         only: Write only these fields for a client, by their paths.
         page: Return one page of the rows.
+        split: Leave lists open, to be filled by statements of their own.
+        guarded: Return nothing, and the number of rows, if there are too many.
     """
 
     array: bool
@@ -47,3 +49,5 @@ class Form:
     exclude_none: bool = False
     only: frozenset[str] | None = None
     page: PageForm | None = None
+    split: bool = False
+    guarded: bool = False

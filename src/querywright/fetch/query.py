@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from querywright.errors import MultipleFound, NotFound
 from querywright.fetch.binding import SchemaMap, Statement
-from querywright.fetch.compile import root_mapper
+from querywright.fetch.compile import MOST, root_mapper
 from querywright.fetch.compiled import Compiled, Prepared, prepare
 from querywright.fetch.decode import Dump, dump, to_bytes, validate
 from querywright.fetch.execute import Bind, Rows, connection_of, run, seen_by_session, stream
@@ -20,6 +20,8 @@ from querywright.fetch.fieldsets import Fieldset, fieldset
 from querywright.fetch.form import Form
 from querywright.fetch.nodes import Plan
 from querywright.fetch.plan import plan
+from querywright.fetch.splitting import Strategy, choose, learn, most_rows, run_levels
+from querywright.fetch.writers import writer_for
 
 __all__ = ["Query", "schemas_of"]
 
@@ -33,6 +35,7 @@ class Query:
         statement: Which rows.
         parameters: Values for the statement's named parameters.
         fields: The fields that a client asked for, as it wrote them.
+        strategy: Whether one statement fetches all, or one for each level.
         compiled: Where the statement is compiled once for all, if a module declared it.
     """
 
@@ -40,6 +43,7 @@ class Query:
     statement: Select[Any]
     parameters: Mapping[str, Any] | None = None
     fields: str | None = None
+    strategy: Strategy = "auto"
     compiled: Compiled | None = None
 
     @property
@@ -82,8 +86,32 @@ class Query:
 
     def array(self, bind: Bind, form: Form) -> tuple[Prepared, str]:
         """Return all rows as the text of one array."""
-        prepared, rows = self.run(bind, form)
+        query, target = self.on(bind)
+        form = choose(self.strategy, query.plan, query.statement, form, writer_for(target.dialect.name))
+        if form.split:
+            prepared, texts = query.levels(target, form)
+            return prepared, f"[{','.join(texts)}]"
+        if form.guarded:
+            return query.guarded(target, form)
+        prepared, statement = query.ready(target, form)
+        rows = run(target, statement)
         return prepared, rows[0][0] if prepared.form.array else f"[{','.join([row[0] for row in rows])}]"
+
+    def levels(self, target: Engine | Connection, form: Form) -> tuple[Prepared, list[str]]:
+        """Return the JSON of all rows, with one statement for each level."""
+        prepared, statement = self.ready(target, form)
+        key = self.statement._generate_cache_key()  # noqa: SLF001 - nothing public
+        return prepared, run_levels(target, prepared, statement, key and key.bindparams)
+
+    def guarded(self, target: Engine | Connection, form: Form) -> tuple[Prepared, str]:
+        """Return all rows as the text of one array; if they are too many for one statement, by levels."""
+        prepared, statement = self.ready(target, form, {MOST: most_rows(target, self.statement, self.plan)})
+        [(text, rows)] = run(target, statement)
+        if text is None:
+            prepared, texts = self.levels(target, replace(form, array=False, guarded=False, split=True))
+            return prepared, f"[{','.join(texts)}]"
+        learn(prepared.plan, rows, len(text))
+        return prepared, text
 
     def only(self, bind: Bind, form: Form) -> tuple[Prepared, str]:
         """Return the text of the only row.

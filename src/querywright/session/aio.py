@@ -13,7 +13,7 @@ from typing_extensions import Self
 
 from querywright.engine.create import create_async_engine
 from querywright.engine.dialect import AUTOCOMMIT_OPTIONS, READ_ONLY_OPTIONS
-from querywright.fetch import AsyncFetch
+from querywright.fetch import AsyncFetch, Strategy
 from querywright.fetch import fetch as fetch_from
 from querywright.session.database import require_active, settings_from
 from querywright.session.sessions import AsyncSession
@@ -82,12 +82,13 @@ class AsyncDatabase:
         parameters: Mapping[str, Any] | None = None,
         *,
         fields: str | None = None,
+        strategy: Strategy = "auto",
     ) -> AsyncFetch[Model]:
         """Fetch rows in the shape of a response model, on a connection lent for one statement.
 
         See `querywright.fetch`.
         """
-        return fetch_from(self.engine, model, statement, parameters, fields=fields)
+        return fetch_from(self.engine, model, statement, parameters, fields=fields, strategy=strategy)
 
     async def ping(self) -> None:
         """Make one round trip to the database.

@@ -14,7 +14,7 @@ from typing_extensions import Self
 from querywright.engine.create import create_sync_engine
 from querywright.engine.dialect import AUTOCOMMIT_OPTIONS, READ_ONLY_OPTIONS
 from querywright.errors import TransactionLost
-from querywright.fetch import Fetch
+from querywright.fetch import Fetch, Strategy
 from querywright.fetch import fetch as fetch_from
 from querywright.session.sessions import Session
 from querywright.settings import DatabaseSettings
@@ -97,12 +97,13 @@ class Database:
         parameters: Mapping[str, Any] | None = None,
         *,
         fields: str | None = None,
+        strategy: Strategy = "auto",
     ) -> Fetch[Model]:
         """Fetch rows in the shape of a response model, on a connection lent for one statement.
 
         See `querywright.fetch`.
         """
-        return fetch_from(self.engine, model, statement, parameters, fields=fields)
+        return fetch_from(self.engine, model, statement, parameters, fields=fields, strategy=strategy)
 
     def ping(self) -> None:
         """Make one round trip to the database.

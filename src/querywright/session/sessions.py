@@ -9,7 +9,7 @@ import sqlalchemy.ext.asyncio
 import sqlalchemy.orm
 from sqlalchemy import Select
 
-from querywright.fetch import AsyncFetch, Fetch
+from querywright.fetch import AsyncFetch, Fetch, Strategy
 from querywright.fetch import fetch as fetch_from
 
 __all__ = ["AsyncSession", "Session"]
@@ -27,12 +27,13 @@ class Session(sqlalchemy.orm.Session):
         parameters: Mapping[str, Any] | None = None,
         *,
         fields: str | None = None,
+        strategy: Strategy = "auto",
     ) -> Fetch[Model]:
         """Fetch rows in the shape of a response model, in this session's transaction and after a flush.
 
         See `querywright.fetch`.
         """
-        return fetch_from(self, model, statement, parameters, fields=fields)
+        return fetch_from(self, model, statement, parameters, fields=fields, strategy=strategy)
 
 
 class AsyncSession(sqlalchemy.ext.asyncio.AsyncSession):
@@ -47,9 +48,10 @@ class AsyncSession(sqlalchemy.ext.asyncio.AsyncSession):
         parameters: Mapping[str, Any] | None = None,
         *,
         fields: str | None = None,
+        strategy: Strategy = "auto",
     ) -> AsyncFetch[Model]:
         """Fetch rows in the shape of a response model, in this session's transaction and after a flush.
 
         See `querywright.fetch`.
         """
-        return fetch_from(self, model, statement, parameters, fields=fields)
+        return fetch_from(self, model, statement, parameters, fields=fields, strategy=strategy)

@@ -67,6 +67,7 @@ class JsonWriter:
         client_joins: Whether an array of few large rows is better joined by the client.
         nulls_are_largest: Whether NULL sorts behind all values.
         missing: The character of `MISSING`.
+        slot: The character U+0002, between two of which an open list stands.
         most_lists: How many lists inside each other one statement can write; ``None`` if there is no limit.
     """
 
@@ -79,6 +80,7 @@ class JsonWriter:
     client_joins: bool
     nulls_are_largest: bool
     missing: SQLText
+    slot: SQLText
     most_lists: int | None = None
 
     def value(

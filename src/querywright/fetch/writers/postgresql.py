@@ -188,4 +188,5 @@ POSTGRESQL = JsonWriter(
     client_joins=False,
     nulls_are_largest=True,
     missing=func.chr(literal_column("1")),
+    slot=func.chr(literal_column("2")),
 )

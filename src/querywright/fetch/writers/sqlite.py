@@ -172,6 +172,7 @@ SQLITE = JsonWriter(
     client_joins=True,
     nulls_are_largest=False,
     missing=func.char(literal_column("1")),
+    slot=func.char(literal_column("2")),
     # Before 3.46 its parser has a stack of 100 entries, and a list takes about fifteen.
     most_lists=5,
 )

@@ -1,0 +1,138 @@
+"""Split a fetch into one statement for each level: lists are left open, and filled by the rows of the next level.
+
+Where the array of a relationship belongs, the JSON of a row has a slot: a number and the row's key between two U+0002,
+which JSON text never holds. The statement of a slot returns the rows that belong to many keys at once.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Dialect, Select, bindparam, select, tuple_
+from sqlalchemy.orm import Mapper, aliased
+
+from querywright.fetch import related
+from querywright.fetch.annotations import Wanted
+from querywright.fetch.attributes import attribute_of
+from querywright.fetch.binding import Binder
+from querywright.fetch.nodes import Scalar, ToMany
+from querywright.fetch.reading import value_reader
+from querywright.fetch.related import Level
+from querywright.fetch.scalars import scalar
+
+__all__ = ["KEYS", "Filling", "OpenList", "Slot", "fill", "key_of", "keys_in", "statement_of"]
+
+KEYS = "querywright_keys"
+_SLOT = re.compile("\x02(\\d+):([^\x02]*)\x02")
+
+
+@dataclass(frozen=True)
+class OpenList:
+    """A list that another statement fills.
+
+    Attributes:
+        number: Its number in the plan.
+        node: What fills it.
+        mapper: The class of the rows it belongs to.
+    """
+
+    number: int
+    node: ToMany
+    mapper: Mapper[Any]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The compiled statement of an open list.
+
+    Attributes:
+        number: Its number in the plan.
+        binder: Returns the key of a row above and the JSON of a row that belongs to it.
+        key: The primary key of the rows above.
+        path: Where an element is, from the root model.
+    """
+
+    number: int
+    binder: Binder
+    key: tuple[Scalar, ...]
+    path: str
+
+    def values(self, keys: Sequence[str], dialect: Dialect) -> list[Any]:
+        """Turn keys, as they stand in slots, into values to bind."""
+        readers = [value_reader(part.encoding, part.type, dialect) for part in self.key]
+        read = [
+            tuple(convert(value) if convert else value for convert, value in zip(readers, json.loads(key), strict=True))
+            for key in keys
+        ]
+        return [values[0] for values in read] if len(self.key) == 1 else read
+
+
+def key_of(mapper: Mapper[Any]) -> tuple[Scalar, ...]:
+    """Plan how the primary key of a class is written into a slot."""
+    names = [mapper.get_property_by_column(column).key for column in mapper.primary_key]
+    anything = Wanted(Any, nullable=True)
+    return tuple(scalar(attribute_of(mapper, name, name), anything, name) for name in names)
+
+
+def statement_of(compiler: Any, open_list: OpenList) -> Select[Any]:
+    """Write the statement that fills a list of many rows at once."""
+    node, parent = open_list.node, aliased(open_list.mapper.class_)
+    above = Level(parent, parent)
+    inner = related.enter(node.relationship, above, compiler.criteria, node.rows)
+    item = compiler.writer.checked(compiler.element(node.target, inner), node.path)
+    order = related.order_of(node.relationship, inner, node.rows, node.path)
+    keys = [getattr(parent, str(part.source)) for part in key_of(open_list.mapper)]
+    wanted = bindparam(KEYS, expanding=True)
+    assert inner.parent is not None  # noqa: S101 - it was entered from a level
+    statement = select(compiler.key_text(open_list.mapper, above).label("k"), item.label("o")).select_from(parent)
+    statement = statement.select_from(inner.source)
+    for entity, condition in inner.joins:
+        statement = statement.outerjoin_from(inner.source, entity, condition)
+    chosen = (keys[0] if len(keys) == 1 else tuple_(*keys)).in_(wanted)
+    return statement.where(chosen, inner.parent[1]).order_by(*order).options(*compiler.criteria)
+
+
+def keys_in(texts: Sequence[str]) -> dict[int, list[str]]:
+    """Find the open lists in the JSON of some rows: for each number the keys, each once."""
+    found: dict[int, dict[str, None]] = {}
+    for text in texts:
+        for number, key in _SLOT.findall(text):
+            found.setdefault(int(number), {})[key] = None
+    return {number: list(keys) for number, keys in found.items()}
+
+
+@dataclass
+class Filling:
+    """The rows of open lists while they are fetched.
+
+    Attributes:
+        rows: For each list's number, by key, the JSON of its rows.
+    """
+
+    rows: dict[int, dict[str, list[str]]] = field(default_factory=dict)
+
+    def add(self, number: int, rows: Sequence[Any]) -> list[str]:
+        """Keep rows, each with its key; return their JSON."""
+        lists = self.rows.setdefault(number, {})
+        texts = []
+        for key, text in rows:
+            lists.setdefault(key, []).append(text)
+            texts.append(text)
+        return texts
+
+
+def fill(texts: Sequence[str], filling: Filling) -> Iterator[str]:
+    """Put the rows of each list where it was left open."""
+
+    def array(match: re.Match[str]) -> str:
+        rows = filling.rows.get(int(match[1]), {}).get(match[2], ())
+        return f"[{','.join(closed(row) for row in rows)}]"
+
+    def closed(text: str) -> str:
+        return _SLOT.sub(array, text) if "\x02" in text else text
+
+    return map(closed, texts)

@@ -1,0 +1,116 @@
+"""Choose between one statement for a whole fetch and one for each level, and run the latter.
+
+One statement is one round trip, but the database holds all of its JSON at once: PostgreSQL refuses a text of one
+gigabyte and needs several times its size in memory. Level by level no statement returns more than the rows of some
+thousand parents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Engine, Select
+
+from querywright.engine.dialect import SNAPSHOT_OPTIONS
+from querywright.events import FetchSplit, emit
+from querywright.fetch.binding import Statement
+from querywright.fetch.cache import LRU
+from querywright.fetch.compiled import Prepared
+from querywright.fetch.execute import run
+from querywright.fetch.form import Form
+from querywright.fetch.levels import KEYS, Filling, fill, keys_in
+from querywright.fetch.nodes import Plan
+from querywright.fetch.writers import JsonWriter
+
+__all__ = ["LARGEST_JSON", "Strategy", "choose", "learn", "most_rows", "run_levels"]
+
+Strategy = Literal["auto", "statement", "levels"]
+# The execution option that says how many bytes of JSON one statement may make, and what it is without one.
+LARGEST_JSON = "querywright_largest_json"
+_LARGEST_JSON = 64 * 2**20
+# Keys in one statement: PostgreSQL takes 65,535 parameters, SQLite 32,766.
+_KEYS = 5000
+
+
+def choose(strategy: Strategy, plan: Plan, statement: Select[Any], form: Form, writer: JsonWriter) -> Form:
+    """Decide how a fetch of all rows is run.
+
+    Left to itself, a statement with a limit is run as it is. Without one, the database first counts the rows, and
+    leaves the rest to the levels if their JSON would be too large.
+    """
+    if plan.depth == 0 or strategy == "statement":
+        return form
+    too_deep = writer.most_lists is not None and plan.depth > writer.most_lists
+    if strategy == "levels" or too_deep:
+        return replace(form, array=False, split=True)
+    limited = statement._has_row_limiting_clause  # noqa: SLF001 - nothing public
+    # Where the client joins the rows, the database holds one at a time.
+    return form if limited or not form.array or writer.client_joins else replace(form, guarded=True)
+
+
+# The most bytes that a row of a plan had on average in a result, and what it is taken for until one has been seen.
+_seen: LRU[int] = LRU(1000)
+_UNKNOWN_ROW = 4096
+
+
+def most_rows(target: Engine | Connection, statement: Select[Any], plan: Plan) -> int:
+    """Say how many rows one statement may have, by the size of those seen before."""
+    options = {**target.get_execution_options(), **statement.get_execution_options()}
+    largest: int = options.get(LARGEST_JSON, _LARGEST_JSON)
+    return largest // (_seen.get((plan.model, plan.mapper)) or _UNKNOWN_ROW)
+
+
+def learn(plan: Plan, rows: int, size: int) -> None:
+    """Remember how large the rows of a result were."""
+    if rows:
+        known = _seen.get((plan.model, plan.mapper)) or 1
+        _seen.put((plan.model, plan.mapper), max(known, size // rows))
+
+
+def run_levels(
+    target: Engine | Connection, prepared: Prepared, statement: Statement, extracted: Sequence[Any] | None
+) -> list[str]:
+    """Run the statement of the root, then one for each level below.
+
+    Args:
+        target: Where to run them, in one snapshot.
+        prepared: The compiled fetch.
+        statement: The statement of the root.
+        extracted: The bound values of the user's statement; its filters hold for every level.
+
+    Returns:
+        The JSON of each row.
+    """
+    with _snapshot(target) as connection:
+        texts = [row[0] for row in run(connection, statement)]
+        emit(FetchSplit(prepared.plan.root.path, len(texts)))
+        filling, waiting = Filling(), keys_in(texts)
+        while waiting:
+            number, keys = waiting.popitem()
+            below = _rows_of(connection, prepared, number, keys, extracted)
+            waiting |= keys_in(filling.add(number, below))
+    return list(fill(texts, filling))
+
+
+def _rows_of(
+    connection: Connection, prepared: Prepared, number: int, keys: list[str], extracted: Sequence[Any] | None
+) -> list[Any]:
+    slot, rows = prepared.slots[number], []
+    for start in range(0, len(keys), size := max(_KEYS // len(slot.key), 1)):
+        values: Mapping[str, Any] = {KEYS: slot.values(keys[start : start + size], connection.dialect)}
+        rows += run(connection, slot.binder.bind(extracted, values))
+    return rows
+
+
+@contextmanager
+def _snapshot(target: Engine | Connection) -> Iterator[Connection]:
+    """Let all statements see the same rows: those of a transaction that only reads."""
+    if isinstance(target, Connection):
+        yield target
+        return
+    with target.connect() as connection:
+        connection.execution_options(**SNAPSHOT_OPTIONS.get(target.dialect.name, {}))
+        yield connection
