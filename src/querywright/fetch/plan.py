@@ -112,6 +112,7 @@ class _Planner:
         """Plan one field."""
         path, lookup = f"{at[0]}.{name}", at[1]
         wanted = read_field(info)
+        wanted = replace(wanted, before=wanted.before or self.before)
         key = input_key(name, info, target)
         if key is None:
             raise ShapeError(path, "its validation alias is only a path.", hint="Add a plain name to its AliasChoices.")
@@ -132,7 +133,7 @@ class _Planner:
             source=_describe(marker, name, mapper),
             excluded=info.exclude is True,
             reason=reason_of(value, wanted),
-            convert=needs_conversion(value, wanted, before=self.before),
+            convert=needs_conversion(value, wanted),
         )
 
     def marked(self, marker: Marker, name: str, wanted: Wanted, mapper: Mapper[Any], path: str) -> Node:

@@ -38,7 +38,9 @@ def scalar(found: Attribute, wanted: Wanted, path: str, source: Source | None = 
     if found.nullable and not wanted.nullable:
         hint = f"Write {type_name(wanted.type)} | None, or make the column NOT NULL."
         raise ShapeError(path, f"{found.where} may be NULL, the field may not.", hint=hint)
-    if allowed := accepts(encoding, column_type, wanted.type):
+    # Whoever looks at the value before Pydantic does may make anything of it.
+    allowed = () if wanted.before else accepts(encoding, column_type, wanted.type)
+    if allowed:
         hint = f"Annotate it as {' or '.join(map(type_name, allowed))}."
         reason = f"{found.where} holds {_article(encoding.value)}, the field wants {type_name(wanted.type)}."
         raise ShapeError(path, reason, hint=hint)
@@ -85,13 +87,13 @@ def reason_of(node: Node, wanted: Wanted) -> str:
     return next(starmap(reason_of, _parts(node, wanted)), "")
 
 
-def needs_conversion(node: Node, wanted: Wanted, *, before: bool) -> bool:
+def needs_conversion(node: Node, wanted: Wanted, *, before: bool = False) -> bool:
     """Say whether a field's values have to become those of Python before the model validates them.
 
     Args:
         node: What fills the field.
         wanted: What the field accepts.
-        before: Whether its model looks at raw values.
+        before: Whether what it lies in looks at raw values.
     """
     before = before or wanted.before
     if isinstance(node, Scalar):
