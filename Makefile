@@ -4,9 +4,10 @@ SCALE ?= 1
 PYTHON ?= $(shell scripts/find-python 3.13 3.12 3.11 3.10)
 OLDEST_PYTHON := $(shell scripts/find-python 3.10)
 BIN := .venv/bin
+FUZZ_EXAMPLES ?= 50000
 PYTEST := -q -n 2 --dist loadgroup
 
-.PHONY: run run-postgres test test-newest test-oldest check format bench bench-report bench-sizes lock clean
+.PHONY: run run-postgres test test-newest test-oldest fuzz check format bench bench-report bench-sizes lock clean
 
 run: .venv/.installed
 	@$(BIN)/python -m examples.blog --port $(PORT)
@@ -28,6 +29,10 @@ test-oldest: .venv-oldest/.installed
 	@echo "Oldest set: $$(.venv-oldest/bin/python scripts/versions.py)"
 	.venv-oldest/bin/python -m pytest $(PYTEST)
 endif
+
+# Prints what failed with a blob to repeat it; failures are tried again first, from .hypothesis.
+fuzz: .venv/.installed
+	$(BIN)/python -m pytest tests/fuzz -q -n 2 -k fetch_equals_orm_and_pydantic --fuzz-examples=$(FUZZ_EXAMPLES)
 
 check: .venv/.installed
 	$(BIN)/ruff format --check .

@@ -93,15 +93,20 @@ _COLLECT_EVERY = 100
 _count = 0
 
 
-def _forget(engine: Engine) -> None:
-    """Drop what is kept of the classes of an example."""
-    global _count  # noqa: PLW0603 - garbage is a matter of the process
-    engine.clear_compiled_cache()
+def forget_plans() -> None:
+    """Drop all plans and compiled statements."""
     for cache in _CACHES:
         if isinstance(cache, LRU):
             cache._values.clear()
         else:
             cache.cache_clear()
+
+
+def _forget(engine: Engine) -> None:
+    """Drop what is kept of the classes of an example."""
+    global _count  # noqa: PLW0603 - garbage is a matter of the process
+    engine.clear_compiled_cache()
+    forget_plans()
     _count += 1
     if _count % _COLLECT_EVERY == 0:
         gc.collect()

@@ -33,7 +33,7 @@ def _refusal(name: str) -> dict[str, Any]:
 
 def _field_serializer(name: str) -> dict[str, Any]:
     def write(self: Any, value: Any) -> str:
-        return f"<{type(value).__name__}>"
+        return f"<{value}>"
 
     return {"written": field_serializer(name, check_fields=False)(write)}
 

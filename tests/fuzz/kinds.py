@@ -51,6 +51,10 @@ class Kind:
     def __repr__(self) -> str:
         return f"<{self.name}>"
 
+    def _repr_pretty_(self, printer: Any, _cycle: object) -> None:
+        """Be short where Hypothesis prints a failing example."""
+        printer.text(repr(self))
+
     @cached_property
     def values_or_none(self) -> Values:
         return st.none() | self.values
