@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import enum
+import math
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -72,6 +73,7 @@ _moments = st.datetimes(dt.datetime(1, 1, 2), dt.datetime(9999, 12, 30), timezon
 _objects = st.deferred(lambda: st.dictionaries(texts, _documents, max_size=3))
 _lists = st.deferred(lambda: st.lists(_documents, max_size=3))
 _finite = st.floats(-1e100, 1e100)
+_infinities = st.sampled_from([math.inf, -math.inf])
 _documents: Values = st.recursive(
     st.none() | st.booleans() | _int(64) | _finite | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
@@ -88,7 +90,7 @@ def _exact_decimals(draw: st.DrawFn) -> Kind:
     scale = draw(st.integers(0, precision))
     largest = decimal.Decimal(10**precision - 1).scaleb(-scale)
     values = st.decimals(-largest, largest, places=scale)
-    wanted = (decimal.Decimal, float)
+    wanted = (decimal.Decimal, decimal.Decimal, float)
     return Kind(f"ExactDecimal({precision}, {scale})", lambda _name: ExactDecimal(precision, scale), wanted, values)
 
 
@@ -122,22 +124,22 @@ def _enums(draw: st.DrawFn) -> Kind:
 
 
 KINDS: tuple[Kind, ...] = (
-    _kind(sa.Integer, (int, int, float, Any), _int(32), key=True),
+    _kind(sa.Integer, (int, int, int, int, float, Any), _int(32), key=True),
     _kind(sa.BigInteger, (int,), _int(64), key=True),
     _kind(sa.SmallInteger, (int,), _int(16)),
-    _kind(sa.String, (str, str, Any), texts, key=True),
+    _kind(sa.String, (str, str, str, Any), texts, key=True),
     _kind(lambda: sa.String(60), (str,), texts, key=True),
     _kind(sa.Text, (str,), texts),
-    _kind(sa.Boolean, (bool, bool, Any), st.booleans()),
-    _kind(sa.Float, (float,), st.floats(allow_nan=False), **_lite),
-    _kind(sa.Float, (float,), st.floats(), **_pg),
-    _kind(sa.Double, (float,), st.floats(allow_nan=False)),
-    _kind(lambda: sa.Numeric(12, 3), (decimal.Decimal, float), st.decimals(-(10**8), 10**8, places=3)),
+    _kind(sa.Boolean, (bool, bool, bool, Any), st.booleans()),
+    _kind(sa.Float, (float,), _infinities | st.floats(allow_nan=False), **_lite),
+    _kind(sa.Float, (float,), st.just(math.nan) | _infinities | st.floats(), **_pg),
+    _kind(sa.Double, (float,), _infinities | st.floats(allow_nan=False)),
+    _kind(lambda: sa.Numeric(12, 3), (decimal.Decimal, decimal.Decimal, float), st.decimals(-(10**8), 10**8, places=3)),
     _kind(lambda: sa.Numeric(asdecimal=False), (float,), _finite.map(lambda x: round(x, 3)), **_lite),
     _kind(sa.Numeric, (decimal.Decimal,), st.decimals(-(10**30), 10**30, places=8), **_pg),
-    _kind(sa.DateTime, (dt.datetime,), st.datetimes()),
+    _kind(sa.DateTime, (dt.datetime,), st.sampled_from([dt.datetime.min, dt.datetime.max]) | st.datetimes()),
     _kind(UTCDateTime, (dt.datetime,), _moments),
-    _kind(sa.Date, (dt.date, dt.date, dt.datetime), st.dates(), key=True),
+    _kind(sa.Date, (dt.date, dt.date, dt.date, dt.datetime), st.sampled_from([dt.date.min, dt.date.max]) | st.dates(), key=True),
     _kind(sa.Uuid, (uuid.UUID,), st.uuids(), key=True),
     _kind(lambda: sa.Uuid(native_uuid=False), (uuid.UUID,), st.uuids(), key=True),
     _kind(lambda: sa.Enum("a", "b'", native_enum=False), (str,), st.sampled_from(["a", "b'"])),

@@ -47,8 +47,11 @@ def rows_of(draw: st.DrawFn, schema: Schema) -> Rows:
     return Rows(tuple(map(tuple, made)), tuple(associated))
 
 
-def _keys(entity: Entity) -> st.SearchStrategy[list[tuple[Any, ...]]]:
-    return st.lists(st.tuples(*(column.kind.values for column in entity.key)), max_size=6, unique=True)
+@st.composite
+def _keys(draw: st.DrawFn, entity: Entity) -> list[tuple[Any, ...]]:
+    count = draw(st.sampled_from((1, 2, 2, 3, 3, 4, 6, 0)))
+    key = st.tuples(*(column.kind.values for column in entity.key))
+    return draw(st.lists(key, min_size=count, max_size=count, unique=True))
 
 
 def _value(column: Column) -> st.SearchStrategy[Any]:

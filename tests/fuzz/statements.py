@@ -13,6 +13,7 @@ from sqlalchemy import Select, literal, or_, select
 from sqlalchemy.orm import aliased
 
 from tests.fuzz.mapping import Mapped, ordering
+from tests.fuzz.rows import Rows
 from tests.fuzz.schemas import Column, Edge, Order, Schema
 
 _TESTS: dict[str, Callable[[Any, Any], Any]] = {
@@ -82,7 +83,7 @@ class Statement:
 
 
 @st.composite
-def statements(draw: st.DrawFn, schema: Schema, index: int) -> Statement:
+def statements(draw: st.DrawFn, schema: Schema, rows: Rows, index: int) -> Statement:
     """Draw a statement of a class."""
     entity = schema.entities[index]
     compared = [column for column in schema.columns(index) if column.kind.compared]
@@ -92,21 +93,23 @@ def statements(draw: st.DrawFn, schema: Schema, index: int) -> Statement:
     return Statement(
         index,
         aliased=draw(st.booleans()),
-        conditions=tuple(draw(_condition(schema, index)) for _ in range(draw(st.sampled_from((0, 0, 1, 1, 2))))),
+        conditions=tuple(
+            draw(_condition(schema, rows, index)) for _ in range(draw(st.sampled_from((0, 0, 0, 0, 1, 2))))
+        ),
         order=order,
         distinct=can_be_distinct and draw(st.integers(0, 4)) == 4,
-        limit=draw(st.none() | st.integers(0, 5)),
-        offset=draw(st.none() | st.integers(0, 3)),
+        limit=draw(st.sampled_from((None, None, None, None, 0, 1, 2, 5))),
+        offset=draw(st.sampled_from((None, None, None, None, 0, 1, 3))),
     )
 
 
 @st.composite
-def _condition(draw: st.DrawFn, schema: Schema, index: int) -> Condition:
+def _condition(draw: st.DrawFn, schema: Schema, rows: Rows, index: int) -> Condition:
     edges = list(schema.edges(index))
     through = draw(st.none() | st.sampled_from(edges)) if edges else None
     of = through.target if through else index
     column: Column = draw(st.sampled_from([column for column in schema.columns(of) if column.kind.compared]))
+    stored = [row[column.name] for row in rows.entities[of] if row[column.name] is not None]
+    value = draw(st.sampled_from(stored) if stored and draw(st.booleans()) else column.kind.values)
     test = draw(st.sampled_from(_LISTLESS if _NOT_IN_LISTS.search(column.name) else sorted(_TESTS)))
-    return Condition(
-        test, column.attribute, draw(column.kind.values), through, join=bool(through) and draw(st.booleans())
-    )
+    return Condition(test, column.attribute, value, through, join=bool(through) and draw(st.booleans()))

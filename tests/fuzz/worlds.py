@@ -41,14 +41,17 @@ def worlds(draw: st.DrawFn, database: str) -> World:
     """Draw a world that this database can hold."""
     schema = draw(schemas(database))
     rows = draw(rows_of(schema))
-    asked = [draw(_question(schema)) for _ in range(draw(st.sampled_from((1, 1, 1, 1, 2))))]
+    asked = [draw(_question(schema, rows)) for _ in range(draw(st.sampled_from((1, 1, 1, 1, 2))))]
     return World(schema, rows, tuple(asked))
 
 
 @st.composite
-def _question(draw: st.DrawFn, schema: Schema) -> Question:
-    index = draw(st.integers(0, len(schema.entities) - 1))
-    return Question(draw(responses(schema, index)), draw(statements(schema, index)), draw(st.sampled_from(_VERBS)))
+def _question(draw: st.DrawFn, schema: Schema, rows: Rows) -> Question:
+    related = [index for index in range(len(schema.entities)) if any(schema.edges(index))]
+    index = draw(st.sampled_from(related or range(len(schema.entities))))
+    return Question(
+        draw(responses(schema, index)), draw(statements(schema, rows, index)), draw(st.sampled_from(_VERBS))
+    )
 
 
 def check(connection: Connection, world: World) -> None:
