@@ -70,6 +70,8 @@ def _int(bits: int) -> Values:
 
 
 _moments = st.datetimes(dt.datetime(1, 1, 2), dt.datetime(9999, 12, 30), timezones=st.timezones())  # noqa: DTZ001 - bounds are naive
+_ends = st.sampled_from([dt.datetime.min, dt.datetime.max])  # noqa: DTZ901 - of a column without a time zone
+_days = st.sampled_from([dt.date.min, dt.date.max]) | st.dates()
 _objects = st.deferred(lambda: st.dictionaries(texts, _documents, max_size=3))
 _lists = st.deferred(lambda: st.lists(_documents, max_size=3))
 _finite = st.floats(-1e100, 1e100)
@@ -137,9 +139,9 @@ KINDS: tuple[Kind, ...] = (
     _kind(lambda: sa.Numeric(12, 3), (decimal.Decimal, decimal.Decimal, float), st.decimals(-(10**8), 10**8, places=3)),
     _kind(lambda: sa.Numeric(asdecimal=False), (float,), _finite.map(lambda x: round(x, 3)), **_lite),
     _kind(sa.Numeric, (decimal.Decimal,), st.decimals(-(10**30), 10**30, places=8), **_pg),
-    _kind(sa.DateTime, (dt.datetime,), st.sampled_from([dt.datetime.min, dt.datetime.max]) | st.datetimes()),
+    _kind(sa.DateTime, (dt.datetime,), _ends | st.datetimes()),
     _kind(UTCDateTime, (dt.datetime,), _moments),
-    _kind(sa.Date, (dt.date, dt.date, dt.date, dt.datetime), st.sampled_from([dt.date.min, dt.date.max]) | st.dates(), key=True),
+    _kind(sa.Date, (dt.date, dt.date, dt.date, dt.datetime), _days, key=True),
     _kind(sa.Uuid, (uuid.UUID,), st.uuids(), key=True),
     _kind(lambda: sa.Uuid(native_uuid=False), (uuid.UUID,), st.uuids(), key=True),
     _kind(lambda: sa.Enum("a", "b'", native_enum=False), (str,), st.sampled_from(["a", "b'"])),
