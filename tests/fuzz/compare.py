@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -81,7 +82,8 @@ def seen(value: Any) -> Any:
         return [(key, seen(inner)) for key, inner in value.items()]
     if isinstance(value, (list, tuple)):
         return [seen(inner) for inner in value]
-    return (type(value), *_told_apart(value))
+    # asyncpg has a class of its own for UUIDs.
+    return (uuid.UUID if isinstance(value, uuid.UUID) else type(value), *_told_apart(value))
 
 
 def _told_apart(value: Any) -> tuple[Any, ...]:
