@@ -73,17 +73,19 @@ class Namer:
     Args:
         draw: Hypothesis' function.
         names: What to draw from.
+        size: How many bytes a name may have.
     """
 
-    def __init__(self, draw: st.DrawFn, names: Names) -> None:
+    def __init__(self, draw: st.DrawFn, names: Names, size: int = MAX_BYTES) -> None:
+        self._size = size
         self._draw = draw
         self._names = names
         self._used: set[str] = set()
 
     def __call__(self) -> str:
-        name = short(self._names.draw(self._draw))
+        name = short(self._names.draw(self._draw), self._size)
         while fold(name) in self._used:
-            name = f"{short(name, MAX_BYTES - 4)}{len(self._used)}"
+            name = f"{short(name, self._size - 4)}{len(self._used)}"
         self._used.add(fold(name))
         return name
 
