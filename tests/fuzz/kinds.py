@@ -81,6 +81,8 @@ _documents: Values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=6,
 )
+# SQLite takes a whole document that is a fraction for a number, and writes 15 digits of it.
+_no_fractions = _documents.filter(lambda value: not isinstance(value, float))
 _unordered: dict[str, Any] = {"compared": False}
 _lite: dict[str, Any] = {"databases": (SQLITE,)}
 _pg: dict[str, Any] = {"databases": (POSTGRESQL,)}
@@ -145,7 +147,7 @@ KINDS: tuple[Kind, ...] = (
     _kind(sa.Uuid, (uuid.UUID,), st.uuids(), key=True),
     _kind(lambda: sa.Uuid(native_uuid=False), (uuid.UUID,), st.uuids(), key=True),
     _kind(lambda: sa.Enum("a", "b'", native_enum=False), (str,), st.sampled_from(["a", "b'"])),
-    _kind(sa.JSON, (Any,), _documents, **_unordered),
+    _kind(sa.JSON, (Any,), _no_fractions, **_unordered),
     _kind(lambda: sa.JSON(none_as_null=True), (dict[str, Any], dict, Any), _objects, **_unordered),
     _kind(Document, (list[Any], list, Any), _lists),
     _kind(JSONB, (dict[str, Any],), _objects, **_pg),
