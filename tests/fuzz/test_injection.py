@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, create_model
 from sqlalchemy import Connection, Engine, ForeignKey, MetaData, Table, create_engine, select
 from sqlalchemy.orm import DeclarativeBase, column_property, relationship
 
@@ -39,7 +39,7 @@ Made = tuple[type[BaseModel], Any]
 
 
 class Out(BaseModel):
-    model_config = ConfigDict(from_attributes=True, populate_by_name=True)
+    model_config = ConfigDict(from_attributes=True)
 
 
 @pytest.fixture(scope="module", params=DATABASES)
@@ -118,6 +118,11 @@ def fill(connection: Connection, hostile: Hostile, parent: Any, child: Any, kind
         connection.execute(child_table.insert().values({child_table.c[0]: key, child_table.c[1]: owner}))
 
 
+def aliased(name: str, text: str) -> Any:
+    """Give a field keys of its own for input and output; the ORM's side finds it by its name."""
+    return Field(serialization_alias=text, validation_alias=AliasChoices(f"{text} in", name))
+
+
 def hostile_models(hostile: Hostile, kind: Any) -> tuple[type[BaseModel], type[BaseModel]]:
     """Write a model of the parent and one of the child; their names and keys are hostile as well."""
     name, text = hostile.identifier, hostile.text
@@ -126,15 +131,17 @@ def hostile_models(hostile: Hostile, kind: Any) -> tuple[type[BaseModel], type[B
         text,
         __base__=Out,
         **{
-            name: (int, Field(alias=text)),
-            f"{name}t": (str, Field(serialization_alias=f"{text}1", validation_alias=f"{text}2")),
+            name: (int, aliased(name, text)),
+            f"{name}t": (str, aliased(f"{name}t", f"{text}1")),
             f"{name}n": (str | None, ...),
             f"{name}e": (kind, ...),
-            f"{name}cs": (list[leaf], Field(alias=f"{text}3")),
+            f"{name}cs": (list[leaf], aliased(f"{name}cs", f"{text}2")),
         },
     )
     owner = create_model(text, __base__=Out, **{name: (int, ...), f"{name}t": (str, ...)})
-    child = create_model(text, __base__=Out, **{name: (int, ...), f"{name}p": (owner | None, Field(alias=f"{text}4"))})
+    child = create_model(
+        text, __base__=Out, **{name: (int, ...), f"{name}p": (owner | None, aliased(f"{name}p", text))}
+    )
     return parent, child
 
 
