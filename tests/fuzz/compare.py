@@ -16,10 +16,12 @@ from sqlalchemy import Connection, Select
 from sqlalchemy.orm import Session
 
 from querywright import Fetch, MultipleFound, NotFound, fetch
+from querywright.fetch import Strategy
 
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|\+00:00)?")
 # Only these are written differently: 1E-7 may be 0.0000001.
 _SMALL_DECIMAL = re.compile(r"-?\d+\.\d{7,}|-?\d(\.\d+)?E-\d+")
+_TIME = re.compile(r"\d\d:\d\d:\d\d(\.\d{6})?")
 _MOMENT = TypeAdapter(dt.datetime)
 REFUSED = "refused by the model"
 
@@ -64,10 +66,12 @@ def by_orm(connection: Connection, model: type[BaseModel], statement: Select[Any
             return REFUSED
 
 
-def by_fetch(connection: Connection, model: type[BaseModel], statement: Select[Any], verb: str) -> Any:
+def by_fetch(
+    connection: Connection, model: type[BaseModel], statement: Select[Any], verb: str, strategy: Strategy = "auto"
+) -> Any:
     """Fetch the same."""
     try:
-        return VERBS[verb].ask(fetch(connection, model, statement))
+        return VERBS[verb].ask(fetch(connection, model, statement, strategy=strategy))
     except ValidationError:
         return REFUSED
     except (NotFound, MultipleFound) as error:
@@ -112,6 +116,8 @@ def comparable(value: Any) -> Any:
         return [comparable(inner) for inner in value]
     if isinstance(value, str) and _TIMESTAMP.fullmatch(value):
         return _MOMENT.validate_python(value)
+    if isinstance(value, str) and _TIME.fullmatch(value):
+        return dt.time.fromisoformat(value)
     if isinstance(value, str) and _SMALL_DECIMAL.fullmatch(value):
         return Decimal(value).as_tuple()
     return (isinstance(value, bool), value)

@@ -81,11 +81,11 @@ _documents: Values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=6,
 )
-# SQLite takes a whole document that is a fraction for a number, and writes 15 digits of it.
-_no_fractions = _documents.filter(lambda value: not isinstance(value, float))
 _unordered: dict[str, Any] = {"compared": False}
 _lite: dict[str, Any] = {"databases": (SQLITE,)}
 _pg: dict[str, Any] = {"databases": (POSTGRESQL,)}
+_unordered_pg: dict[str, Any] = {**_unordered, **_pg}
+_cents = st.decimals(-(10**6), 10**6, places=2)
 
 
 @st.composite
@@ -135,19 +135,28 @@ KINDS: tuple[Kind, ...] = (
     _kind(lambda: sa.String(60), (str,), texts, key=True),
     _kind(sa.Text, (str,), texts),
     _kind(sa.Boolean, (bool, bool, bool, Any), st.booleans()),
-    _kind(sa.Float, (float,), _infinities | st.floats(allow_nan=False), **_lite),
-    _kind(sa.Float, (float,), st.just(math.nan) | _infinities | st.floats(), **_pg),
+    _kind(sa.Float, (float, float, Any), _infinities | st.floats(allow_nan=False), **_lite),
+    _kind(sa.Float, (float, float, Any), st.just(math.nan) | _infinities | st.floats(), **_pg),
     _kind(sa.Double, (float,), _infinities | st.floats(allow_nan=False)),
     _kind(lambda: sa.Numeric(12, 3), (decimal.Decimal, decimal.Decimal, float), st.decimals(-(10**8), 10**8, places=3)),
     _kind(lambda: sa.Numeric(asdecimal=False), (float,), _finite.map(lambda x: round(x, 3)), **_lite),
     _kind(sa.Numeric, (decimal.Decimal,), st.decimals(-(10**30), 10**30, places=8), **_pg),
     _kind(sa.DateTime, (dt.datetime,), _ends | st.datetimes()),
-    _kind(UTCDateTime, (dt.datetime,), _moments),
+    _kind(UTCDateTime, (dt.datetime, dt.datetime, Any), _moments),
     _kind(sa.Date, (dt.date, dt.date, dt.date, dt.datetime), _days, key=True),
-    _kind(sa.Uuid, (uuid.UUID,), st.uuids(), key=True),
+    _kind(sa.Time, (dt.time, dt.time, Any), st.times()),
+    _kind(sa.Interval, (dt.timedelta, Any), st.timedeltas(dt.timedelta(-9000), dt.timedelta(9000))),
+    _kind(sa.LargeBinary, (bytes,), st.text(max_size=5).map(str.encode)),
+    _kind(lambda: sa.Uuid(as_uuid=False), (str, Any), st.uuids().map(str)),
+    _kind(lambda: sa.ARRAY(sa.Integer), (list[int], list[int | None], Any), st.lists(_int(32), max_size=3), **_unordered_pg),
+    _kind(lambda: sa.ARRAY(sa.Text), (list[str], tuple[str, ...]), st.lists(texts, max_size=3), **_unordered_pg),
+    _kind(lambda: sa.ARRAY(sa.Double), (list[float],), st.lists(st.floats(), max_size=3), **_unordered_pg),
+    _kind(lambda: sa.ARRAY(sa.Numeric(9, 2)), (list[decimal.Decimal],), st.lists(_cents, max_size=3), **_unordered_pg),
+    _kind(lambda: sa.ARRAY(sa.Date), (list[dt.date],), st.lists(st.dates(), max_size=3), **_unordered_pg),
+    _kind(sa.Uuid, (uuid.UUID, uuid.UUID, Any), st.uuids(), key=True),
     _kind(lambda: sa.Uuid(native_uuid=False), (uuid.UUID,), st.uuids(), key=True),
     _kind(lambda: sa.Enum("a", "b'", native_enum=False), (str,), st.sampled_from(["a", "b'"])),
-    _kind(sa.JSON, (Any,), _no_fractions, **_unordered),
+    _kind(sa.JSON, (Any,), _documents, **_unordered),
     _kind(lambda: sa.JSON(none_as_null=True), (dict[str, Any], dict, Any), _objects, **_unordered),
     _kind(Document, (list[Any], list, Any), _lists),
     _kind(JSONB, (dict[str, Any],), _objects, **_pg),

@@ -56,9 +56,9 @@ attribute_names = Names(
     _HARD_ATTRIBUTES,
     st.text(string.ascii_letters, min_size=1, max_size=8).filter(lambda name: name not in _TAKEN_ATTRIBUTES),
 )
-# An empty alias is taken for none; one that is an attribute of every mapped class leads the ORM's side astray.
+# One that is an attribute of every mapped class leads the ORM's side astray.
 alias_names = Names(
-    HARD_TEXTS[1:],
+    HARD_TEXTS,
     st.text(characters, min_size=1, max_size=20).filter(
         lambda name: not name.startswith("_") and name not in _TAKEN_ATTRIBUTES
     ),

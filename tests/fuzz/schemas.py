@@ -14,9 +14,6 @@ from tests.fuzz.names import Namer, attribute_names, database_names, short
 # Attributes to order by, and whether downwards; always ends with the primary key.
 Order = tuple[tuple[str, bool], ...]
 
-# SQLAlchemy numbers the aliases of a table, and PostgreSQL would cut the number off a longer name.
-_TABLE_BYTES = 57
-
 
 @dataclass(frozen=True)
 class Column:
@@ -135,7 +132,7 @@ class _Inventor:
     database: str
 
     def __post_init__(self) -> None:
-        self.tables = Namer(self.draw, database_names, _TABLE_BYTES)
+        self.tables = Namer(self.draw, database_names)
         self.classes = Namer(self.draw, attribute_names)
         self.columns: list[Namer] = []
         self.attributes: list[Namer] = []

@@ -15,6 +15,7 @@ from pydantic import (
     PlainSerializer,
     PlainValidator,
     RootModel,
+    Strict,
     WithJsonSchema,
     WrapSerializer,
     WrapValidator,
@@ -118,6 +119,8 @@ def _with_metadata(wanted: Wanted, metadata: Sequence[Any]) -> Wanted:
 def _is_after(item: Any) -> bool:
     """Say whether an annotation only sees what Pydantic has made of the value."""
     if isinstance(item, _BEFORE):
+        return False
+    if isinstance(item, Strict):
         return False
     known = isinstance(item, (AfterValidator, PlainSerializer, WrapSerializer, FieldInfo))
     return known or type(item).__module__.startswith(("annotated_types", "pydantic.types", "pydantic._internal"))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Dialect, Select
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -131,7 +133,7 @@ def _process(processors: dict[str, Processor], name: str, value: Any) -> Any:
 def binder_of(select: Select[Any], statement: Select[Any], dialect: Dialect, schemas: SchemaMap | None) -> Binder:
     """Compile a statement that was made of the user's."""
     compiled = select.compile(
-        dialect=dialect,
+        dialect=_with_short_names(dialect),
         # The key of the user's statement, whose parameters keep their names through all the wrapping.
         cache_key=statement._generate_cache_key(),  # noqa: SLF001 - as above
         schema_translate_map=schemas,
@@ -144,6 +146,22 @@ def binder_of(select: Select[Any], statement: Select[Any], dialect: Dialect, sch
         processors={name: found for name, found in processors.items() if found is not None},
         names=frozenset(parameter.key for parameter in compiled.bind_names if not parameter.unique),
     )
+
+
+# PostgreSQL cuts identifiers at 63 bytes, SQLAlchemy the aliases it invents at so many characters; of a long name in
+# another script the number is lost that tells one alias from another. So many characters always fit.
+_CHARACTERS = 15
+_short: WeakKeyDictionary[Dialect, Dialect] = WeakKeyDictionary()
+
+
+def _with_short_names(dialect: Dialect) -> Dialect:
+    """Return the same dialect, but one that keeps the names short that SQLAlchemy invents."""
+    known = _short.get(dialect)
+    if known is None:
+        known = copy.copy(dialect)
+        known.label_length = _CHARACTERS
+        _short[dialect] = known
+    return known
 
 
 def _processor(column_type: Any, dialect: Dialect) -> Callable[[Any], Any] | None:

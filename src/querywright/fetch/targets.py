@@ -93,7 +93,9 @@ def _changes(decorators: Any, own: tuple[type, ...], config: dict[str, Any]) -> 
     modes = {
         getattr(item.info, "mode", "before") for kind, those in found if "valid" in kind for item in those.values()
     }
-    return next(iter(reasons), ""), bool(modes - {"after"}) or "__get_pydantic_core_schema__" in hooks
+    # A strict model takes a number for a number, and not the text that stands for one that JSON does not have.
+    before = bool(modes - {"after"}) or "__get_pydantic_core_schema__" in hooks or bool(config.get("strict"))
+    return next(iter(reasons), ""), before
 
 
 def _typed_dict(model: Any) -> Target:
@@ -163,14 +165,15 @@ def input_key(name: str, field: FieldInfo, target: Target) -> str | None:
     """Return a key under which the model accepts the field; ``None`` if only a path leads to it."""
     if not target.by_alias:
         return name
-    alias = field.validation_alias or field.alias
+    alias = field.alias if field.validation_alias is None else field.validation_alias
     if isinstance(alias, AliasChoices):
         return next((choice for choice in alias.choices if isinstance(choice, str)), None)
     if isinstance(alias, AliasPath):
         return None
-    return alias or name
+    return name if alias is None else alias
 
 
 def output_key(name: str, field: FieldInfo) -> str:
     """Return the key a client reads; FastAPI serializes by alias."""
-    return field.serialization_alias or field.alias or name
+    aliases = (field.serialization_alias, field.alias)
+    return next((alias for alias in aliases if alias is not None), name)

@@ -51,12 +51,21 @@ def _string(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
     return (_quote(cast(column, Text)),)
 
 
+# From here on no offset of a time zone has seconds, which RFC 3339 does not know (Liberia was the last).
+_WHOLE_MINUTES = "'1972-05-01 00:00:00+00'"
+
+
 def _moment(first: str, last: str) -> Encoder:
     """Write a date or timestamp; asyncpg stores and reads Python's first and last moment as infinity."""
 
-    def encode(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
+    def encode(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragments:
+        text: SQLText = cast(func.to_json(column), Text)
+        if getattr(column_type, "timezone", False):
+            at_utc = cast(func.to_json(func.timezone(literal("UTC"), column)), Text)
+            old = join(func.rtrim(at_utc, literal('"')), 'Z"')
+            text = case((column >= literal_column(_WHOLE_MINUTES), text), else_=old)
         written = case(
-            (func.isfinite(column), cast(func.to_json(column), Text)),
+            (func.isfinite(column), text),
             (column == literal_column("'-infinity'"), literal(f'"{first}"')),
             (column == literal_column("'infinity'"), literal(f'"{last}"')),
         )

@@ -22,7 +22,6 @@ from querywright.fetch.writers.base import (
     Member,
     SQLText,
     Value,
-    as_text,
     join,
     joined_member,
     literal,
@@ -136,6 +135,12 @@ def _uuid(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
     return func.lower(case((func.length(column) == literal_column("32"), dashed), else_=column))
 
 
+def _json(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
+    # A column of the type JSON takes a document that is a fraction for a number, and would write 15 digits of it.
+    fraction = func.typeof(column) == literal("real")
+    return (case((fraction, func.printf(literal("%!.18g"), column)), else_=cast(column, Text)),)
+
+
 def _quote(value: ColumnElement[Any]) -> SQLText:
     return case((value.is_not(None), func.json_quote(value)))
 
@@ -156,7 +161,7 @@ SQLITE = JsonWriter(
         Encoding.DATE: _plain,
         Encoding.TIME: _plain,
         Encoding.UUID: _uuid,
-        Encoding.JSON: as_text,
+        Encoding.JSON: _json,
     },
     model_encoders={
         Encoding.FLOAT: _float(lambda name: f'"{name}"'),
