@@ -48,7 +48,7 @@ async def test_lists_without_an_index(db: AnyDatabase) -> None:
     async with transaction(db) as tx:
         index = Index("ix_for_the_test", Book.author_id)
         await run_sync(tx, lambda sync: index.create(sync.connection()))
-        Book.__table__.indexes.discard(index)
+        Book.metadata.tables["books"].indexes.discard(index)
     assert not [line for line in await lines(db, (AuthorOut, Author), (CountOut, Author)) if ".books: books" in line]
 
 

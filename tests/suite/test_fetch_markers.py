@@ -35,7 +35,7 @@ CASES: dict[str, tuple[Any, Any, list[Any]]] = {
     "path to a row": (
         Annotated[NamedOut | None, Path("parent.zoo")],
         ANIMALS,
-        [None] * 3 + N("Tierpark", "Tierpark"),
+        [None, None, None, *N("Tierpark", "Tierpark")],
     ),
     "path to many": (Annotated[list[str], Path("animals.name")], ZOOS, [["Tom", "Rex", "Jumbo"], [], ["Kit"]]),
     "path through many": (Annotated[list[str], Path("keepings.keeper.name")], ZOOS, [["Bo", "Ada"], [], ["Ada"]]),
@@ -62,7 +62,7 @@ CASES: dict[str, tuple[Any, Any, list[Any]]] = {
     "expression": (Annotated[str, Expr(lambda zoo: func.lower(zoo.name))], ZOOS, ["tierpark", "empty", "jardin"]),
     "expression of two columns": (Annotated[int | None, Expr(lambda z: z.x + z.y)], ZOOS, [None, None, 3]),
     "expression with a query": (
-        Annotated[int, Expr(lambda zoo: select(func.count()).select_from(Keeping).where(Keeping.country == zoo.country))],
+        Annotated[int, Expr(lambda z: select(func.count()).select_from(Keeping).where(Keeping.country == z.country))],
         ZOOS,
         [2, 2, 1],
     ),
@@ -81,15 +81,19 @@ CASES: dict[str, tuple[Any, Any, list[Any]]] = {
         ZOOS,
         [N("Tom", "Rex", "Jumbo"), [], N("Kit")],
     ),
-    "rows behind others": (Annotated[list[list[NamedOut]], Many("animals.young", limit=1)], ZOOS, [[N("Kit"), N("Pup"), []], [], [[]]]),
+    "rows behind others": (
+        Annotated[list[list[NamedOut]], Many("animals.young", limit=1)],
+        ZOOS,
+        [[N("Kit"), N("Pup"), []], [], [[]]],
+    ),
     "keys": (Annotated[list[int], Keys("animals", order_by=desc("id"))], ZOOS, [[3, 2, 1], [], [4]]),
-    "first": (Annotated[NamedOut | None, First("animals", order_by="weight")], ZOOS, N("Tom") + [None] + N("Kit")),
+    "first": (Annotated[NamedOut | None, First("animals", order_by="weight")], ZOOS, [*N("Tom"), None, *N("Kit")]),
     "first of some": (
         Annotated[NamedOut | None, First("animals", where=Animal.kind == "dog")],
         ZOOS,
         [{"name": "Rex"}, None, None],
     ),
-    "latest": (Annotated[NamedOut | None, Latest("animals", by="id")], ZOOS, N("Jumbo") + [None] + N("Kit")),
+    "latest": (Annotated[NamedOut | None, Latest("animals", by="id")], ZOOS, [*N("Jumbo"), None, *N("Kit")]),
     "grouped": (
         Annotated[dict[str, list[NamedOut]], Grouped("animals", by="kind")],
         ZOOS,
@@ -118,7 +122,7 @@ async def test_markers(zoo: AnyDatabase, name: str) -> None:
 
 
 REFUSED: dict[str, tuple[Any, Any, str]] = {
-    "unknown step": (Annotated[str | None, Path("zoo.nmae")], Animal, "M.value: Zoo has no attribute 'nmae'. Did you mean"),
+    "unknown step": (Annotated[str | None, Path("zoo.nmae")], Animal, "M.value: Zoo has no attribute 'nmae'. Did you"),
     "step of a column": (Annotated[str, Path("name.x")], Animal, "M.value: Animal.name is not a relationship"),
     "maybe nothing": (Annotated[str, Path("zoo.name")], Animal, "M.value: Animal.zoo may lead to no row, the field"),
     "many": (Annotated[str, Path("animals.name")], Zoo, "M.value: Zoo.animals leads to many rows"),
@@ -127,8 +131,8 @@ REFUSED: dict[str, tuple[Any, Any, str]] = {
     "min never none": (Annotated[int, Min("animals", of="id")], Zoo, "may be NULL, the field may not"),
     "count of one": (Annotated[int, Count("parent")], Animal, "leads to at most one row"),
     "limit of none": (Annotated[list[NamedOut], Many("animals", limit=0)], Zoo, "its limit is 0"),
-    "order by nothing": (Annotated[list[NamedOut], Many("animals", order_by="age")], Zoo, "Animal has no attribute 'age'"),
-    "order by nothing descending": (Annotated[list[NamedOut], Many("animals", order_by=desc("age"))], Zoo, "no attribute 'age'"),
+    "order by nothing": (Annotated[list[NamedOut], Many("animals", order_by="age")], Zoo, "Animal has no attribute 'age"),
+    "descending": (Annotated[list[NamedOut], Many("animals", order_by=desc("age"))], Zoo, "no attribute 'age'"),
     "two markers": (Annotated[int, Count("animals"), Sum("animals", of="id")], Zoo, "it has more than one marker"),
     "failing expression": (Annotated[int, Expr(lambda zoo: zoo.nothing)], Zoo, "its expression of Zoo fails"),
     "no expression": (Annotated[int, Expr(lambda _: 5)], Zoo, "its function makes int of Zoo, no SQL expression"),

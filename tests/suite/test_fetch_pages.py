@@ -56,7 +56,7 @@ def orders(draw: st.DrawFn) -> list[Any]:
     size=st.integers(1, 4),
 )
 async def test_walk_through_all_pages(
-    db: AnyDatabase, rows: list[Everything], repeated: bool, order: list[Any], size: int
+    db: AnyDatabase, rows: list[Everything], *, repeated: bool, order: list[Any], size: int
 ) -> None:
     async with transaction(db) as tx:
         copies = [copy(row) for row in rows]

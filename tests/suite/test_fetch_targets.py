@@ -128,7 +128,7 @@ class Aliased(Out):
         (RootModel[AuthorData], True),
     ],
 )
-async def test_models_of_every_kind(library: AnyDatabase, model: Any, exact: bool) -> None:
+async def test_models_of_every_kind(library: AnyDatabase, model: Any, *, exact: bool) -> None:
     assert library.fetch(model, AUTHORS).explain_plan().exact is exact
     found = await resolve(library.fetch(model, AUTHORS).all())
     text = await resolve(library.fetch(model, AUTHORS).json())

@@ -159,7 +159,7 @@ class ManyNames(Out):
 
 @pytest.mark.parametrize("by_alias", [True, False])
 @pytest.mark.parametrize("exclude_none", [True, False])
-async def test_what_json_leaves_out(authors: AnyDatabase, by_alias: bool, exclude_none: bool) -> None:
+async def test_what_json_leaves_out(authors: AnyDatabase, *, by_alias: bool, exclude_none: bool) -> None:
     await add(authors, Author(id=50, name="pupil", mentor_id=1))
     expected = await resolve(authors.fetch(ManyNames, AUTHORS).all())
     options = {"by_alias": by_alias, "exclude_none": exclude_none}
@@ -218,7 +218,7 @@ def test_prepared_queries_are_checked_when_they_are_declared() -> None:
     class Wrong(BaseModel):
         nmae: str
 
-    with pytest.raises(ShapeError, match="Wrong.nmae: Author has no attribute"):
+    with pytest.raises(ShapeError, match=r"Wrong\.nmae: Author has no attribute"):
         prepare(Wrong, AUTHORS)
 
 

@@ -84,6 +84,5 @@ async def the_wrong_model_is_noticed(db: Reader) -> Json[list[Out]]:
     return Json(await db.fetch(Other, STATEMENT).json())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportReturnType]
 
 
-def what_is_no_model_is_noticed(db: Database) -> None:
-    db.fetch(Author, STATEMENT)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+def what_is_no_bind_is_noticed() -> None:
     fetch("sqlite://", Out, STATEMENT)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]

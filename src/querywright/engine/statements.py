@@ -37,11 +37,7 @@ def install_timing(engine: Engine) -> None:
 
 def has_foreign_listeners(target: Connection | Engine) -> bool:
     """Say whether anyone but Querywright listens to SQLAlchemy's cursor events here."""
-    # Loops and not any(): this is asked before every fetch.
-    for listener in target.dispatch.before_cursor_execute:
-        if listener is not _before:
-            return True
-    for listener in target.dispatch.after_cursor_execute:
-        if listener is not _after:
-            return True
-    return False
+    dispatch = target.dispatch
+    return any(listener is not _before for listener in dispatch.before_cursor_execute) or any(
+        listener is not _after for listener in dispatch.after_cursor_execute
+    )

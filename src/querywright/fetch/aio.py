@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy.util import greenlet_spawn
@@ -173,11 +173,15 @@ class AsyncFetch(Generic[Model]):
         return self._fetch.explain_plan()
 
 
-async def _awaiting(iterator: Iterator[Item]) -> AsyncIterator[Item]:
+async def _awaiting(iterator: Iterator[Item]) -> AsyncGenerator[Item, None]:
     """Take the items of an iterator that waits for the database."""
-    done: Any = object()
+    done = object()
+
+    def step() -> Any:
+        return next(iterator, done)
+
     try:
-        while (item := await greenlet_spawn(next, iterator, done)) is not done:
+        while (item := await greenlet_spawn(step)) is not done:
             yield item
     finally:
         # A cancelled task has to give its connection back as well.

@@ -91,11 +91,12 @@ def read_annotation(annotation: Any) -> Wanted:
         inner, *metadata = get_args(annotation)
         return _with_metadata(read_annotation(inner), metadata)
     if origin in {Union, types.UnionType} and type(None) in get_args(annotation):
-        rest = Union[tuple(a for a in get_args(annotation) if a is not type(None))]  # noqa: UP007 - built at run time
+        rest: Any = Union[tuple(a for a in get_args(annotation) if a is not type(None))]  # noqa: UP007 - built at run time
         return replace(read_annotation(rest), nullable=True)
     # Python 3.12 has its own class beside that of typing_extensions.
     if type(annotation).__name__ == "TypeAliasType":
         return read_annotation(annotation.__value__)
+    # A NewType.
     if hasattr(annotation, "__supertype__"):
         return read_annotation(annotation.__supertype__)
     if _is_root_model(annotation):

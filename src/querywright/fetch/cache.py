@@ -30,10 +30,8 @@ class LRU(Generic[Value]):
         """Return the value and mark it as used."""
         value = self._values.get(key)
         if value is not None:
-            try:
+            with suppress(KeyError):  # another thread may have just thrown it out
                 self._values.move_to_end(key)
-            except KeyError:  # another thread has just thrown it out
-                pass
         return value
 
     def put(self, key: Hashable, value: Value) -> None:

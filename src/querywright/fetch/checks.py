@@ -48,7 +48,7 @@ ShapePair = tuple[Any, Any]
 
 
 @overload
-def check_shapes(db: HasAsyncEngine, *shapes: ShapePair) -> Awaitable[list[Finding]]: ...  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
+def check_shapes(db: HasAsyncEngine, *shapes: ShapePair) -> Awaitable[list[Finding]]: ...  # pyright: ignore[reportOverlappingOverload]
 @overload
 def check_shapes(db: HasEngine, *shapes: ShapePair) -> list[Finding]: ...
 def check_shapes(db: Any, *shapes: ShapePair) -> list[Finding] | Awaitable[list[Finding]]:
@@ -93,7 +93,7 @@ def check_shapes(db: Any, *shapes: ShapePair) -> list[Finding] | Awaitable[list[
 
 async def _on_async(engine: AsyncEngine, check: Any) -> list[Finding]:
     async with engine.connect() as connection:
-        return await connection.run_sync(check)  # type: ignore[no-any-return]
+        return await connection.run_sync(check)
 
 
 def _check(connection: Connection, model: Any, statement: Select[Any]) -> Iterator[Finding]:
@@ -200,7 +200,7 @@ def _sought(relationship: RelationshipProperty[Any]) -> tuple[Table | None, set[
 def _has_index(table: Table, columns: set[str], inspector: Inspector) -> bool:
     """Say whether the first columns of an index or key are these, in any order."""
     schema = table.schema
-    known = [inspector.get_pk_constraint(table.name, schema=schema)["constrained_columns"]]
+    known: list[Any] = [inspector.get_pk_constraint(table.name, schema=schema)["constrained_columns"]]
     known += [index["column_names"] for index in inspector.get_indexes(table.name, schema=schema)]
     known += [unique["column_names"] for unique in inspector.get_unique_constraints(table.name, schema=schema)]
     # Of a key of several columns the first alone narrows the search well enough only if it is one of these.

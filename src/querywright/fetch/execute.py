@@ -64,7 +64,7 @@ def _run_on_borrowed(engine: Engine, statement: Statement) -> Rows:
     except BaseException as error:  # noqa: BLE001 - a cancelled task has to give its connection back as well
         with Connection(engine, borrowed) as connection:
             _raise_as_sqlalchemy(connection, error, statement)
-    # As a Connection closes: nothing was begun, so nothing has to be rolled back, which is a round trip on some drivers.
+    # As a Connection closes: nothing was begun that the pool would have to roll back, which costs some drivers a trip.
     borrowed._close_special(transaction_reset=True)  # noqa: SLF001 - nothing public says so
     return rows
 

@@ -143,4 +143,4 @@ def _after(sort: Sort, value: Any, *, null: bool) -> ColumnElement[bool]:
     if null:
         return column.is_not(None) if sort.nulls_first else false()
     after = column < value if sort.descending else column > value
-    return or_(after, column.is_(None)) if sort.nullable and not sort.nulls_first else after  # type: ignore[no-any-return]
+    return or_(after, column.is_(None)) if sort.nullable and not sort.nulls_first else after

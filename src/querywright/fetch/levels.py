@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Dialect, Select, bindparam, select, tuple_
+from sqlalchemy import Dialect, bindparam, select, tuple_
 from sqlalchemy.orm import Mapper, aliased
 
 from querywright.fetch import related
@@ -78,7 +78,7 @@ def key_of(mapper: Mapper[Any]) -> tuple[Scalar, ...]:
     return tuple(scalar(attribute_of(mapper, name, name), anything, name) for name in names)
 
 
-def statement_of(compiler: Any, open_list: OpenList) -> Select[Any]:
+def statement_of(compiler: Any, open_list: OpenList) -> Any:
     """Write the statement that fills a list of many rows at once."""
     node, parent = open_list.node, aliased(open_list.mapper.class_)
     above = Level(parent, parent)
@@ -86,7 +86,7 @@ def statement_of(compiler: Any, open_list: OpenList) -> Select[Any]:
     item = compiler.writer.checked(compiler.element(node.target, inner), node.path)
     order = related.order_of(node.relationship, inner, node.rows, node.path)
     keys = [getattr(parent, str(part.source)) for part in key_of(open_list.mapper)]
-    wanted = bindparam(KEYS, expanding=True)
+    wanted: Any = bindparam(KEYS, expanding=True)
     assert inner.parent is not None  # noqa: S101 - it was entered from a level
     statement = select(compiler.key_text(open_list.mapper, above).label("k"), item.label("o")).select_from(parent)
     statement = statement.select_from(inner.source)

@@ -109,9 +109,9 @@ def _cursor(compiler: SelectCompiler, sorts: tuple[Sort, ...], rows: Any) -> Any
 def _with_total(rows: Select[Any], statement: Select[Any], compiler: SelectCompiler, *, total: bool) -> Select[Any]:
     items = rows.subquery()
     if not total:
-        top = select(items.c.o, items.c.k, literal_column("NULL")).order_by(items.c.n)
-        return top.options(*compiler.criteria)
+        top: Any = select(items.c.o, items.c.k, literal_column("NULL")).order_by(items.c.n)
+        return top.options(*compiler.criteria)  # type: ignore[no-any-return]
     count = select(func.count()).select_from(statement.order_by(None).subquery()).scalar_subquery()
     one = select(count.label("total")).subquery()
-    joined = one.outerjoin(items, true())
-    return select(items.c.o, items.c.k, one.c.total).select_from(joined).order_by(items.c.n).options(*compiler.criteria)
+    top = select(items.c.o, items.c.k, one.c.total).select_from(one.outerjoin(items, true())).order_by(items.c.n)
+    return top.options(*compiler.criteria)  # type: ignore[no-any-return]

@@ -37,11 +37,12 @@ class PreparedQuery(Generic[Model]):
         mapper = root_mapper(statement)
         # Not before all classes are defined: SQLAlchemy would never try to configure its mappers again.
         if mapper.configured:
-            plan(model, mapper)
+            planned: Any = model
+            plan(planned, mapper)
         _declared.add(self)
 
     @overload
-    def __call__(self, bind: AnyAsyncBind, **parameters: Any) -> AsyncFetch[Model]: ...  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
+    def __call__(self, bind: AnyAsyncBind, **parameters: Any) -> AsyncFetch[Model]: ...  # pyright: ignore[reportOverlappingOverload]
     @overload
     def __call__(self, bind: AnyBind, **parameters: Any) -> Fetch[Model]: ...
     def __call__(self, bind: Any, **parameters: Any) -> Fetch[Model] | AsyncFetch[Model]:

@@ -37,7 +37,7 @@ __all__ = ["Reader", "reader_of", "value_reader"]
 Reader = Callable[[Any], Any]
 
 # Pydantic reads every notation that a database writes; fromisoformat of Python 3.10 does not.
-_moment: Reader = TypeAdapter(dt.datetime).validate_python
+_parse_moment: Callable[[Any], dt.datetime] = TypeAdapter(dt.datetime).validate_python
 _day: Reader = TypeAdapter(dt.date).validate_python
 _parse_time: Reader = TypeAdapter(dt.time).validate_python
 _EPOCH = dt.datetime.fromtimestamp(0, dt.timezone.utc).replace(tzinfo=None)
@@ -174,13 +174,19 @@ def _decimal(text: str) -> decimal.Decimal:
 def _interval(written: int | str) -> dt.timedelta:
     """Read microseconds; or the timestamp, counted from 1970, that SQLAlchemy stores where there are no intervals."""
     if isinstance(written, str):
-        return _moment(written) - _EPOCH  # type: ignore[no-any-return]
+        return _moment(written) - _EPOCH
     return dt.timedelta(microseconds=written)
 
 
 def _time(text: str) -> Any:
     # PostgreSQL leaves out the minutes of a time zone.
     return _parse_time(f"{text}:00" if text[-3] in "+-" else text)
+
+
+def _moment(text: str) -> dt.datetime:
+    moment = _parse_moment(text)
+    # UTC as drivers give it, and not Pydantic's own class.
+    return moment if moment.tzinfo is None or moment.utcoffset() else moment.replace(tzinfo=dt.timezone.utc)
 
 
 def _network(text: str) -> Any:
@@ -231,10 +237,16 @@ _MAKERS: dict[Encoding, Callable[[Any], Reader | None]] = {
     Encoding.NETWORK: _network_reader,
     Encoding.RANGE: _range_reader,
 }
+
+
+def _scalar_reader(node: Scalar, dialect: Dialect) -> Reader | None:
+    return _optional(value_reader(node.encoding, node.type, dialect))
+
+
 _NODES: dict[type, Callable[[Any, Dialect], Reader | None]] = {
-    Scalar: lambda node, dialect: _optional(value_reader(node.encoding, node.type, dialect)),
+    Scalar: _scalar_reader,
     Aggregate: lambda node, dialect: reader_of(node.value, dialect),
-    Shape: lambda node, dialect: _object_reader(node, dialect),
+    Shape: _object_reader,
     ToOne: lambda node, dialect: _optional(reader_of(node.target, dialect)),
     ToMany: lambda node, dialect: _list(reader_of(node.target, dialect)),
     Embedded: lambda node, dialect: _optional(reader_of(node.shape, dialect)),

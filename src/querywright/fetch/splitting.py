@@ -98,7 +98,8 @@ def run_levels(
 def _rows_of(
     connection: Connection, prepared: Prepared, number: int, keys: list[str], extracted: Sequence[Any] | None
 ) -> list[Any]:
-    slot, rows = prepared.slots[number], []
+    slot = prepared.slots[number]
+    rows: list[Any] = []
     for start in range(0, len(keys), size := max(_KEYS // len(slot.key), 1)):
         values: Mapping[str, Any] = {KEYS: slot.values(keys[start : start + size], connection.dialect)}
         rows += run(connection, slot.binder.bind(extracted, values))
