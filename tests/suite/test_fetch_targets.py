@@ -33,6 +33,7 @@ from typing_extensions import NotRequired, TypeAliasType, TypedDict
 from querywright import Count, ShapeError
 from tests.suite.models import Author, Book, Everything, Genre, Out, Tag
 from tests.suite.support import AnyDatabase, add, by_orm, resolve
+from tests.suite.test_fetch_types import same
 from tests.suite.test_fetch_values import a_row
 
 Item = TypeVar("Item")
@@ -268,9 +269,7 @@ async def test_models_that_look_at_values(library: AnyDatabase, model: type[Base
     statement = select(Everything)
     expected = await by_orm(library, model, statement)
     found = await resolve(library.fetch(model, statement).all())
-    assert [repr(row).replace("TzInfo(0)", "utc") for row in found] == [
-        repr(row).replace("datetime.timezone.utc", "utc").replace("TzInfo(0)", "utc") for row in expected
-    ]
+    assert same(found, expected)
     text = await resolve(library.fetch(model, statement).json())
     assert json.loads(text.replace(b"+00:00", b"Z")) == json.loads(TypeAdapter(list[model]).dump_json(expected))  # type: ignore[valid-type]
 

@@ -6,6 +6,7 @@ import datetime as dt
 import enum
 import json
 import math
+import re
 import uuid
 from collections.abc import Sequence
 from decimal import Decimal
@@ -36,6 +37,7 @@ from tests.suite.support import AnyDatabase, resolve, run_sync, transaction, val
 from tests.suite.test_fetch_properties import comparable
 
 UTC = dt.timezone.utc
+UTC_NAMES = re.compile(r"TzInfo\((UTC|0)\)|datetime\.timezone\.utc|zoneinfo\.ZoneInfo\(key='(Etc/)?UTC'\)")
 FAR = dt.datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
 
 
@@ -206,10 +208,8 @@ async def check(db: AnyDatabase, column: Any, annotation: Any, values: list[Any]
 
 
 def same(one: Any, other: Any) -> bool:
-    """Compare with types, and take NaN for NaN."""
-    return repr(one).replace("TzInfo(UTC)", "datetime.timezone.utc").replace(
-        "TzInfo(0)", "datetime.timezone.utc"
-    ) == repr(other).replace("TzInfo(UTC)", "datetime.timezone.utc").replace("TzInfo(0)", "datetime.timezone.utc")
+    """Compare with types; take NaN for NaN, and one class of UTC for another."""
+    return UTC_NAMES.sub("UTC", repr(one)) == UTC_NAMES.sub("UTC", repr(other))
 
 
 @pytest.mark.drivers("sqlite+pysqlite", "postgresql+psycopg", "postgresql+asyncpg")

@@ -22,7 +22,6 @@ from querywright.fetch.markers import (
 from querywright.fetch.pages import Page
 from querywright.fetch.prepared import PreparedQuery, prepare
 from querywright.fetch.report import FieldReport, PlanReport
-from querywright.fetch.splitting import Strategy
 from querywright.fetch.verbs import Fetch
 
 __all__ = [
@@ -46,7 +45,6 @@ __all__ = [
     "Path",
     "PlanReport",
     "PreparedQuery",
-    "Strategy",
     "Sum",
     "check_shapes",
     "fetch",

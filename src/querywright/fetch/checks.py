@@ -75,7 +75,7 @@ def check_shapes(db: Any, *shapes: ShapePair) -> list[Finding] | Awaitable[list[
         >>> class PlantOut(BaseModel):
         ...     name: str
         >>> with Database("sqlite+pysqlite:///:memory:") as db:
-        ...     print(*check_shapes(db, (PlantOut, Plant)))
+        ...     print(*(each for each in check_shapes(db, (PlantOut, Plant)) if each.path == "PlantOut"))
         PlantOut: the table plant does not exist. Run the migrations.
     """
     pairs = [(query.model, query.statement) for query in declared()]

@@ -13,8 +13,9 @@ from typing_extensions import Self
 
 from querywright.engine.create import create_async_engine
 from querywright.engine.dialect import AUTOCOMMIT_OPTIONS, READ_ONLY_OPTIONS
-from querywright.fetch import AsyncFetch, Strategy
+from querywright.fetch import AsyncFetch
 from querywright.fetch import fetch as fetch_from
+from querywright.fetch.splitting import Strategy
 from querywright.session.database import require_active, settings_from
 from querywright.session.sessions import AsyncSession
 from querywright.settings import DatabaseSettings

@@ -14,8 +14,9 @@ from typing_extensions import Self
 from querywright.engine.create import create_sync_engine
 from querywright.engine.dialect import AUTOCOMMIT_OPTIONS, READ_ONLY_OPTIONS
 from querywright.errors import TransactionLost
-from querywright.fetch import Fetch, Strategy
+from querywright.fetch import Fetch
 from querywright.fetch import fetch as fetch_from
+from querywright.fetch.splitting import Strategy
 from querywright.session.sessions import Session
 from querywright.settings import DatabaseSettings
 

@@ -9,8 +9,9 @@ import sqlalchemy.ext.asyncio
 import sqlalchemy.orm
 from sqlalchemy import Select
 
-from querywright.fetch import AsyncFetch, Fetch, Strategy
+from querywright.fetch import AsyncFetch, Fetch
 from querywright.fetch import fetch as fetch_from
+from querywright.fetch.splitting import Strategy
 
 __all__ = ["AsyncSession", "Session"]
 
