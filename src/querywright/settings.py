@@ -24,6 +24,7 @@ _EXAMPLES = {
     "lock_timeout": "10",
     "idle_in_transaction_timeout": "60",
     "busy_timeout": "5",
+    "cursor_secret": "any long text",
     "application_name": "shop-api",
 }
 
@@ -46,6 +47,7 @@ class DatabaseSettings(BaseSettings):
         lock_timeout: Seconds one statement may wait for a lock (PostgreSQL); 0 means no limit.
         idle_in_transaction_timeout: Seconds an open transaction may do nothing (PostgreSQL); 0 means no limit.
         busy_timeout: Seconds to wait for another writer (SQLite).
+        cursor_secret: What the cursors of pages are signed with; by default a key made of the URL.
         application_name: The name shown in ``pg_stat_activity`` (PostgreSQL).
 
     Raises:
@@ -77,6 +79,7 @@ class DatabaseSettings(BaseSettings):
     lock_timeout: float = Field(default=10.0, ge=0)
     idle_in_transaction_timeout: float = Field(default=60.0, ge=0)
     busy_timeout: float = Field(default=5.0, ge=0)
+    cursor_secret: SecretStr | None = None
     application_name: str = Field(default="querywright", min_length=1, max_length=63)
 
     def __init__(self, **values: Any) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import aliased
 from querywright import InvalidCursor, InvalidPage, Page, ShapeError
 from tests.suite.models import Author, Book, Everything, EverythingOut, NameOut
 from tests.suite.strategies import everything
-from tests.suite.support import AnyDatabase, add, by_orm, resolve, statements, transaction
+from tests.suite.support import AnyDatabase, add, by_orm, resolve, session, statements, transaction
 from tests.suite.test_fetch_properties import copy
 
 ONE_OF_EACH = pytest.mark.drivers("sqlite+pysqlite", "sqlite+aiosqlite", "postgresql+psycopg", "postgresql+asyncpg")
@@ -199,3 +199,18 @@ async def test_statements_that_have_no_pages(db: AnyDatabase) -> None:
 async def test_orm_sees_the_same_order(authors: AnyDatabase) -> None:
     page = await resolve(authors.fetch(NameOut, BY_NAME).page(size=7))
     assert page.items == await by_orm(authors, NameOut, BY_NAME.order_by(Author.id.desc()))
+
+
+async def test_cursors_hold_for_every_process_of_a_service(authors: AnyDatabase, url: str) -> None:
+    """Another engine of the same URL takes them, one with a secret of its own does not, until it is told the same."""
+    page = await resolve(authors.fetch(NameOut, BY_NAME).page(size=3))
+    async with session(authors, read_only=True) as opened:
+        assert (await resolve(opened.fetch(NameOut, BY_NAME).page(size=3, after=page.next))).items
+    own = type(authors)(url, cursor_secret="one of its own")  # noqa: S106 - only here
+    try:
+        with pytest.raises(InvalidCursor):
+            await resolve(own.fetch(NameOut, BY_NAME).page(size=3, after=page.next))
+        first = await resolve(own.fetch(NameOut, BY_NAME).page(size=3))
+        assert (await resolve(own.fetch(NameOut, BY_NAME).page(size=3, after=first.next))).items
+    finally:
+        await resolve(own.dispose())  # type: ignore[arg-type]

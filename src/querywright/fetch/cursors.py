@@ -8,19 +8,20 @@ import hashlib
 import hmac
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Engine
+from sqlalchemy import Dialect, Engine
 
 from querywright.errors import InvalidCursor
 
 __all__ = ["open_cursor", "secret_of", "sign_cursor", "use_secret"]
 
 _MAC_BYTES = 16
-_secrets: WeakKeyDictionary[Engine, bytes] = WeakKeyDictionary()
+# By dialect, which engines with other execution options share.
+_secrets: WeakKeyDictionary[Dialect, bytes] = WeakKeyDictionary()
 
 
 def use_secret(engine: Engine, secret: str) -> None:
     """Sign the cursors of this engine's lists with a secret of its own."""
-    _secrets[engine] = secret.encode()
+    _secrets[engine.dialect] = secret.encode()
 
 
 def secret_of(engine: Engine) -> bytes:
@@ -29,7 +30,7 @@ def secret_of(engine: Engine) -> bytes:
     Without a secret of its own it is derived from the URL, password included: the same for all processes of a service.
     """
     url = engine.url.render_as_string(hide_password=False)
-    return _secrets.get(engine) or hashlib.sha256(f"querywright cursor {url}".encode()).digest()
+    return _secrets.get(engine.dialect) or hashlib.sha256(f"querywright cursor {url}".encode()).digest()
 
 
 def sign_cursor(secret: bytes, order: str, values: str) -> str:

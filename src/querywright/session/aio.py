@@ -15,6 +15,7 @@ from querywright.engine.create import create_async_engine
 from querywright.engine.dialect import AUTOCOMMIT_OPTIONS, READ_ONLY_OPTIONS
 from querywright.fetch import AsyncFetch
 from querywright.fetch import fetch as fetch_from
+from querywright.fetch.cursors import use_secret
 from querywright.fetch.splitting import Strategy
 from querywright.session.database import require_active, settings_from
 from querywright.session.sessions import AsyncSession
@@ -49,6 +50,8 @@ class AsyncDatabase:
     def __init__(self, source: str | URL | DatabaseSettings | None = None, /, **options: Any) -> None:
         self.settings = settings_from(source, options)
         self.engine: AsyncEngine = create_async_engine(self.settings)
+        if self.settings.cursor_secret:
+            use_secret(self.engine.sync_engine, self.settings.cursor_secret.get_secret_value())
         self._read_only = self.engine.execution_options(**READ_ONLY_OPTIONS[self.engine.dialect.name])
 
     def session(self, *, read_only: bool = False) -> AsyncSession:

@@ -16,6 +16,7 @@ from querywright.engine.dialect import AUTOCOMMIT_OPTIONS, READ_ONLY_OPTIONS
 from querywright.errors import TransactionLost
 from querywright.fetch import Fetch
 from querywright.fetch import fetch as fetch_from
+from querywright.fetch.cursors import use_secret
 from querywright.fetch.splitting import Strategy
 from querywright.session.sessions import Session
 from querywright.settings import DatabaseSettings
@@ -66,6 +67,8 @@ class Database:
     def __init__(self, source: str | URL | DatabaseSettings | None = None, /, **options: Any) -> None:
         self.settings = settings_from(source, options)
         self.engine: Engine = create_sync_engine(self.settings)
+        if self.settings.cursor_secret:
+            use_secret(self.engine, self.settings.cursor_secret.get_secret_value())
         self._read_only = self.engine.execution_options(**READ_ONLY_OPTIONS[self.engine.dialect.name])
 
     def session(self, *, read_only: bool = False) -> Session:
