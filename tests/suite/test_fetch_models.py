@@ -303,3 +303,15 @@ async def test_models_that_validate_by_name(db: AnyDatabase) -> None:
     await add(db, Author(id=1, name="first"))
     assert (await resolve(db.fetch(ByName, select(Author)).one())).name == "first"
     assert await resolve(db.fetch(ByName, select(Author)).json()) == b'[{"Name":"first"}]'
+
+
+class Percent(Out):
+    id: int = Field(serialization_alias="%(id_1)s")
+    name: str = Field(serialization_alias="it's %% %s :id_1 ? $1 {} \\ %(")
+
+
+async def test_keys_are_never_taken_for_parameters(db: AnyDatabase) -> None:
+    await add(db, Author(id=1, name="Ada"))
+    statement = select(Author).where(Author.id == 1, Author.name != "x")
+    rows = json.loads(await resolve(db.fetch(Percent, statement).json()))
+    assert rows == [{"%(id_1)s": 1, "it's %% %s :id_1 ? $1 {} \\ %(": "Ada"}]

@@ -134,7 +134,12 @@ class JsonWriter:
 
 def literal(text: str) -> SQLText:
     """Write a text into the SQL itself: parts of the JSON are not parameters."""
-    return literal_column("'" + text.replace("'", "''") + "'", Text)
+    quoted = "'" + text.replace("'", "''") + "'"
+    # SQLAlchemy looks for %(name)s in the whole SQL, and takes a key of that form for a parameter of that name.
+    return literal_column(f"({quoted.replace('%(', _APART)})" if "%(" in quoted else quoted, Text)
+
+
+_APART = "%' || '("
 
 
 def join(*fragments: str | SQLText) -> SQLText:
