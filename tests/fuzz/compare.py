@@ -21,7 +21,8 @@ from querywright.fetch.splitting import Strategy
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|\+00:00)?")
 # Only these are written differently: 1E-7 may be 0.0000001.
 _SMALL_DECIMAL = re.compile(r"-?\d+\.\d{7,}|-?\d(\.\d+)?E-\d+")
-_TIME = re.compile(r"\d\d:\d\d:\d\d(\.\d{6})?")
+_TIME = re.compile(r"\d\d:\d\d:\d\d(\.\d{1,6})?")
+_PARSE_TIME = TypeAdapter(dt.time)
 _MOMENT = TypeAdapter(dt.datetime)
 REFUSED = "refused by the model"
 
@@ -117,7 +118,7 @@ def comparable(value: Any) -> Any:
     if isinstance(value, str) and _TIMESTAMP.fullmatch(value):
         return _MOMENT.validate_python(value)
     if isinstance(value, str) and _TIME.fullmatch(value):
-        return dt.time.fromisoformat(value)
+        return _PARSE_TIME.validate_python(value)
     if isinstance(value, str) and _SMALL_DECIMAL.fullmatch(value):
         return Decimal(value).as_tuple()
     return (isinstance(value, bool), value)

@@ -19,7 +19,8 @@ from tests.suite.support import AnyDatabase, resolve, run_sync, transaction, val
 
 ONE_OF_EACH = pytest.mark.drivers("sqlite+pysqlite", "sqlite+aiosqlite", "postgresql+psycopg", "postgresql+asyncpg")
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|\+00:00)?")
-TIME = re.compile(r"\d\d:\d\d:\d\d(\.\d{6})?")
+TIME = re.compile(r"\d\d:\d\d:\d\d(\.\d{1,6})?")
+PARSE_TIME = TypeAdapter(dt.time)
 MOMENT = TypeAdapter(dt.datetime)
 EXAMPLES = settings(suppress_health_check=list(HealthCheck))
 
@@ -54,7 +55,7 @@ def comparable(value: Any) -> Any:
     if isinstance(value, str) and TIMESTAMP.fullmatch(value):
         return MOMENT.validate_python(value)
     if isinstance(value, str) and TIME.fullmatch(value):
-        return dt.time.fromisoformat(value)
+        return PARSE_TIME.validate_python(value)
     return (isinstance(value, bool), value)
 
 

@@ -160,6 +160,9 @@ def _with_short_names(dialect: Dialect) -> Dialect:
     if known is None:
         known = copy.copy(dialect)
         known.label_length = _CHARACTERS
+        # These point to the dialect, and the copy must not keep the original alive.
+        known.identifier_preparer = known.preparer(known)
+        known.type_compiler_instance = known.type_compiler_cls(known)
         _short[dialect] = known
     return known
 
