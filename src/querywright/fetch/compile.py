@@ -43,7 +43,7 @@ from querywright.fetch.nodes import (
     Variants,
 )
 from querywright.fetch.related import Criteria, Level
-from querywright.fetch.writers import JsonWriter, Member, SQLText, join, literal
+from querywright.fetch.writers import JsonWriter, Member, SQLText
 from querywright.fetch.writers.base import Value
 
 __all__ = ["MOST", "SelectCompiler", "inner_rows", "root_entity", "root_keys", "root_mapper"]
@@ -141,9 +141,9 @@ class SelectCompiler:
         [text] = value
         nullable = getattr(node.value if isinstance(node, Aggregate) else node, "nullable", False)
         if nullable and (isinstance(node, Aggregate) or self._compact or not _is_row(node)):
-            return Member(key, (func.nullif(text, literal("null")),) if _is_row(node) else value)
+            return Member(key, (func.nullif(text, self.writer.literal("null")),) if _is_row(node) else value)
         if isinstance(node, Embedded) and node.none_if_empty and self._compact:
-            return Member(key, (func.nullif(text, literal("null")),))
+            return Member(key, (func.nullif(text, self.writer.literal("null")),))
         return Member(key, value, required=text)  # type: ignore[arg-type]
 
     def _value(self, node: Node, level: Level) -> Value:
@@ -199,18 +199,18 @@ class SelectCompiler:
         number = len(self.open_lists)
         self.open_lists.append(OpenList(number, node, level.mapper))
         mark = self.writer.slot
-        return join(mark, f"{number}:", self.key_text(level.mapper, level), mark)
+        return self.writer.join(mark, f"{number}:", self.key_text(level.mapper, level), mark)
 
     def key_text(self, mapper: Mapper[Any], level: Level) -> SQLText:
         """Write the primary key of a row as JSON."""
         texts = [self.wire_text(part, level.column(part.source)) for part in key_of(mapper)]
-        return join("[", *[piece for text in texts for piece in (",", text)][1:], "]")
+        return self.writer.join("[", *[piece for text in texts for piece in (",", text)][1:], "]")
 
     def element(self, node: Node, level: Level) -> SQLText:
         """Write an element of an array; NULL only if it lacks a required value."""
         item = self.item(node, level)
         nullable = getattr(node.value if isinstance(node, Aggregate) else node, "nullable", False)
-        return func.coalesce(item, literal("null")) if nullable else item
+        return func.coalesce(item, self.writer.literal("null")) if nullable else item
 
     def _groups(self, node: Groups, level: Level) -> SQLText:
         """Write a dict: one array of items for each key, then one object of those arrays."""
@@ -221,19 +221,22 @@ class SelectCompiler:
         order = related.order_of(node.relationship, inner, node.rows, node.path)
         items = inner.select(item, key.label("k"), written.label("w")).order_by(*order).subquery()
         array = self.writer.aggregate(items.c.o, ())
-        array = func.max(items.c.o) if node.single else join("[", array, "]")
-        quoted = case((items.c.w.like(literal('"%')), items.c.w), else_=join('"', items.c.w, '"'))
-        groups = (
-            select(join(quoted, ":", array).label("o")).group_by(items.c.k, items.c.w).order_by(items.c.k).subquery()
-        )
-        whole = select(join("{", func.coalesce(self.writer.aggregate(groups.c.o, ()), literal("")), "}"))
-        return whole.select_from(groups).scalar_subquery()
+        array = func.max(items.c.o) if node.single else self.writer.join("[", array, "]")
+        group = self.writer.join(self._quoted(items.c.w), ":", array).label("o")
+        groups = select(group).group_by(items.c.k, items.c.w).order_by(items.c.k).subquery()
+        whole = self.writer.enclosed("{", self.writer.aggregate(groups.c.o, ()), "}")
+        return select(whole).select_from(groups).scalar_subquery()
+
+    def _quoted(self, written: SQLText) -> SQLText:
+        """Make a key of a value that is written as JSON."""
+        is_text = written.like(self.writer.literal('"%'))
+        return case((is_text, written), else_=self.writer.join('"', written, '"'))
 
     def _aggregate(self, node: Aggregate, level: Level) -> SQLText:
         inner = related.enter(node.relationship, level, self.criteria, node.rows)
         value: Any
         if node.function == "exists":
-            some = inner.select(literal("1")).exists()
+            some = inner.select(self.writer.literal("1")).exists()
             return self.writer.text(self._scalar(node.value, some))
         if node.of is None:
             value = func.count()
@@ -251,7 +254,7 @@ class SelectCompiler:
             return text
         columns = [level.column(source) for field in node.shape.fields for source in _needed(field.value, level.mapper)]
         some = [column.is_not(None) for column in columns]
-        return case((or_(*some), text), else_=literal("null"))
+        return case((or_(*some), text), else_=self.writer.literal("null"))
 
     def _variants(self, node: Variants, level: Level) -> SQLText:
         """Write the shape that the row's discriminator asks for."""
@@ -289,7 +292,7 @@ class SelectCompiler:
         return self.writer.checked(text, _path(node)) if _is_row(node) else text
 
     def _no_row(self, node: ToOne) -> SQLText:
-        return literal("null") if node.nullable else self.writer.broken(_path(node))
+        return self.writer.literal("null") if node.nullable else self.writer.broken(_path(node))
 
 
 def _is_row(node: Node) -> bool:

@@ -16,7 +16,6 @@ from querywright.fetch.form import PageForm
 from querywright.fetch.keyset import Sort, behind, ordering, sorts_of
 from querywright.fetch.nodes import Plan, Scalar
 from querywright.fetch.scalars import scalar
-from querywright.fetch.writers import join, literal
 
 __all__ = ["MOST_ROWS", "OFFSET", "Page", "compile_page", "cursor_scalars", "require_size"]
 
@@ -94,16 +93,16 @@ def compile_page(compiler: SelectCompiler, plan: Plan, statement: Select[Any], p
     numbered = select(*limited.c, func.row_number().over().label("n")).subquery()
     level = compiler.root_level(plan, numbered, keys)
     item = compiler.writer.checked(compiler.item(plan.root, level), plan.root.path)
-    cursor = _cursor(compiler, sorts, numbered) if page.by_keyset else literal("[]")
+    cursor = _cursor(compiler, sorts, numbered) if page.by_keyset else compiler.writer.literal("[]")
     return _with_total(level.select(item, cursor.label("k"), numbered.c.n), statement, compiler, total=page.total)
 
 
 def _cursor(compiler: SelectCompiler, sorts: tuple[Sort, ...], rows: Any) -> Any:
     values = [
-        func.coalesce(compiler.wire_text(node, rows.c[f"k{n}"]), literal("null"))
+        func.coalesce(compiler.wire_text(node, rows.c[f"k{n}"]), compiler.writer.literal("null"))
         for n, node in enumerate(cursor_scalars(sorts))
     ]
-    return join("[", *[part for value in values for part in (",", value)][1:], "]")
+    return compiler.writer.join("[", *[part for value in values for part in (",", value)][1:], "]")
 
 
 def _with_total(rows: Select[Any], statement: Select[Any], compiler: SelectCompiler, *, total: bool) -> Select[Any]:

@@ -21,7 +21,7 @@ from querywright.fetch.nodes import Encoding
 
 __all__ = [
     "MISSING", "Encoder", "Fragments", "JsonWriter", "Member", "SQLText", "Value", "as_text", "dump", "join",
-    "joined_member", "literal", "with_commas",
+    "literal", "merged", "with_commas",
 ]  # fmt: skip
 
 SQLText = ColumnElement[str]
@@ -96,24 +96,45 @@ class JsonWriter:
         """Say whether this database has such values."""
         return encoding is Encoding.ENUM or encoding in self.encoders or encoding in self.model_encoders
 
+    def literal(self, text: str) -> SQLText:
+        """Write a text into the SQL itself: parts of the JSON are not parameters."""
+        return literal(text)
+
+    def join(self, *fragments: str | SQLText) -> SQLText:
+        """Join fragments, constant neighbours beforehand."""
+        return join(*fragments)
+
     def text(self, value: Value) -> SQLText:
         """Write a value as JSON text; NULL stays NULL."""
-        return join(*value) if isinstance(value, tuple) else self.quote(value)
+        return self.join(*value) if isinstance(value, tuple) else self.quote(value)
+
+    def joined_member(self, member: Member) -> Fragments:
+        """Write one member as text."""
+        assert isinstance(member.value, tuple)  # noqa: S101 - a plain value is not joined
+        value = member.value
+        if member.required is None:
+            value = (func.coalesce(self.join(*value), self.literal("null")),)
+        return (f"{dump(member.key)}:", *value)
 
     def compact(self, members: Sequence[Member]) -> SQLText:
         """Write an object without the members that are null; NULL if a required one is NULL."""
-        return join("{", func.substr(join("", *(self._unless_null(m) for m in members)), literal_column("2")), "}")
+        joined = self.join("", *(self._unless_null(member) for member in members))
+        return self.join("{", func.substr(joined, literal_column("2")), "}")
 
     def _unless_null(self, member: Member) -> SQLText:
         text = self.text(member.value)
         if member.required is not None:
-            return join(f",{dump(member.key)}:", text)
-        text = func.nullif(text, literal("null")) if member.document else text
-        return func.coalesce(join(f",{dump(member.key)}:", text), literal(""))
+            return self.join(f",{dump(member.key)}:", text)
+        text = func.nullif(text, self.literal("null")) if member.document else text
+        return func.coalesce(self.join(f",{dump(member.key)}:", text), self.literal(""))
 
     def array(self, item: SQLText, path: str, order: Sequence[Any] = ()) -> SQLText:
         """Aggregate rows, each an object, into an array."""
-        return join("[", func.coalesce(self.aggregate(self.checked(item, path), order), literal("")), "]")
+        return self.enclosed("[", self.aggregate(self.checked(item, path), order), "]")
+
+    def enclosed(self, left: str, items: SQLText, right: str) -> SQLText:
+        """Put brackets around what was aggregated, which is NULL if there were no rows."""
+        return self.join(left, func.coalesce(items, self.literal("")), right)
 
     def checked(self, item: SQLText, path: str) -> SQLText:
         """Write an object, or the marker of a broken row in the place of one that is NULL."""
@@ -121,19 +142,19 @@ class JsonWriter:
 
     def broken(self, path: str) -> SQLText:
         """Write the marker of a row that lacks a required value."""
-        return join(self.missing, path, self.missing)
+        return self.join(self.missing, path, self.missing)
 
     def _enum(self, column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragments:
         """Write the value of a member: SQLAlchemy stores names."""
         text = cast(column, Text)
         assert isinstance(column_type, sa.Enum)  # noqa: S101 - the encoding says so
-        whens = [(text == literal(stored), literal(dump(value))) for stored, value in _members(column_type)]
+        whens = [(text == self.literal(stored), self.literal(dump(value))) for stored, value in _members(column_type)]
         unknown = self.broken(f"a name that {column_type.enum_class.__name__} does not have")  # type: ignore[union-attr]
         return (case((column.is_(None), null()), *whens, else_=unknown),)
 
 
 def literal(text: str) -> SQLText:
-    """Write a text into the SQL itself: parts of the JSON are not parameters."""
+    """Write a text into the SQL itself, in standard SQL."""
     quoted = "'" + text.replace("'", "''") + "'"
     # SQLAlchemy looks for %(name)s in the whole SQL, and takes a key of that form for a parameter of that name.
     return literal_column(f"({quoted.replace('%(', _APART)})" if "%(" in quoted else quoted, Text)
@@ -144,11 +165,16 @@ _APART = "%' || '("
 
 def join(*fragments: str | SQLText) -> SQLText:
     """Join fragments with ``||``, constant neighbours beforehand."""
+    return _halved(merged(fragments, literal))
+
+
+def merged(fragments: Iterable[str | SQLText], write: Callable[[str], SQLText]) -> list[SQLText]:
+    """Write constant fragments, those that are neighbours as one."""
     parts: list[SQLText] = []
     for constant, group in groupby(fragments, key=lambda fragment: isinstance(fragment, str)):
         neighbours = list(group)
-        parts += [literal("".join(map(str, neighbours)))] if constant else neighbours  # type: ignore[arg-type]
-    return _halved(parts)
+        parts += [write("".join(map(str, neighbours)))] if constant else neighbours  # type: ignore[arg-type]
+    return parts
 
 
 def _halved(parts: list[SQLText]) -> SQLText:
@@ -187,10 +213,3 @@ def with_commas(pieces: Iterable[Fragments]) -> list[str | SQLText]:
 def as_text(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
     """Write what is JSON already when it is cast to text."""
     return (cast(column, Text),)
-
-
-def joined_member(member: Member) -> Fragments:
-    """Write one member as text."""
-    assert isinstance(member.value, tuple)  # noqa: S101 - a plain value is not joined
-    value = member.value if member.required is not None else (func.coalesce(join(*member.value), literal("null")),)
-    return (f"{dump(member.key)}:", *value)

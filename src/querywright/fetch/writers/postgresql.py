@@ -19,7 +19,6 @@ from querywright.fetch.writers.base import (
     SQLText,
     as_text,
     join,
-    joined_member,
     literal,
     with_commas,
 )
@@ -28,7 +27,7 @@ __all__ = ["POSTGRESQL"]
 
 
 def _object(members: Sequence[Member]) -> SQLText:
-    return join("{", *with_commas(joined_member(member) for member in members), "}")
+    return join("{", *with_commas(POSTGRESQL.joined_member(member) for member in members), "}")
 
 
 def _quote(value: ColumnElement[Any]) -> SQLText:

@@ -23,7 +23,6 @@ from querywright.fetch.writers.base import (
     SQLText,
     Value,
     join,
-    joined_member,
     literal,
     with_commas,
 )
@@ -42,7 +41,7 @@ def _object(members: Sequence[Member]) -> SQLText:
         return _values(members, func.json_object(*_pairs(members)))
     pieces: list[Fragments] = []
     for joined, run in runs:
-        pieces += [joined_member(member) for member in run] if joined else [(text,) for text in _pieces(run)]
+        pieces += [SQLITE.joined_member(member) for member in run] if joined else [(text,) for text in _pieces(run)]
     return join("{", *with_commas(pieces), "}")
 
 
