@@ -13,7 +13,7 @@ REFUSED = {
     f"postgresql://{PG}": (True, "names no driver", "Write postgresql+asyncpg:// or postgresql+psycopg://"),
     "sqlite:///x.db": (False, "names no driver", "Write sqlite+pysqlite://."),
     f"postgresql+psycopg2://{PG}": (False, "'postgresql+psycopg2' is not supported", "Write postgresql+psycopg://."),
-    f"mysql+asyncmy://{PG}": (True, "is not supported", "Write postgresql+asyncpg:// or postgresql+psycopg:// or sqli"),
+    f"mysql+asyncmy://{PG}": (True, "is not supported", "Write mysql+aiomysql://."),
     f"postgresql+asyncpg://{PG} ": (False, "Database cannot use the driver", "belongs to AsyncDatabase"),
     "sqlite+pysqlite:///x.db": (True, "AsyncDatabase cannot use the driver", "Write sqlite+aiosqlite://."),
     "what is this": (True, "cannot be read", "percent-encode"),

@@ -11,6 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.ext.asyncio import create_async_engine as sqlalchemy_create_async_engine
 
 from querywright.engine.dialect import driver_of, parse_url
+from querywright.engine.mysql import connect_arguments as mysql_connect_arguments
+from querywright.engine.mysql import install_mysql
 from querywright.engine.pool import install_ping
 from querywright.engine.sqlite import install_sqlite
 from querywright.engine.statements import install_timing
@@ -71,6 +73,8 @@ def _connect_arguments(settings: DatabaseSettings, url: sqlalchemy.URL) -> dict[
     driver = driver_of(url)
     if driver.database == "sqlite":
         return {"timeout": settings.busy_timeout}
+    if driver.extra == "mysql":
+        return mysql_connect_arguments(settings)
     server = {
         "application_name": settings.application_name,
         "statement_timeout": _milliseconds(settings.statement_timeout),
@@ -109,6 +113,8 @@ def _install(engine: Engine, settings: DatabaseSettings) -> None:
     if engine.dialect.name == "sqlite":
         install_sqlite(engine)
     else:
+        if engine.dialect.name in {"mysql", "mariadb"}:
+            install_mysql(engine)
         install_ping(engine, after_idle=settings.ping_after_idle)
 
 

@@ -10,6 +10,8 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as SATimeoutError
 
+from querywright.engine.mysql import READ_ONLY as MYSQL_READ_ONLY
+from querywright.engine.mysql import SQLSTATES as MYSQL_SQLSTATES
 from querywright.engine.sqlite import AUTOCOMMIT as SQLITE_AUTOCOMMIT
 from querywright.engine.sqlite import READ_ONLY as SQLITE_READ_ONLY
 from querywright.errors import (
@@ -57,7 +59,7 @@ class Driver:
 
     @property
     def database(self) -> str:
-        """The database family: ``postgresql`` or ``sqlite``."""
+        """The database family: ``postgresql``, ``sqlite``, ``mysql`` or ``mariadb``."""
         return self.name.partition("+")[0]
 
 
@@ -68,6 +70,8 @@ DRIVERS = {
         Driver("postgresql+psycopg", "psycopg", "psycopg", sync=True, asynchronous=True),
         Driver("sqlite+aiosqlite", "aiosqlite", "sqlite", asynchronous=True),
         Driver("sqlite+pysqlite", "sqlite3", "", sync=True),
+        *(Driver(f"{name}+aiomysql", "aiomysql", "mysql", asynchronous=True) for name in ("mysql", "mariadb")),
+        *(Driver(f"{name}+pymysql", "pymysql", "mysql", sync=True) for name in ("mysql", "mariadb")),
     )
 }
 
@@ -76,18 +80,25 @@ DRIVERS = {
 AUTOCOMMIT_OPTIONS: dict[str, dict[str, Any]] = {
     "postgresql": {"isolation_level": "AUTOCOMMIT"},
     "sqlite": {SQLITE_AUTOCOMMIT: True},
+    # To turn it on and off again takes two round trips; the ROLLBACK of a connection that comes back takes one.
+    "mysql": {},
+    "mariadb": {},
 }
 
 # Execution options under which the database refuses to write.
 READ_ONLY_OPTIONS: dict[str, dict[str, Any]] = {
     "postgresql": {"postgresql_readonly": True},
     "sqlite": {SQLITE_READ_ONLY: True},
+    "mysql": {MYSQL_READ_ONLY: True},
+    "mariadb": {MYSQL_READ_ONLY: True},
 }
 
 # Execution options under which several statements see the same rows.
 SNAPSHOT_OPTIONS: dict[str, dict[str, Any]] = {
     "postgresql": {"isolation_level": "REPEATABLE READ", **READ_ONLY_OPTIONS["postgresql"]},
     "sqlite": READ_ONLY_OPTIONS["sqlite"],
+    "mysql": {"isolation_level": "REPEATABLE READ", **READ_ONLY_OPTIONS["mysql"]},
+    "mariadb": {"isolation_level": "REPEATABLE READ", **READ_ONLY_OPTIONS["mariadb"]},
 }
 
 
@@ -210,6 +221,9 @@ def classify(error: BaseException) -> DatabaseError | None:
 def _sqlstate(error: DBAPIError) -> str | None:
     """Find the SQLSTATE, wherever this driver keeps it."""
     original: Any = error.orig
+    arguments = getattr(original, "args", ())
+    if arguments and arguments[0] in MYSQL_SQLSTATES:
+        return MYSQL_SQLSTATES[arguments[0]]
     state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
     if state:
         return str(state)

@@ -85,4 +85,17 @@ def _is_closed_psycopg(connection: Any) -> bool:
     return bool(getattr(connection, "driver_connection", connection).closed)
 
 
-_IS_CLOSED = {"asyncpg": _is_closed_asyncpg, "psycopg": _is_closed_psycopg}
+def _is_closed_pymysql(connection: Any) -> bool:
+    return not connection.open
+
+
+def _is_closed_aiomysql(connection: Any) -> bool:
+    return bool(connection.driver_connection.closed)
+
+
+_IS_CLOSED = {
+    "asyncpg": _is_closed_asyncpg,
+    "psycopg": _is_closed_psycopg,
+    "pymysql": _is_closed_pymysql,
+    "aiomysql": _is_closed_aiomysql,
+}

@@ -8,7 +8,7 @@ import enum
 import uuid
 from typing import Any, ClassVar
 
-from sqlalchemy import Enum, MetaData, Uuid
+from sqlalchemy import Double, Enum, MetaData, Uuid
 from sqlalchemy.orm import DeclarativeBase
 
 from querywright.models.types import Document, ExactDecimal, UTCDateTime
@@ -29,6 +29,8 @@ NAMING_CONVENTION = {
 TYPE_ANNOTATION_MAP: dict[Any, Any] = {
     dt.datetime: UTCDateTime(),
     decimal.Decimal: ExactDecimal(),
+    # SQLAlchemy's Float has six digits on MySQL and MariaDB.
+    float: Double(),
     uuid.UUID: Uuid(),
     # A string: a native enum type cannot lose a value without a table rewrite, a check constraint not gain one.
     enum.Enum: Enum(enum.Enum, native_enum=False, length=64, validate_strings=True),

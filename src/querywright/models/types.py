@@ -18,7 +18,8 @@ _INT64_DIGITS = 18
 class UTCDateTime(TypeDecorator[dt.datetime]):
     """An aware timestamp, stored and returned in UTC; a naive value is refused.
 
-    PostgreSQL stores ``timestamptz``. SQLite has no time zones: the value is stored as UTC and comes back aware.
+    PostgreSQL stores ``timestamptz``. SQLite, MySQL and MariaDB have no such type: the value is stored as UTC, with
+    microseconds, and comes back aware.
 
     Raises:
         ValueError: A bound value has no time zone.
@@ -31,6 +32,15 @@ class UTCDateTime(TypeDecorator[dt.datetime]):
 
     impl = DateTime(timezone=True)
     cache_ok = True
+
+    @override
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Ask for microseconds where the database would leave them out."""
+        if dialect.name not in {"mysql", "mariadb"}:
+            return dialect.type_descriptor(self.impl_instance)
+        # By its name, as Document does: nobody else has to load that dialect.
+        known: dict[str, Any] = getattr(dialect, "ischema_names", {})
+        return dialect.type_descriptor(known["datetime"](fsp=6))
 
     @override
     def process_bind_param(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:

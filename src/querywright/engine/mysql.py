@@ -1,0 +1,93 @@
+"""What MySQL and MariaDB need: a session's settings, read-only transactions, and lost transactions that stay lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Engine, ExceptionContext, event
+
+from querywright.settings import DatabaseSettings
+
+__all__ = ["READ_ONLY", "SQLSTATES", "connect_arguments", "install_mysql"]
+
+# Execution option that says how a transaction of this connection begins.
+READ_ONLY = "querywright_mysql_read_only"
+
+_DEADLOCK = 1213
+
+# The SQLSTATE that the errors of a server and of its client libraries would have elsewhere; their own is HY000 or
+# 23000 for most. https://dev.mysql.com/doc/mysql-errors/8.0/en/server-error-reference.html and
+# https://mariadb.com/kb/en/mariadb-error-codes/
+SQLSTATES = {
+    1062: "23505",  # duplicate entry
+    1586: "23505",
+    1216: "23503",  # no such parent row
+    1452: "23503",
+    1217: "23503",  # there are child rows
+    1451: "23503",
+    1048: "23502",  # cannot be null
+    1364: "23502",  # no default
+    3819: "23514",  # check constraint, MySQL
+    4025: "23514",  # check constraint, MariaDB
+    1406: "22001",  # data too long
+    1264: "22003",  # out of range
+    1690: "22003",
+    1265: "22000",  # data truncated: none of an ENUM's values
+    1292: "22007",  # incorrect value of a date or number
+    1366: "22000",
+    _DEADLOCK: "40001",
+    1020: "40001",  # changed since last read, MariaDB 11.6 under innodb_snapshot_isolation
+    1205: "55P03",  # lock wait timeout
+    3572: "55P03",  # NOWAIT
+    1969: "57014",  # max_statement_time, MariaDB
+    3024: "57014",  # max_execution_time, MySQL
+    1040: "53300",  # too many connections
+    1047: "08006",  # a node of Galera that is not ready
+    1053: "57P01",  # shutdown
+    1927: "57P01",  # killed
+    2002: "08001",
+    2003: "08001",
+    2006: "08006",
+    2013: "08006",
+}
+
+
+def connect_arguments(settings: DatabaseSettings) -> dict[str, Any]:
+    """Translate settings into arguments of PyMySQL and aiomysql; 0 means no limit, as in the settings."""
+    lock = max(1, round(settings.lock_timeout)) if settings.lock_timeout else 2**30
+    milliseconds = round(settings.statement_timeout * 1000)
+    # Each server runs its own comments: MariaDB leaves out those of versions from 5.7.
+    start = (
+        f"SET time_zone='+00:00', innodb_lock_wait_timeout={lock}"
+        f" /*M! , max_statement_time={settings.statement_timeout:f} */"
+        f" /*M!100300 , idle_transaction_timeout={round(settings.idle_in_transaction_timeout)} */"
+        f" /*!80000 , max_execution_time={milliseconds} */"
+    )
+    return {
+        "charset": "utf8mb4",
+        "connect_timeout": max(1, round(settings.connect_timeout)),
+        "init_command": start,
+        "program_name": settings.application_name,
+    }
+
+
+def install_mysql(engine: Engine) -> None:
+    """Begin read-only transactions as such, and keep a transaction that the server has rolled back from going on."""
+    event.listen(engine, "begin", _begin)
+    event.listen(engine, "handle_error", _lose)
+
+
+def _begin(connection: Connection) -> None:
+    if connection.get_execution_options().get(READ_ONLY):
+        connection.exec_driver_sql("START TRANSACTION READ ONLY")
+
+
+def _lose(context: ExceptionContext) -> None:
+    """Give up the connection after a deadlock.
+
+    The server has rolled back the whole transaction, and what follows would run, and be committed, in a new one.
+    """
+    original = context.original_exception
+    if getattr(original, "args", ())[:1] == (_DEADLOCK,):
+        context.is_disconnect = True
+        context.invalidate_pool_on_disconnect = False
