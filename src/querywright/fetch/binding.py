@@ -37,11 +37,13 @@ class Binder:
         compiled: SQLAlchemy's compiled statement.
         processors: For each parameter that needs one, what its column type does to a value before it is sent.
         names: The parameters that the user named.
+        prelude: What stands before the SQL.
     """
 
     compiled: SQLCompiler
     processors: dict[str, Callable[[Any], Any]]
     names: frozenset[str]
+    prelude: str = ""
 
     def bind(self, extracted: Sequence[Any] | None, parameters: Mapping[str, Any] | None = None) -> Statement:
         """Fill in the values of one statement.
@@ -62,11 +64,11 @@ class Binder:
             parameters, extracted_parameters=extracted, escape_names=False
         )
         names: Sequence[str] | None = compiled.positiontup
-        sql, processors = compiled.string, self.processors
+        sql, processors = self._sql, self.processors
         if compiled.post_compile_params:
             # IN lists: SQLAlchemy writes one placeholder for each element.
             expanded = compiled.construct_expanded_state(values, escape_names=False)
-            sql, names, values = expanded.statement, expanded.positiontup, expanded.parameters
+            sql, names, values = self.prelude + expanded.statement, expanded.positiontup, expanded.parameters
             processors = {**processors, **expanded.processors}
         if names is not None:
             return Statement(sql, tuple(_process(processors, name, values[name]) for name in names))
@@ -94,9 +96,13 @@ class Binder:
             for _, key, process, constant in slots
         ]
         if self.compiled.positiontup is not None:
-            return Statement(self.compiled.string, tuple(values))
+            return Statement(self._sql, tuple(values))
         names = [name for name, *_ in slots]
-        return Statement(self.compiled.string, dict(zip(names, values, strict=True)))
+        return Statement(self._sql, dict(zip(names, values, strict=True)))
+
+    @cached_property
+    def _sql(self) -> str:
+        return self.prelude + self.compiled.string
 
     @cached_property
     def _slots(self) -> list[tuple[str, str | None, Processor | None, Any]] | None:
@@ -130,7 +136,9 @@ def _process(processors: dict[str, Processor], name: str, value: Any) -> Any:
     return value if processor is None else processor(value)
 
 
-def binder_of(select: Select[Any], statement: Select[Any], dialect: Dialect, schemas: SchemaMap | None) -> Binder:
+def binder_of(
+    select: Select[Any], statement: Select[Any], dialect: Dialect, schemas: SchemaMap | None, prelude: str = ""
+) -> Binder:
     """Compile a statement that was made of the user's."""
     compiled = select.compile(
         dialect=_with_short_names(dialect),
@@ -145,6 +153,7 @@ def binder_of(select: Select[Any], statement: Select[Any], dialect: Dialect, sch
         compiled,
         processors={name: found for name, found in processors.items() if found is not None},
         names=frozenset(parameter.key for parameter in compiled.bind_names if not parameter.unique),
+        prelude=prelude,
     )
 
 

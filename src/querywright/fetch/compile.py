@@ -26,6 +26,7 @@ from querywright.errors import ShapeError
 from querywright.fetch import related
 from querywright.fetch.columns import storage_encoding, stored_type
 from querywright.fetch.form import Form
+from querywright.fetch.groups import write_groups
 from querywright.fetch.levels import OpenList, key_of
 from querywright.fetch.nodes import (
     Aggregate,
@@ -41,12 +42,13 @@ from querywright.fetch.nodes import (
     ToMany,
     ToOne,
     Variants,
+    walk,
 )
 from querywright.fetch.related import Criteria, Level
 from querywright.fetch.writers import JsonWriter, Member, SQLText
 from querywright.fetch.writers.base import Value
 
-__all__ = ["MOST", "SelectCompiler", "inner_rows", "root_entity", "root_keys", "root_mapper"]
+__all__ = ["MOST", "SelectCompiler", "has_arrays", "inner_rows", "root_entity", "root_keys", "root_mapper"]
 
 
 def root_mapper(statement: Select[Any]) -> Mapper[Any]:
@@ -88,30 +90,48 @@ class SelectCompiler:
     def root(self, plan: Plan, statement: Select[Any]) -> Select[Any]:
         """Write the whole statement."""
         keys = root_keys(plan, statement, split=self.form.split)
-        rows: FromClause = inner_rows(statement, keys)
+        rows: FromClause = inner_rows(self._in_order(statement), keys)
         if self.form.guarded:
             rows = select(*rows.c).cte("querywright_rows")
         counted = rows
         if self.form.limit is not None:
             rows = related.limited(select(*rows.c), self.form.limit).subquery()
         # A join may return rows in any order, so the order of the statement is kept as a number.
-        ordered = _has_joins(plan)
+        ordered = self.writer.most_rows is None and _has_joins(plan)
         if ordered:
             rows = select(*rows.c, func.row_number().over().label("n")).subquery()
         level = self.root_level(plan, rows, keys)
         item, order = self.item(plan.root, level), [rows.c.n] if ordered else []
         if self.form.array:
-            top = self._array(item, level, plan.root.path, order)
+            top = self.array(item, level, plan.root.path, order)
         else:
             top = level.select(self.writer.checked(item, plan.root.path)).order_by(*order)
         if self.form.guarded:
             top = _guarded(top, counted)
+        return self.finished(top, plan.root)
+
+    def finished(self, top: Select[Any], node: Node) -> Select[Any]:
+        """Add to the outermost statement what only that can have."""
+        if self.writer.hint and has_arrays(node, self.form):
+            top = top.prefix_with(self.writer.hint)
         # Only a top-level statement hands its criteria to the SELECTs inside it.
         return top.options(*self.criteria)
 
+    def row_number(self, order: Sequence[Any]) -> ColumnElement[int]:
+        """Number the rows of an ordered subquery, whose order is given for a database where it would be lost."""
+        return func.row_number().over(order_by=None if self.writer.most_rows is None else order)
+
+    def _in_order(self, statement: Select[Any]) -> Select[Any]:
+        """Give a limit to a statement that would lose its order without one when it becomes a subquery."""
+        ordered, limited = statement._order_by_clauses, statement._has_row_limiting_clause  # noqa: SLF001 - nothing public
+        if self.writer.most_rows is None or limited or not ordered:
+            return statement
+        return statement.limit(literal_column(str(self.writer.most_rows)))
+
     def root_level(self, plan: Plan, rows: FromClause, keys: dict[Source, str]) -> Level:
         """Make the outermost level of the rows of the user's statement."""
-        return Level(aliased(plan.mapper.class_, rows), rows, {key: rows.c[name] for key, name in keys.items()})
+        columns = {key: rows.c[name] for key, name in keys.items()}
+        return Level(aliased(plan.mapper.class_, rows), rows, columns, joinable=self.writer.most_rows is None)
 
     def item(self, node: Node, level: Level) -> SQLText:
         """Write a node as text; NULL if it is null, or lacks a required value."""
@@ -144,7 +164,8 @@ class SelectCompiler:
             return Member(key, (func.nullif(text, self.writer.literal("null")),) if _is_row(node) else value)
         if isinstance(node, Embedded) and node.none_if_empty and self._compact:
             return Member(key, (func.nullif(text, self.writer.literal("null")),))
-        return Member(key, value, required=text)  # type: ignore[arg-type]
+        whole = isinstance(node, (ToMany, Groups)) or _is_row(node)
+        return Member(key, value, required=text, whole=whole)  # type: ignore[arg-type]
 
     def _value(self, node: Node, level: Level) -> Value:
         if isinstance(node, Scalar):
@@ -152,14 +173,14 @@ class SelectCompiler:
         if isinstance(node, ToMany):
             return (self._to_many(node, level),)
         if isinstance(node, Groups):
-            return (self._groups(node, level),)
+            return (write_groups(self, node, level),)
         if isinstance(node, Aggregate):
             return (self._aggregate(node, level),)
         if isinstance(node, Embedded):
             return (self._embedded(node, level),)
         assert isinstance(node, ToOne)  # noqa: S101 - rows lie inside of relationships
         relationship = level.mapper.relationships[node.relationship]
-        joined = node.rows is None and related.is_joined(relationship)
+        joined = node.rows is None and level.joinable and related.is_joined(relationship)
         return (self._joined_row(node, level) if joined else self._single_row(node, level),)
 
     def _scalar(self, node: Scalar, column: ColumnElement[Any], *, for_model: bool = False) -> Value:
@@ -172,14 +193,20 @@ class SelectCompiler:
             raise ShapeError(node.path, f"Querywright cannot read {column_type!r} on {self.dialect.name}.")
         return self.writer.value(encoding, column, column_type, for_model=for_model or self.form.for_model)
 
+    def text(self, node: Scalar, column: ColumnElement[Any]) -> SQLText:
+        """Write a value as JSON."""
+        return self.writer.text(self._scalar(node, column))
+
     def wire_text(self, node: Scalar, column: ColumnElement[Any]) -> SQLText:
         """Write a value as text that Python reads back."""
         return self.writer.text(self._scalar(node, column, for_model=True))
 
-    def _array(
+    def array(
         self, item: SQLText, level: Level, path: str, order: Sequence[Any], limit: int | None = None
     ) -> Select[Any]:
         """Select one array with the items of all rows, in an order."""
+        if limit is not None and not self.writer.outer_rows_in_from:
+            return level.select(self.writer.array(item, path, order, limit))
         if limit is None and (self.writer.aggregate_orders or not order):
             return level.select(self.writer.array(item, path, order))
         rows = level.select(item).order_by(*order)
@@ -187,12 +214,12 @@ class SelectCompiler:
         return select(self.writer.array(items.c.o, path)).select_from(items)
 
     def _to_many(self, node: ToMany, level: Level) -> SQLText:
-        if self.form.split and node.rows.limit is None:
+        if self.form.split and _is_open(node):
             return self._slot(node, level)
         inner = related.enter(node.relationship, level, self.criteria, node.rows)
         item = self.element(node.target, inner)
         order = related.order_of(node.relationship, inner, node.rows, node.path)
-        return self._array(item, inner, node.path, order, node.rows.limit).scalar_subquery()
+        return self.array(item, inner, node.path, order, node.rows.limit).scalar_subquery()
 
     def _slot(self, node: ToMany, level: Level) -> SQLText:
         """Leave a list open."""
@@ -212,41 +239,22 @@ class SelectCompiler:
         nullable = getattr(node.value if isinstance(node, Aggregate) else node, "nullable", False)
         return func.coalesce(item, self.writer.literal("null")) if nullable else item
 
-    def _groups(self, node: Groups, level: Level) -> SQLText:
-        """Write a dict: one array of items for each key, then one object of those arrays."""
-        inner = related.enter(node.relationship, level, self.criteria, node.rows)
-        item = self.writer.checked(self.element(node.target, inner), node.path)
-        key = inner.column(node.key.source)
-        written = self.writer.text(self._scalar(node.key, key))
-        order = related.order_of(node.relationship, inner, node.rows, node.path)
-        items = inner.select(item, key.label("k"), written.label("w")).order_by(*order).subquery()
-        array = self.writer.aggregate(items.c.o, ())
-        array = func.max(items.c.o) if node.single else self.writer.join("[", array, "]")
-        group = self.writer.join(self._quoted(items.c.w), ":", array).label("o")
-        groups = select(group).group_by(items.c.k, items.c.w).order_by(items.c.k).subquery()
-        whole = self.writer.enclosed("{", self.writer.aggregate(groups.c.o, ()), "}")
-        return select(whole).select_from(groups).scalar_subquery()
-
-    def _quoted(self, written: SQLText) -> SQLText:
-        """Make a key of a value that is written as JSON."""
-        is_text = written.like(self.writer.literal('"%'))
-        return case((is_text, written), else_=self.writer.join('"', written, '"'))
-
     def _aggregate(self, node: Aggregate, level: Level) -> SQLText:
         inner = related.enter(node.relationship, level, self.criteria, node.rows)
         value: Any
         if node.function == "exists":
             some = inner.select(self.writer.literal("1")).exists()
-            return self.writer.text(self._scalar(node.value, some))
-        if node.of is None:
-            value = func.count()
-        else:
-            column = inner.column(node.of)
-            value = func.count(column.distinct()) if node.function == "count" else getattr(func, node.function)(column)
+            return self.text(node.value, some)
+        value = func.count() if node.of is None else self._aggregated(node.function, inner.column(node.of))
         if node.function == "sum" and not node.value.nullable:
             value = func.coalesce(value, literal_column("0"))
-        text = self.writer.text(self._scalar(node.value, value))
+        text = self.text(node.value, value)
         return inner.select(text).scalar_subquery()
+
+    def _aggregated(self, function: str, column: ColumnElement[Any]) -> Any:
+        if function == "avg":
+            return self.writer.average(column)
+        return func.count(column.distinct()) if function == "count" else getattr(func, function)(column)
 
     def _embedded(self, node: Embedded, level: Level) -> SQLText:
         text = self.item(node.shape, level)
@@ -266,7 +274,9 @@ class SelectCompiler:
         return case(*whens)
 
     def _variant(self, shape: Shape, level: Level) -> SQLText:
-        return self.item(shape, related.subclass(shape.mapper, level))
+        inner = related.subclass(shape.mapper, level)
+        item = self.item(shape, inner)
+        return item if level.joinable or inner is level else inner.select(item).scalar_subquery()
 
     def _joined_row(self, node: ToOne, level: Level) -> SQLText:
         """Follow a foreign key with a plain LEFT JOIN: it finds at most one row."""
@@ -293,6 +303,17 @@ class SelectCompiler:
 
     def _no_row(self, node: ToOne) -> SQLText:
         return self.writer.literal("null") if node.nullable else self.writer.broken(_path(node))
+
+
+def has_arrays(node: Node, form: Form) -> bool:
+    """Say whether the database aggregates rows into text, at any level."""
+    lists = (below for below in walk(node) if isinstance(below, (ToMany, Groups)))
+    return form.array or any(not (form.split and _is_open(below)) for below in lists)
+
+
+def _is_open(node: ToMany | Groups) -> bool:
+    """Say whether a list is left open, if each level has a statement of its own."""
+    return isinstance(node, ToMany) and node.rows.limit is None
 
 
 def _is_row(node: Node) -> bool:

@@ -12,7 +12,7 @@ from querywright.errors import ShapeError
 from querywright.fetch.annotations import is_shape, read_annotation, union_members
 from querywright.fetch.binding import Binder, SchemaMap, Statement, binder_of
 from querywright.fetch.cache import LRU
-from querywright.fetch.compile import SelectCompiler, root_mapper
+from querywright.fetch.compile import SelectCompiler, has_arrays, root_mapper
 from querywright.fetch.form import Form
 from querywright.fetch.levels import Slot, key_of, statement_of
 from querywright.fetch.nodes import Plan, Shape, ToMany
@@ -137,12 +137,13 @@ def compile_fetch(
     form = replace(form, array=array, for_model=form.for_model or not planned.exact)
     compiler = SelectCompiler(form, writer, dialect, criteria_of(statement))
     select = compile_page(compiler, planned, statement, form.page) if form.page else compiler.root(planned, statement)
-    binder = binder_of(select, statement, dialect, schemas)
+    prelude = writer.prelude if has_arrays(root, form) else ""
+    binder = binder_of(select, statement, dialect, schemas, prelude)
     # Grows while its lists are compiled: they have lists of their own.
     slots = tuple(
         Slot(
             number,
-            binder_of(statement_of(compiler, each), statement, dialect, schemas),
+            binder_of(statement_of(compiler, each), statement, dialect, schemas, prelude),
             key_of(each.mapper),
             each.node.path,
         )

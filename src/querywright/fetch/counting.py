@@ -11,6 +11,7 @@ from querywright.fetch.cache import LRU
 from querywright.fetch.execute import Bind, run
 from querywright.fetch.query import Query, schemas_of
 from querywright.fetch.related import criteria_of
+from querywright.fetch.writers import writer_for
 
 __all__ = ["count", "exists_any", "explain"]
 
@@ -56,7 +57,14 @@ def _ready(query: Query, target: Engine | Connection, make: Any) -> Statement:
 
 
 # What each database wants before a statement that it explains.
-_EXPLAIN = {"postgresql": ("EXPLAIN", "EXPLAIN (ANALYZE, BUFFERS)"), "sqlite": ("EXPLAIN QUERY PLAN",) * 2}
+_EXPLAIN = {
+    "postgresql": ("EXPLAIN", "EXPLAIN (ANALYZE, BUFFERS)"),
+    "sqlite": ("EXPLAIN QUERY PLAN",) * 2,
+    # Each server runs its own comment.
+    **dict.fromkeys(
+        ("mysql", "mariadb"), ("EXPLAIN FORMAT=JSON", "/*M! ANALYZE FORMAT=JSON */ /*!80018 EXPLAIN ANALYZE */")
+    ),
+}
 
 
 def explain(target: Engine | Connection, statement: Statement, *, analyze: bool) -> str:
@@ -67,6 +75,8 @@ def explain(target: Engine | Connection, statement: Statement, *, analyze: bool)
         statement: What is explained.
         analyze: Whether it is run, to see how long each step takes; SQLite does not tell.
     """
-    word = _EXPLAIN.get(target.dialect.name, ("EXPLAIN", "ANALYZE"))[analyze]
-    rows = run(target, Statement(f"{word} {statement.sql}", statement.parameters))
+    word = _EXPLAIN[target.dialect.name][analyze]
+    prelude, sql = writer_for(target.dialect.name).prelude, statement.sql
+    start = len(prelude) if sql.startswith(prelude) else 0
+    rows = run(target, Statement(f"{sql[:start]}{word} {sql[start:]}", statement.parameters))
     return "\n".join(str(row[-1]) for row in rows)

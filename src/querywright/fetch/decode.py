@@ -11,9 +11,9 @@ from typing import Any, Protocol
 from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 
-from querywright.errors import InvalidRow
+from querywright.errors import DatabaseError, InvalidRow
 from querywright.fetch.annotations import is_struct
-from querywright.fetch.writers import MISSING
+from querywright.fetch.writers import MISSING, TOO_LARGE
 
 __all__ = ["Dump", "dump", "to_bytes", "validate", "verify"]
 
@@ -87,9 +87,14 @@ def verify(text: str) -> str:
 
     Raises:
         InvalidRow: One had not.
+        DatabaseError: The text was longer than the database makes them.
     """
     if MISSING in text:
-        raise InvalidRow(text.split(MISSING, 2)[1])
+        path = text.split(MISSING, 2)[1]
+        if path == TOO_LARGE:
+            message = "The JSON is longer than the server's max_allowed_packet."
+            raise DatabaseError(message, hint="Fetch fewer rows at once, or let the server have longer packets.")
+        raise InvalidRow(path)
     return text
 
 

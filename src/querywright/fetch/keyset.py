@@ -15,6 +15,7 @@ from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import UnaryExpression
 
 from querywright.errors import ShapeError
+from querywright.fetch.writers import JsonWriter
 
 __all__ = ["Sort", "behind", "ordering", "parameter", "sorts_of"]
 
@@ -50,19 +51,19 @@ class Sort:
         return f"{self.expression} {self.descending} {self.nulls_first}"
 
 
-def sorts_of(statement: Select[Any], entity: Any, *, nulls_are_largest: bool) -> tuple[Sort, ...]:
+def sorts_of(statement: Select[Any], entity: Any, writer: JsonWriter) -> tuple[Sort, ...]:
     """Read the ORDER BY of a statement, and add what makes the order total.
 
     Args:
         statement: The statement.
         entity: The mapped class that it selects.
-        nulls_are_largest: Whether NULL counts as greater than all values, as on PostgreSQL, or as less.
+        writer: What is known of the database.
 
     Raises:
         ShapeError: It is ordered by a text, of which nothing is known.
     """
     clauses = statement._order_by_clauses  # noqa: SLF001 - nothing public
-    sorts = [_sort(clause, inspect(entity), nulls_are_largest=nulls_are_largest) for clause in clauses]
+    sorts = [_sort(clause, inspect(entity), writer) for clause in clauses]
     mapper = inspect(entity).mapper
     key = [getattr(entity, mapper.get_property_by_column(column).key) for column in mapper.primary_key]
     named = {str(sort.expression) for sort in sorts}
@@ -71,7 +72,7 @@ def sorts_of(statement: Select[Any], entity: Any, *, nulls_are_largest: bool) ->
     return (*sorts, *(Sort(column, descending, nulls_first=False, nullable=False) for column in missing))
 
 
-def _sort(clause: Any, selected: Any, *, nulls_are_largest: bool) -> Sort:
+def _sort(clause: Any, selected: Any, writer: JsonWriter) -> Sort:
     descending, nulls_first = False, None
     while True:
         element = getattr(clause, "element", None)
@@ -84,25 +85,25 @@ def _sort(clause: Any, selected: Any, *, nulls_are_largest: bool) -> Sort:
         clause = element
     if not isinstance(clause, ColumnElement) or isinstance(element, str):
         raise ShapeError("statement", "it is ordered by a text.", hint="Order a list that has pages by columns.")
-    first = descending is nulls_are_largest if nulls_first is None else nulls_first
+    first = descending is writer.nulls_are_largest if nulls_first is None else nulls_first
     # The column of another table may be NULL after an outer join, whatever it is declared to be.
     own = selected.selectable.is_derived_from(getattr(clause, "table", None))
-    return Sort(clause, descending, first, nullable=not own or getattr(clause, "nullable", True))
+    nullable = not own or getattr(clause, "nullable", True)
+    return Sort(writer.sort_key(clause), descending, first, nullable)
 
 
 _MODIFIERS = {operators.asc_op, operators.desc_op, operators.nulls_first_op, operators.nulls_last_op}
 
 
-def ordering(sorts: Sequence[Sort]) -> list[ColumnElement[Any]]:
+def ordering(sorts: Sequence[Sort], writer: JsonWriter) -> list[ColumnElement[Any]]:
     """Write an ORDER BY."""
-    return [_order(sort) for sort in sorts]
+    return [clause for sort in sorts for clause in _order(sort, writer)]
 
 
-def _order(sort: Sort) -> ColumnElement[Any]:
-    ordered = sort.expression.desc() if sort.descending else sort.expression.asc()
-    if not sort.nullable:
-        return ordered  # type: ignore[no-any-return]
-    return ordered.nulls_first() if sort.nulls_first else ordered.nulls_last()  # type: ignore[no-any-return]
+def _order(sort: Sort, writer: JsonWriter) -> list[ColumnElement[Any]]:
+    if sort.nullable:
+        return writer.order_nulls(sort.expression, descending=sort.descending, nulls_first=sort.nulls_first)
+    return [sort.expression.desc() if sort.descending else sort.expression.asc()]
 
 
 def parameter(position: int) -> str:
@@ -110,17 +111,17 @@ def parameter(position: int) -> str:
     return f"querywright_{position}"
 
 
-def behind(sorts: Sequence[Sort], nulls: Sequence[bool]) -> ColumnElement[bool]:
+def behind(sorts: Sequence[Sort], nulls: Sequence[bool], writer: JsonWriter) -> ColumnElement[bool]:
     """Write the condition that holds for the rows behind one row.
 
     Args:
         sorts: What the rows are ordered by.
         nulls: For each of them, whether that row's value is NULL; the others are parameters.
+        writer: What is known of the database.
     """
     values = [bindparam(parameter(n), type_=sort.expression.type) for n, sort in enumerate(sorts)]
     one_way = len({sort.descending for sort in sorts}) == 1 and not any(sort.nullable for sort in sorts)
-    if one_way and len(sorts) > 1:
-        # PostgreSQL and SQLite use an index for it as a whole.
+    if one_way and len(sorts) > 1 and writer.index_of_tuples:
         left = tuple_(*(sort.expression for sort in sorts))
         right = tuple_(*values)
         return left < right if sorts[0].descending else left > right

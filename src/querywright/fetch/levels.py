@@ -93,7 +93,7 @@ def statement_of(compiler: Any, open_list: OpenList) -> Any:
     for entity, condition in inner.joins:
         statement = statement.outerjoin_from(inner.source, entity, condition)
     chosen = (keys[0] if len(keys) == 1 else tuple_(*keys)).in_(wanted)
-    return statement.where(chosen, inner.parent[1]).order_by(*order).options(*compiler.criteria)
+    return compiler.finished(statement.where(chosen, inner.parent[1]).order_by(*order), node.target)
 
 
 def keys_in(texts: Sequence[str]) -> dict[int, list[str]]:

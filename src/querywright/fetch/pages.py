@@ -60,7 +60,7 @@ def page_sorts(statement: Select[Any], compiler: SelectCompiler) -> tuple[Sort, 
     """
     if statement._limit_clause is not None or statement._offset_clause is not None:  # noqa: SLF001 - nothing public
         raise ShapeError("statement", "it has a limit of its own, and page() sets one.", hint="Leave it out.")
-    return sorts_of(statement, root_entity(statement), nulls_are_largest=compiler.writer.nulls_are_largest)
+    return sorts_of(statement, root_entity(statement), compiler.writer)
 
 
 def cursor_scalars(sorts: tuple[Sort, ...]) -> list[Scalar]:
@@ -85,16 +85,18 @@ def compile_page(compiler: SelectCompiler, plan: Plan, statement: Select[Any], p
     bare = inner_rows(statement.order_by(None), keys, labelled)
     inner = [sort.on(bare.c[f"k{n}"]) for n, sort in enumerate(sorts)]
     inner = [sort.reversed for sort in inner] if page.backwards else inner
-    rows = select(*bare.c).order_by(*ordering(inner)).limit(literal_column(str(page.size + 1)))
+    rows = select(*bare.c).order_by(*ordering(inner, compiler.writer)).limit(literal_column(str(page.size + 1)))
     if page.behind_nulls is not None:
-        rows = rows.where(behind(inner, page.behind_nulls))
+        rows = rows.where(behind(inner, page.behind_nulls, compiler.writer))
     offset = literal_column("0") if page.by_keyset else bindparam(OFFSET, type_=Integer)
     limited = rows.offset(offset).subquery()
-    numbered = select(*limited.c, func.row_number().over().label("n")).subquery()
+    again = ordering([sort.on(limited.c[f"k{n}"]) for n, sort in enumerate(inner)], compiler.writer)
+    numbered = select(*limited.c, compiler.row_number(again).label("n")).subquery()
     level = compiler.root_level(plan, numbered, keys)
     item = compiler.writer.checked(compiler.item(plan.root, level), plan.root.path)
     cursor = _cursor(compiler, sorts, numbered) if page.by_keyset else compiler.writer.literal("[]")
-    return _with_total(level.select(item, cursor.label("k"), numbered.c.n), statement, compiler, total=page.total)
+    top = _with_total(level.select(item, cursor.label("k"), numbered.c.n), statement, total=page.total)
+    return compiler.finished(top, plan.root)
 
 
 def _cursor(compiler: SelectCompiler, sorts: tuple[Sort, ...], rows: Any) -> Any:
@@ -105,12 +107,10 @@ def _cursor(compiler: SelectCompiler, sorts: tuple[Sort, ...], rows: Any) -> Any
     return compiler.writer.join("[", *[part for value in values for part in (",", value)][1:], "]")
 
 
-def _with_total(rows: Select[Any], statement: Select[Any], compiler: SelectCompiler, *, total: bool) -> Select[Any]:
+def _with_total(rows: Select[Any], statement: Select[Any], *, total: bool) -> Any:
     items = rows.subquery()
     if not total:
-        top: Any = select(items.c.o, items.c.k, literal_column("NULL")).order_by(items.c.n)
-        return top.options(*compiler.criteria)  # type: ignore[no-any-return]
+        return select(items.c.o, items.c.k, literal_column("NULL")).order_by(items.c.n)
     count = select(func.count()).select_from(statement.order_by(None).subquery()).scalar_subquery()
     one = select(count.label("total")).subquery()
-    top = select(items.c.o, items.c.k, one.c.total).select_from(one.outerjoin(items, true())).order_by(items.c.n)
-    return top.options(*compiler.criteria)  # type: ignore[no-any-return]
+    return select(items.c.o, items.c.k, one.c.total).select_from(one.outerjoin(items, true())).order_by(items.c.n)

@@ -83,8 +83,7 @@ def _offset(request: PageRequest) -> dict[str, Any]:
 
 
 def _by_keyset(query: Query, target: Engine | Connection, request: PageRequest) -> tuple[PageForm, dict[str, Any], str]:
-    largest = writer_for(target.dialect.name).nulls_are_largest
-    sorts = sorts_of(query.statement, root_entity(query.statement), nulls_are_largest=largest)
+    sorts = sorts_of(query.statement, root_entity(query.statement), writer_for(target.dialect.name))
     order = ", ".join(sort.name for sort in sorts)
     cursor = request.before if request.after is None else request.after
     if cursor is None:

@@ -14,7 +14,18 @@ from querywright.errors import ShapeError
 from querywright.fetch.nodes import Rows, Source
 from querywright.fetch.writers import SQLText
 
-__all__ = ["Level", "criteria_of", "enter", "expression_of", "identity", "is_joined", "limited", "order_of", "subclass"]
+__all__ = [
+    "Level",
+    "criteria_of",
+    "enter",
+    "expression_of",
+    "identity",
+    "is_joined",
+    "key_of",
+    "limited",
+    "order_of",
+    "subclass",
+]
 
 Criteria = tuple[LoaderCriteriaOption, ...]
 
@@ -29,6 +40,7 @@ class Level:
         columns: The columns of the root's subquery by source; a nested level reads them from its entity.
         parent: The level above, and how its rows are related to this one's; the root has none.
         joins: The to-one joins of this level; grows as fields are written.
+        joinable: Whether its rows keep their order when others are joined to them.
     """
 
     entity: Any
@@ -36,6 +48,7 @@ class Level:
     columns: Mapping[Source, ColumnElement[Any]] = field(default_factory=dict)
     parent: tuple[Level, ColumnElement[bool]] | None = None
     joins: list[tuple[Any, ColumnElement[bool]]] = field(default_factory=list)
+    joinable: bool = True
 
     @property
     def mapper(self) -> Mapper[Any]:
@@ -97,12 +110,13 @@ def _related(relationship: str, level: Level, alias: Any) -> Any:
 def _once(relationship: str, level: Level, alias: Any) -> ColumnElement[bool]:
     """Relate each row once, however often the association table pairs it."""
     other: Any = aliased(inspect(alias).mapper.class_)
-    related = select(*_key(other)).select_from(other).where(_related(relationship, level, other))
-    key = _key(alias)
+    related = select(*key_of(other)).select_from(other).where(_related(relationship, level, other))
+    key = key_of(alias)
     return (key[0] if len(key) == 1 else tuple_(*key)).in_(related.correlate(level.source))
 
 
-def _key(entity: Any) -> list[Any]:
+def key_of(entity: Any) -> list[Any]:
+    """List the columns of the primary key of a mapped class or an alias of it."""
     mapper = inspect(entity).mapper
     return [getattr(entity, mapper.get_property_by_column(column).key) for column in mapper.primary_key]
 
@@ -122,19 +136,21 @@ def _concerns(option: LoaderCriteriaOption, mapper: Mapper[Any]) -> bool:
 
 
 def subclass(mapper: Mapper[Any], level: Level) -> Level:
-    """Go from a row to the same row as one of its subclass, with a LEFT JOIN on the key."""
+    """Go from a row to the same row as one of its subclass: with a LEFT JOIN on the key, if there can be one."""
     if mapper is level.mapper:
         return level
     alias: Any = aliased(mapper.class_)
     keys = [mapper.get_property_by_column(column).key for column in mapper.primary_key]
     same_row = and_(*(level.column(key) == getattr(alias, key) for key in keys))
+    if not level.joinable:
+        return Level(alias, alias, parent=(level, same_row))
     level.joins.append((alias, same_row))
     return Level(alias, alias, parent=(level, same_row), joins=level.joins)
 
 
 def identity(level: Level) -> ColumnElement[Any]:
     """A column that is NULL where a LEFT JOIN found no row."""
-    return _key(level.entity)[0]  # type: ignore[no-any-return]
+    return key_of(level.entity)[0]  # type: ignore[no-any-return]
 
 
 def is_joined(relationship: RelationshipProperty[Any]) -> bool:

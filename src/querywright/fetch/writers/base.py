@@ -20,8 +20,8 @@ from sqlalchemy.types import TypeEngine
 from querywright.fetch.nodes import Encoding
 
 __all__ = [
-    "MISSING", "Encoder", "Fragments", "JsonWriter", "Member", "SQLText", "Value", "as_text", "dump", "join",
-    "literal", "merged", "with_commas",
+    "MISSING", "TOO_LARGE", "Encoder", "Fragments", "JsonWriter", "Member", "SQLText", "Value", "as_text", "dump",
+    "join", "literal", "members_of", "merged", "with_commas",
 ]  # fmt: skip
 
 SQLText = ColumnElement[str]
@@ -34,6 +34,8 @@ Encoder = Callable[[ColumnElement[Any], TypeEngine[Any]], Value]
 # Brackets the path of a model whose required value is NULL. JSON text never holds a raw control character
 # (RFC 8259, section 7), so one search through the result finds every such row.
 MISSING = "\x01"
+# Stands between two of them where the text is longer than the database makes them.
+TOO_LARGE = "too large"
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,14 @@ class Member:
         value: Its value.
         required: The column that must not be NULL, or the row is broken; without one, NULL is written as ``null``.
         document: Whether the value is JSON itself, and may be its ``null``.
+        whole: Whether the value is an object or an array, which is never NULL.
     """
 
     key: str
     value: Value
     required: ColumnElement[Any] | None = None
     document: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,13 @@ class JsonWriter:
         missing: The character of `MISSING`.
         slot: The character U+0002, between two of which an open list stands.
         most_lists: How many lists inside each other one statement can write; ``None`` if there is no limit.
+        most_rows: The LIMIT without which a subquery loses its order, where ``row_number()`` does not follow that
+            order either; ``None`` where both do.
+        outer_rows_in_from: Whether a subquery in FROM can refer to the rows outside of it; if not, ``array`` takes
+            the limit.
+        index_of_tuples: Whether an index is used to compare ``(a, b)`` with another tuple.
+        prelude: What stands before a statement with arrays in it.
+        hint: What follows its SELECT.
     """
 
     encoders: dict[Encoding, Encoder]
@@ -82,6 +93,11 @@ class JsonWriter:
     missing: SQLText
     slot: SQLText
     most_lists: int | None = None
+    most_rows: int | None = None
+    outer_rows_in_from: bool = True
+    index_of_tuples: bool = True
+    prelude: str = ""
+    hint: str = ""
 
     def value(
         self, encoding: Encoding, column: ColumnElement[Any], column_type: TypeEngine[Any], *, for_model: bool
@@ -128,8 +144,9 @@ class JsonWriter:
         text = func.nullif(text, self.literal("null")) if member.document else text
         return func.coalesce(self.join(f",{dump(member.key)}:", text), self.literal(""))
 
-    def array(self, item: SQLText, path: str, order: Sequence[Any] = ()) -> SQLText:
+    def array(self, item: SQLText, path: str, order: Sequence[Any] = (), limit: int | None = None) -> SQLText:
         """Aggregate rows, each an object, into an array."""
+        assert limit is None  # noqa: S101 - here the rows were limited before
         return self.enclosed("[", self.aggregate(self.checked(item, path), order), "]")
 
     def enclosed(self, left: str, items: SQLText, right: str) -> SQLText:
@@ -144,11 +161,26 @@ class JsonWriter:
         """Write the marker of a row that lacks a required value."""
         return self.join(self.missing, path, self.missing)
 
+    def average(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Compute an average, to be written as a float."""
+        return func.avg(column)
+
+    def sort_key(self, expression: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Write what orders rows as an expression does, and compares with a value in that order."""
+        return expression
+
+    def order_nulls(
+        self, expression: ColumnElement[Any], *, descending: bool, nulls_first: bool
+    ) -> list[ColumnElement[Any]]:
+        """Write what to order by, with NULL at one end."""
+        ordered = expression.desc() if descending else expression.asc()
+        return [ordered.nulls_first() if nulls_first else ordered.nulls_last()]
+
     def _enum(self, column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragments:
         """Write the value of a member: SQLAlchemy stores names."""
         text = cast(column, Text)
         assert isinstance(column_type, sa.Enum)  # noqa: S101 - the encoding says so
-        whens = [(text == self.literal(stored), self.literal(dump(value))) for stored, value in _members(column_type)]
+        whens = [(text == self.literal(stored), self.literal(dump(value))) for stored, value in members_of(column_type)]
         unknown = self.broken(f"a name that {column_type.enum_class.__name__} does not have")  # type: ignore[union-attr]
         return (case((column.is_(None), null()), *whens, else_=unknown),)
 
@@ -196,7 +228,7 @@ def dump(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _members(column_type: sa.Enum) -> list[tuple[str, object]]:
+def members_of(column_type: sa.Enum) -> list[tuple[str, object]]:
     """Pair each stored string with the value of its member."""
     named = (column_type.enum_class or enum.Enum).__members__.values()
     # The stored strings leave aliases out, unless told otherwise.

@@ -1,0 +1,287 @@
+"""Write JSON on MySQL 8 and on MariaDB.
+
+JSON is text joined with CONCAT: MySQL's own JSON_OBJECT sorts the keys and JSON_ARRAYAGG takes no order, and ``||``
+means OR unless the session says otherwise. GROUP_CONCAT joins arrays, in the scalar subquery itself, for a derived
+table of MariaDB cannot refer to the rows outside of it.
+
+Nothing here depends on the session: not on ``sql_mode`` (NO_BACKSLASH_ESCAPES, ANSI_QUOTES, PIPES_AS_CONCAT), not on
+the collations of columns and connection, not on ``group_concat_max_len``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement, Text, and_, case, func, literal_column, null
+from sqlalchemy.types import TypeEngine
+from typing_extensions import override
+
+from querywright.fetch.columns import unwrap_type
+from querywright.fetch.nodes import Encoding
+from querywright.fetch.writers.base import (
+    MISSING,
+    TOO_LARGE,
+    Encoder,
+    Fragments,
+    JsonWriter,
+    Member,
+    SQLText,
+    dump,
+    members_of,
+    merged,
+    with_commas,
+)
+
+__all__ = ["MYSQL"]
+
+# GROUP_CONCAT cuts its text, at a whole character, where it reaches this many bytes or max_allowed_packet, and only
+# warns. max_allowed_packet is at most 2**30. Not a power of two, for there are versions in which those overflow.
+_MOST_BYTES = 2**30 - 1
+# CONCAT gives NULL for a text beyond max_allowed_packet. A cut may fall short of it by three bytes, so with these in
+# front no cut text remains; they are taken away again.
+_PADDING = "   "
+# Each server runs its own and takes the other's for a comment.
+_MARIADB_LIMIT = f"/*M! SET STATEMENT group_concat_max_len={_MOST_BYTES} FOR */ "
+_MYSQL_LIMIT = f"/*+ SET_VAR(group_concat_max_len={_MOST_BYTES}) */"
+
+# MariaDB drops the ORDER BY of a derived table that has no LIMIT
+# (https://mariadb.com/kb/en/why-is-order-by-in-a-from-subquery-ignored/), and its row_number() over () counts rows in
+# the order of their first column.
+_EVERY_ROW = 2**64 - 1
+
+
+def _literal(text: str) -> SQLText:
+    """Write a text so that every ``sql_mode`` and every character set of a connection reads it alike."""
+    # SQLAlchemy looks for %(name)s in the whole SQL, and takes a key of that form for a parameter of that name.
+    if text.isascii() and text.isprintable() and "\\" not in text and "%(" not in text:
+        return literal_column("'" + text.replace("'", "''") + "'", Text)
+    return literal_column(f"_utf8mb4 X'{text.encode().hex()}'", Text)
+
+
+def _join(*fragments: str | SQLText) -> SQLText:
+    """Join fragments with CONCAT, constant neighbours beforehand."""
+    parts = merged(fragments, _literal)
+    return parts[0] if len(parts) == 1 else func.concat(*parts)
+
+
+@dataclass(frozen=True)
+class _MySQLWriter(JsonWriter):
+    """A writer with literals and joins of its own."""
+
+    @override
+    def literal(self, text: str) -> SQLText:
+        return _literal(text)
+
+    @override
+    def join(self, *fragments: str | SQLText) -> SQLText:
+        return _join(*fragments)
+
+    @override
+    def compact(self, members: Sequence[Member]) -> SQLText:
+        return _unless_large(super().compact(members), members)
+
+    @override
+    def _unless_null(self, member: Member) -> SQLText:
+        if member.required is not None:
+            return super()._unless_null(member)
+        text = self.text(member.value)
+        text = func.nullif(text, _literal("null")) if member.document else text
+        # Without a text it is empty, and NULL only if it is too long.
+        return func.concat_ws(_literal(f",{dump(member.key)}:"), _literal(""), text)
+
+    @override
+    def array(self, item: SQLText, path: str, order: Sequence[Any] = (), limit: int | None = None) -> SQLText:
+        items = self.checked(item, path)
+        if limit is None:
+            return self.enclosed("[", self.aggregate(items, order), "]")
+        # JSON has no raw control character, so the text can be cut at one.
+        separated = _aggregate(items, order, f"X'03' /*M!100303 LIMIT {limit} */")
+        first = func.substring_index(separated, _literal("\x03"), _number(limit))
+        return self.enclosed("[", func.replace(first, _literal("\x03"), _literal(",")), "]")
+
+    @override
+    def enclosed(self, left: str, items: SQLText, right: str) -> SQLText:
+        padded = _join(f"{_PADDING}{left}", func.coalesce(items, _literal("")), right)
+        written = func.insert(padded, _number(1), _number(len(_PADDING)), _literal(""))
+        return func.coalesce(written, self.broken(TOO_LARGE))
+
+    @override
+    def broken(self, path: str) -> SQLText:
+        return _literal(f"{MISSING}{path}{MISSING}")
+
+    @override
+    def average(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        # As a float from the start, for an average of exact numbers has four more digits than they have.
+        return func.avg(sa.type_coerce(column, sa.Double) * literal_column("1e0", sa.Double))
+
+    @override
+    def sort_key(self, expression: ColumnElement[Any]) -> ColumnElement[Any]:
+        column_type = unwrap_type(expression.type)
+        if isinstance(column_type, sa.Enum) and column_type.native_enum:
+            # It is ordered by the positions of its names, and compared by the names.
+            return sa.type_coerce(expression, sa.Integer) + _number(0)
+        if isinstance(column_type, sa.Float) and not isinstance(column_type, sa.Double):
+            # It is written with six digits, and compared with all that it has.
+            return sa.type_coerce(expression, sa.Double) * literal_column("1e0", sa.Double)
+        return expression
+
+    @override
+    def order_nulls(
+        self, expression: ColumnElement[Any], *, descending: bool, nulls_first: bool
+    ) -> list[ColumnElement[Any]]:
+        ordered = expression.desc() if descending else expression.asc()
+        # NULL is less than any value; where that suits, an index can do the ordering.
+        if nulls_first is not descending:
+            return [ordered]
+        is_null = expression.is_(None)
+        return [is_null.desc() if nulls_first else is_null.asc(), ordered]
+
+    @override
+    def _enum(self, column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragments:
+        # As bytes: most collations take "a" for "A", and all of them "a " for "a".
+        stored = sa.cast(_utf8mb4(column), sa.LargeBinary)
+        assert isinstance(column_type, sa.Enum)  # noqa: S101 - the encoding says so
+        whens = [(stored == _bytes(name), _literal(dump(value))) for name, value in members_of(column_type)]
+        unknown = self.broken(f"a name that {column_type.enum_class.__name__} does not have")  # type: ignore[union-attr]
+        return (case((column.is_(None), null()), *whens, else_=unknown),)
+
+
+def _number(number: int) -> ColumnElement[int]:
+    return literal_column(str(number), sa.Integer)
+
+
+def _bytes(text: str) -> ColumnElement[bytes]:
+    return literal_column(f"_binary X'{text.encode().hex()}'", sa.LargeBinary)
+
+
+def _utf8mb4(column: ColumnElement[Any]) -> SQLText:
+    return func.convert(sa.type_coerce(column, Text).op("USING")(literal_column("utf8mb4")))
+
+
+def _object(members: Sequence[Member]) -> SQLText:
+    joined = _join("{", *with_commas(MYSQL.joined_member(member) for member in members), "}")
+    return _unless_large(joined, members)
+
+
+def _unless_large(written: SQLText, members: Sequence[Member]) -> SQLText:
+    """Leave NULL to an object that lacks a required value; one that CONCAT gave up gets a marker of its own."""
+    # What is whole would be written twice.
+    required = [member.required.is_not(None) for member in members if member.required is not None and not member.whole]
+    large = MYSQL.broken(TOO_LARGE)
+    return func.coalesce(written, case((and_(*required), large)) if required else large)
+
+
+def _aggregate(item: SQLText, order: Sequence[Any], separator: str = "','") -> SQLText:
+    separated: SQLText = literal_column(separator, Text)
+    if not order:
+        return func.group_concat(item.op("SEPARATOR")(separated))
+    # Of higher precedence than ORDER BY, or there were parentheses around one of them.
+    last = order[-1].op("SEPARATOR", precedence=1)(separated)
+    first, *others = (*order[:-1], last)
+    return func.group_concat(item.op("ORDER BY")(first), *others)
+
+
+def _quote(value: ColumnElement[Any]) -> SQLText:
+    return func.json_quote(value)
+
+
+def _plain(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
+    """Let CONCAT write it: numbers with every digit they have, in the shortest notation."""
+    return (sa.type_coerce(column, Text),)
+
+
+def _integer(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragments:
+    # ZEROFILL puts zeros in front, which JSON forbids; a sum has none.
+    if getattr(column_type, "zerofill", False):
+        return (sa.type_coerce(column, sa.Integer) + _number(0),)  # type: ignore[return-value]
+    return _plain(column, column_type)
+
+
+def _float(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
+    # MariaDB declares them shorter than they may be, and cuts a text that GROUP_CONCAT puts into a temporary table.
+    # DOUBLE(255, 30) is the longest.
+    return (sa.cast(column, sa.CHAR(350)),)
+
+
+def _text(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
+    return (_quote(column),)
+
+
+def _boolean(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
+    number = sa.type_coerce(column, sa.Integer)
+    written = case((number == _number(0), _literal("false")), (number.is_not(None), _literal("true")))
+    return (written,)
+
+
+def _quoted(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
+    return ('"', sa.type_coerce(column, Text), '"')
+
+
+def _timestamp(end: str) -> Encoder:
+    def encode(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
+        return ('"', func.replace(sa.type_coerce(column, Text), _literal(" "), _literal("T")), f'{end}"')
+
+    return encode
+
+
+def _uuid(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
+    """Give dashes to 32 digits; MariaDB's own UUID has them."""
+    text = sa.type_coerce(column, Text)
+    dashed: SQLText = func.lower(func.replace(text, _literal("-"), _literal("")))
+    for position in (9, 14, 19, 24):
+        dashed = func.insert(dashed, _number(position), _number(0), _literal("-"))
+    return ('"', dashed, '"')
+
+
+def _json(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
+    return (_utf8mb4(column),)
+
+
+def _name(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
+    return (_quote(_utf8mb4(column)),)
+
+
+def _hexadecimal(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
+    # Not with CONCAT, which would give NULL for a long one, as for none.
+    return (_quote(func.lower(func.hex(column))),)
+
+
+MYSQL = _MySQLWriter(
+    encoders={
+        Encoding.INTEGER: _integer,
+        Encoding.TEXT: _text,
+        Encoding.BOOLEAN: _boolean,
+        # There is neither NaN nor infinity.
+        Encoding.FLOAT: _float,
+        Encoding.DECIMAL: _quoted,
+        Encoding.TIMESTAMP: _timestamp(""),
+        Encoding.UTC_TIMESTAMP: _timestamp("Z"),
+        Encoding.DATE: _quoted,
+        Encoding.TIME: _quoted,
+        Encoding.UUID: _uuid,
+        Encoding.JSON: _json,
+    },
+    model_encoders={
+        Encoding.NAME: _name,
+        Encoding.BYTES: _hexadecimal,
+        Encoding.INTERVAL: _timestamp(""),
+    },
+    object=_object,
+    quote=_quote,
+    aggregate=_aggregate,
+    aggregate_orders=True,
+    client_joins=True,
+    nulls_are_largest=False,
+    missing=_literal(MISSING),
+    slot=_literal("\x02"),
+    # Around each list there are five functions, and SQLAlchemy's compiler goes as deep as they do.
+    most_lists=5,
+    most_rows=_EVERY_ROW,
+    outer_rows_in_from=False,
+    index_of_tuples=False,
+    prelude=_MARIADB_LIMIT,
+    hint=_MYSQL_LIMIT,
+)
