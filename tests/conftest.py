@@ -1,4 +1,4 @@
-"""Databases under test: SQLite in files, and one embedded PostgreSQL for each test process."""
+"""Databases under test: SQLite in files, and one PostgreSQL and one MariaDB for each test process."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sqlalchemy import Engine, NullPool, create_engine, text
 
 from querywright import AsyncDatabase, Database
 from querywright.testing import EmbeddedPostgres
+from tests.mariadb import PrivateMariaDB, missing_programs
 from tests.suite.models import Base
 
 # More examples: --hypothesis-profile=fuzz
@@ -20,8 +21,8 @@ settings.load_profile("querywright")
 
 AnyDatabase = Database | AsyncDatabase
 
-SYNC = ("sqlite+pysqlite", "postgresql+psycopg")
-ASYNC = ("sqlite+aiosqlite", "postgresql+asyncpg", "postgresql+psycopg async")
+SYNC = ("sqlite+pysqlite", "postgresql+psycopg", "mariadb+pymysql")
+ASYNC = ("sqlite+aiosqlite", "postgresql+asyncpg", "postgresql+psycopg async", "mariadb+aiomysql")
 POSTGRES = ("postgresql+psycopg", "postgresql+psycopg async", "postgresql+asyncpg")
 
 
@@ -58,12 +59,23 @@ def shared_postgres_database(new_postgres_database: Callable[[], str]) -> str:
     return new_postgres_database()
 
 
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[PrivateMariaDB]:
+    if missing := missing_programs():
+        pytest.skip(missing)
+    with PrivateMariaDB() as server:
+        yield server
+
+
 @pytest.fixture
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database; parametrized by driver."""
     driver = str(request.param).removesuffix(" async")
     if driver.startswith("sqlite"):
         return f"{driver}:///{tmp_path}/test.db"
+    if driver.startswith("mariadb"):
+        maria: PrivateMariaDB = request.getfixturevalue("mariadb")
+        return maria.url(driver)
     server: EmbeddedPostgres = request.getfixturevalue("postgres")
     return server.url(driver.partition("+")[2], request.getfixturevalue("shared_postgres_database"))
 
@@ -72,7 +84,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 async def db(request: pytest.FixtureRequest, url: str) -> AsyncIterator[AnyDatabase]:
     """A database with the suite's tables, once for each driver and kind."""
     driver: str = request.node.callspec.params["url"]
-    schema = create_engine(url.replace("+aiosqlite", "+pysqlite").replace("+asyncpg", "+psycopg"), poolclass=NullPool)
+    schema = create_engine(_sync(url), poolclass=NullPool)
     Base.metadata.create_all(schema)
     database: AnyDatabase = Database(url) if driver in SYNC else AsyncDatabase(url)
     try:
@@ -80,6 +92,10 @@ async def db(request: pytest.FixtureRequest, url: str) -> AsyncIterator[AnyDatab
     finally:
         await _close(database)
         _drop(schema)
+
+
+def _sync(url: str) -> str:
+    return url.replace("+aiosqlite", "+pysqlite").replace("+asyncpg", "+psycopg").replace("+aiomysql", "+pymysql")
 
 
 async def _close(database: AnyDatabase) -> None:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import CheckConstraint, Column, DateTime, ForeignKey, MetaData, Numeric, String, Table
+from sqlalchemy import CheckConstraint, Column, DateTime, ForeignKey, MetaData, Numeric, String, Table, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column, relationship
 
 from querywright import ExactDecimal, UUIDKey
@@ -18,7 +18,8 @@ from querywright.models import NAMING_CONVENTION, TYPE_ANNOTATION_MAP
 
 class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
-    type_annotation_map: ClassVar[dict[Any, Any]] = TYPE_ANNOTATION_MAP
+    # MySQL and MariaDB have no VARCHAR without a length.
+    type_annotation_map: ClassVar[dict[Any, Any]] = {**TYPE_ANNOTATION_MAP, str: Text()}
 
 
 class Genre(enum.Enum):

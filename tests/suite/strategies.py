@@ -20,6 +20,8 @@ integers = st.integers(-(2**31), 2**31 - 1)
 floats = st.floats(allow_nan=False)
 moments = st.datetimes(dt.datetime(1, 1, 2), dt.datetime(9999, 12, 30), timezones=st.timezones())  # noqa: DTZ001 - bounds are naive
 locals_ = st.datetimes()
+# MariaDB's UUID takes none whose version and variant no RFC names.
+keys = st.uuids(version=4)
 documents = st.recursive(
     st.none() | st.booleans() | integers | st.floats(-1e100, 1e100) | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
@@ -31,7 +33,7 @@ objects = st.dictionaries(texts, documents, max_size=3)
 def everything() -> st.SearchStrategy[Everything]:
     """Rows of the table with one column of each type."""
     values = {
-        "id": st.uuids(),
+        "id": keys,
         "number": integers,
         "text": texts,
         "flag": st.booleans(),
@@ -50,7 +52,7 @@ def everything() -> st.SearchStrategy[Everything]:
         for name in ("number", "text", "flag", "ratio", "moment", "local", "day", "genre", "level", "data")
     }
     optional |= {"price_or_none": st.none() | st.decimals(-(10**8), 10**8, places=0)}
-    optional |= {"key_or_none": st.none() | st.uuids()}
+    optional |= {"key_or_none": st.none() | keys}
     return st.builds(Everything, **values, **optional)
 
 

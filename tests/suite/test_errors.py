@@ -50,13 +50,19 @@ async def test_bound_values_stay_out_of_messages(db: AnyDatabase) -> None:
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.drivers("postgresql+psycopg", "postgresql+psycopg async", "postgresql+asyncpg")
+@pytest.mark.drivers(
+    "postgresql+psycopg", "postgresql+psycopg async", "postgresql+asyncpg", "mariadb+pymysql", "mariadb+aiomysql"
+)
 async def test_values_that_do_not_fit(db: AnyDatabase) -> None:
     with pytest.raises(SQLAlchemyError) as caught:
         await add(db, Tag(name="x" * 51))
     assert type(classify(caught.value)) is InvalidValue
 
 
+# MySQL and MariaDB compare with a number of any size.
+@pytest.mark.drivers(
+    "sqlite+pysqlite", "sqlite+aiosqlite", "postgresql+psycopg", "postgresql+psycopg async", "postgresql+asyncpg"
+)
 async def test_numbers_that_no_column_holds(db: AnyDatabase) -> None:
     for bind in (db, None):
         with pytest.raises(SQLAlchemyError) as caught:
@@ -114,7 +120,7 @@ async def test_lost_connections_are_replaced(db: AnyDatabase) -> None:
 
 
 async def test_pool_timeout(url: str) -> None:
-    if "psycopg" in url or "pysqlite" in url:
+    if "psycopg" in url or "pysqlite" in url or "pymysql" in url:
         database = Database(url, pool_size=1, max_overflow=0, pool_timeout=0.05)
         with database.session() as held:
             held.execute(text("SELECT 1"))

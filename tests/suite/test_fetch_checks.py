@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import pytest
 from pydantic import BaseModel
 from sqlalchemy import Index, select, text
 
@@ -40,6 +41,8 @@ async def test_nothing_to_find(db: AnyDatabase) -> None:
 
 
 async def test_lists_without_an_index(db: AnyDatabase) -> None:
+    if db.engine.dialect.name == "mariadb":
+        pytest.skip("MariaDB makes an index for each foreign key")
     found = [line for line in await lines(db, (AuthorOut, Author), (CountOut, Author)) if "books" in line]
     problem = "books has no index on author_id, so each row of Author reads all of it."
     hint = "Create one, for example with index=True on author_id."

@@ -107,7 +107,9 @@ CASES: dict[str, tuple[Any, Any, list[Any]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.drivers("sqlite+aiosqlite", "postgresql+psycopg", "postgresql+asyncpg")
+@pytest.mark.drivers(
+    "sqlite+aiosqlite", "postgresql+psycopg", "postgresql+asyncpg", "mariadb+pymysql", "mariadb+aiomysql"
+)
 @pytest.mark.parametrize("name", CASES)
 async def test_markers(zoo: AnyDatabase, name: str) -> None:
     annotation, statement, expected = CASES[name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from sqlalchemy import select
+from sqlalchemy import String, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, foreign, mapped_column, relationship
 
 from tests.suite.models import Out
@@ -21,7 +21,7 @@ class Rate(Base):
     __tablename__ = "rates"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    currency: Mapped[str]
+    currency: Mapped[str] = mapped_column(String(3))
     value: Mapped[int]
 
 
@@ -29,7 +29,7 @@ class Order(Base):
     __tablename__ = "orders"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    currency: Mapped[str]
+    currency: Mapped[str] = mapped_column(String(3))
 
     newest: Mapped[Rate | None] = relationship(
         primaryjoin=lambda: Order.currency == foreign(Rate.currency),

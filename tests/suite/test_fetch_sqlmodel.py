@@ -10,13 +10,13 @@ from tests.suite.support import AnyDatabase, resolve, run_sync, transaction
 
 class Team(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True)
-    name: str
+    name: str = Field(max_length=50)  # MySQL and MariaDB have no VARCHAR without a length
     heroes: list["Hero"] = Relationship(back_populates="team")
 
 
 class Hero(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True)
-    name: str
+    name: str = Field(max_length=50)  # MySQL and MariaDB have no VARCHAR without a length
     team_id: int | None = Field(default=None, foreign_key="team.id")
     team: Team | None = Relationship(back_populates="heroes")
 

@@ -90,6 +90,8 @@ class RatioOut(Out):
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, 5e-324, 1.7976931348623157e308, 123456789.123456789, -0.0])
 async def test_floats_are_exact(db: AnyDatabase, value: float) -> None:
+    if math.isinf(value) and db.engine.dialect.name == "mariadb":
+        pytest.skip("MariaDB's DOUBLE holds no infinity")
     await add(db, a_row(ratio=value))
     statement = select(Everything)
     assert (await resolve(db.fetch(RatioOut, statement).one())).ratio == value
@@ -135,8 +137,8 @@ async def test_bound_values_go_through_their_types(db: AnyDatabase) -> None:
 
 
 async def test_not_a_number_in_a_document_is_null(db: AnyDatabase) -> None:
-    if db.engine.dialect.name == "postgresql":
-        pytest.skip("PostgreSQL's JSON holds no NaN")
+    if db.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL's and MariaDB's JSON holds no NaN")
     await add(db, a_row(data_or_none={"a": [math.nan, math.inf, "NaN"]}))
     expected = b'[{"data_or_none":{"a":[null,null,"NaN"]}}]'
     assert await resolve(db.fetch(DataOut, select(Everything)).json()) == expected

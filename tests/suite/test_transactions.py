@@ -39,6 +39,10 @@ async def test_rolls_back_on_error(db: AnyDatabase) -> None:
     assert await count(db) == 0
 
 
+# MySQL and MariaDB commit before each DDL statement.
+@pytest.mark.drivers(
+    "sqlite+pysqlite", "sqlite+aiosqlite", "postgresql+psycopg", "postgresql+psycopg async", "postgresql+asyncpg"
+)
 async def test_rolls_back_ddl(db: AnyDatabase) -> None:
     with pytest.raises(RuntimeError):
         async with transaction(db) as tx:
@@ -106,7 +110,8 @@ async def test_fetch_outside_a_transaction_is_one_statement_without_begin(db: An
     with statements() as seen:
         await resolve(db.fetch(TagOut, select(Tag)).json())
     assert len(seen) == 1
-    assert seen[0].startswith("SELECT")
+    # On MySQL and MariaDB, a comment stands in front.
+    assert seen[0].partition("*/ ")[-1 if seen[0].startswith("/*") else 0].startswith("SELECT")
 
 
 async def test_cursor_events_fire(db: AnyDatabase) -> None:
@@ -166,11 +171,12 @@ async def test_a_plain_connection_stays_usable_after_fetch(db: AsyncDatabase) ->
 ENDLESS = {
     "postgresql": "(SELECT 1 FROM pg_sleep(300)) = 1",
     "sqlite": "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n LIMIT 4000000) SELECT max(i) FROM n) > 0",
+    "mariadb": "sleep(300) = 1",
 }
 
 
 @pytest.mark.parametrize("inside", ["database", "transaction"])
-@pytest.mark.drivers("sqlite+aiosqlite", "postgresql+asyncpg", "postgresql+psycopg async")
+@pytest.mark.drivers("sqlite+aiosqlite", "postgresql+asyncpg", "postgresql+psycopg async", "mariadb+aiomysql")
 async def test_cancelled_fetch_gives_its_connection_back(db: AsyncDatabase, inside: str) -> None:
     await add(db, Tag(name="one"))
     endless = select(Tag).where(text(ENDLESS[db.engine.dialect.name]))

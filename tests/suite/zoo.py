@@ -25,7 +25,8 @@ from querywright.models import NAMING_CONVENTION, TYPE_ANNOTATION_MAP
 
 class ZooBase(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
-    type_annotation_map: ClassVar[dict[Any, Any]] = TYPE_ANNOTATION_MAP
+    # MySQL and MariaDB have no VARCHAR without a length.
+    type_annotation_map: ClassVar[dict[Any, Any]] = {**TYPE_ANNOTATION_MAP, str: String(50)}
 
 
 @dataclasses.dataclass
