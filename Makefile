@@ -27,7 +27,7 @@ test-oldest:
 else
 test-oldest: .venv-oldest/.installed
 	@echo "Oldest set: $$(.venv-oldest/bin/python scripts/versions.py)"
-	.venv-oldest/bin/python -m pytest $(PYTEST)
+	.venv-oldest/bin/python -m pytest $(PYTEST) --fuzz-examples=200
 endif
 
 # Prints what failed with a blob to repeat it; failures are tried again first, from .hypothesis.

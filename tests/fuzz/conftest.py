@@ -8,18 +8,13 @@ import pytest
 
 from querywright.testing import EmbeddedPostgres
 
-EXAMPLES = 2000
 BATCH = 250
 LANES = {"sqlite+pysqlite": 0.6, "postgresql+psycopg": 0.3, "sqlite+aiosqlite": 0.05, "postgresql+asyncpg": 0.05}
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--fuzz-examples", type=int, default=EXAMPLES, help="how many worlds tests/fuzz invents")
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "batch" in metafunc.fixturenames:
-        total = metafunc.config.getoption("--fuzz-examples", EXAMPLES)
+        total = metafunc.config.getoption("--fuzz-examples")
         batches = [batch for lane in LANES for batch in _batches(lane, total)]
         metafunc.parametrize(("invented_url", "batch", "examples"), batches, indirect=["invented_url"])
 
