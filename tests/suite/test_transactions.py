@@ -250,8 +250,8 @@ async def test_postgres_session_settings(db: AnyDatabase) -> None:
 
 
 async def test_repr_hides_the_password() -> None:
-    db = AsyncDatabase("postgresql+asyncpg://user:secret@localhost/app?passfile=secret")
-    assert "secret" not in repr(db) + repr(db.settings) + str(db.engine)
+    db = AsyncDatabase("postgresql+asyncpg://user:hunter2@localhost/app?passfile=hunter2")
+    assert "hunter2" not in repr(db) + repr(db.settings) + str(db.engine)
 
 
 @pytest.mark.drivers("postgresql+asyncpg", "postgresql+psycopg", "postgresql+psycopg async")
