@@ -132,7 +132,7 @@ def _repr(value: object) -> str:
 Shown = Annotated[Any, PlainSerializer(_repr, return_type=str)]
 # Column type, annotations, values.
 TYPES: dict[str, tuple[Any, list[Any], list[Any]]] = {
-    "big integer": (sa.BigInteger(), [int, Any, Decimal, float], [2**53 + 1, -(2**63), 2**63 - 1]),
+    "big integer": (sa.BigInteger(), [int, Any, Decimal], [2**53 + 1, -(2**63), 2**63 - 1]),
     "constrained": (sa.Integer(), [Annotated[int, Field(gt=0)], int | str], [1, 5]),
     "time": (sa.Time(), [dt.time, Any], [dt.time(1, 2, 3), dt.time(23, 59, 59, 999999), dt.time(0)]),
     "interval": (
@@ -244,7 +244,7 @@ POSTGRESQL: dict[str, tuple[Any, list[Any], list[Any]]] = {
     ),
     "zoned time": (sa.Time(timezone=True), [dt.time], [dt.time(1, 2, 3, tzinfo=UTC)]),
     "zoned": (sa.DateTime(timezone=True), [dt.datetime], [dt.datetime(2026, 5, 5, 3, 4, 5, 6, tzinfo=UTC)]),
-    "inet": (pg.INET(), [IPvAnyAddress, Any], ["10.0.0.1", "::1"]),
+    "inet": (pg.INET(), [IPvAnyAddress, Shown], ["10.0.0.1", "::1"]),
     "network": (pg.CIDR(), [Shown], ["10.0.0.0/8"]),
     "mac": (pg.MACADDR(), [str], ["08:00:2b:01:02:03"]),
     "numbers between": (pg.INT4RANGE(), [Shown], [pg.Range(1, 5), pg.Range(None, 3), pg.Range(empty=True)]),
