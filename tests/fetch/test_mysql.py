@@ -27,7 +27,8 @@ def dialect() -> Dialect:
 
 
 def sql(dialect: Dialect, model: type, statement: object, form: Form) -> str:
-    return prepare(model, statement, form, dialect)[1].sql  # type: ignore[arg-type]
+    prepared, extracted = prepare(model, statement, form, dialect)  # type: ignore[arg-type]
+    return prepared.binder.bind(extracted).sql
 
 
 def test_flat_rows(dialect: Dialect) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Select
 from sqlalchemy.orm import Session
 
 from querywright import Fetch, MultipleFound, NotFound, fetch
-from querywright.fetch.splitting import Strategy
+from querywright.fetch.form import Strategy
 
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|\+00:00)?")
 # Only these are written differently: 1E-7 may be 0.0000001.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import BaseModel
@@ -12,6 +12,23 @@ from querywright import Count, check_shapes, prepare
 from tests.suite.models import Author, AuthorOut, Book, NameOut, Out, TagOut
 from tests.suite.support import AnyDatabase, resolve, run_sync, transaction
 from tests.suite.zoo import Zoo
+
+
+class ToyOut(Out):
+    name: str
+
+
+class DogOut(Out):
+    kind: Literal["dog"]
+
+
+class ToyBoxOut(Out):
+    kind: Literal["cat"]
+    toys: list[ToyOut]
+
+
+class CagesOut(Out):
+    animals: list[ToyBoxOut | DogOut]
 
 
 class CountOut(Out):
@@ -68,6 +85,16 @@ async def test_tables_and_columns_that_are_not_there(db: AnyDatabase) -> None:
     assert await lines(db, (BooksOut, Book)) == [
         "BooksOut.tags: the table tags has no column name. Run the migrations."
     ]
+
+
+async def test_relationships_of_a_subclass_are_looked_at(zoo: AnyDatabase) -> None:
+    if zoo.engine.dialect.name == "mariadb":
+        pytest.skip("MariaDB makes an index for each foreign key")
+    hint = "Create one, for example with index=True on cat_id."
+    path = "CagesOut.animals[](ToyBoxOut).toys"
+    assert f"{path}: toys has no index on cat_id, so each row of Cat reads all of it. {hint}" in await lines(
+        zoo, (CagesOut, Zoo)
+    )
 
 
 async def test_declared_queries_are_looked_at(db: AnyDatabase) -> None:

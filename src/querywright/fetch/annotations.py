@@ -28,7 +28,7 @@ __all__ = ["Wanted", "is_shape", "read_annotation", "read_field", "type_name", "
 
 _LISTS = (list, tuple, Sequence)
 _SETS = (set, frozenset)
-_BEFORE = (BeforeValidator, WrapValidator, PlainValidator)
+_BEFORE = (BeforeValidator, WrapValidator, PlainValidator, Strict)
 _NEUTRAL = (Discriminator, WithJsonSchema)
 
 
@@ -121,8 +121,6 @@ def _is_after(item: Any) -> bool:
     """Say whether an annotation only sees what Pydantic has made of the value."""
     if isinstance(item, _BEFORE):
         return False
-    if isinstance(item, Strict):
-        return False
     known = isinstance(item, (AfterValidator, PlainSerializer, WrapSerializer, FieldInfo))
     return known or type(item).__module__.startswith(("annotated_types", "pydantic.types", "pydantic._internal"))
 
@@ -182,7 +180,6 @@ def type_name(annotation: Any) -> str:
 
 
 def _decorated(model: type[BaseModel]) -> bool:
-    decorators = model.__pydantic_decorators__
-    return any(getattr(decorators, kind) for kind in ("field_validators", "model_validators", "validators")) or any(
-        getattr(decorators, kind) for kind in ("field_serializers", "model_serializers", "computed_fields")
-    )
+    found = model.__pydantic_decorators__
+    checks = found.validators or found.field_validators or found.model_validators
+    return bool(checks or found.field_serializers or found.model_serializers or found.computed_fields)

@@ -6,7 +6,7 @@ import difflib
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, UniqueConstraint
 from sqlalchemy.ext.associationproxy import AssociationProxy
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import ColumnProperty, CompositeProperty, Mapper, RelationshipProperty, SynonymProperty
@@ -14,7 +14,7 @@ from sqlalchemy.types import TypeEngine
 
 from querywright.errors import ShapeError
 
-__all__ = ["Attribute", "Composite", "Relation", "Steps", "attribute_of", "find"]
+__all__ = ["Attribute", "Composite", "Relation", "Steps", "attribute_of", "find", "key_names", "keys_of"]
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,18 @@ def attribute_of(mapper: Mapper[Any], name: str, path: str) -> Attribute:
     if not isinstance(found, Attribute):
         raise ShapeError(path, f"{found.where} is not a column.")
     return found
+
+
+def key_names(mapper: Mapper[Any]) -> list[str]:
+    """Name the attributes of the primary key."""
+    return [mapper.get_property_by_column(column).key for column in mapper.primary_key]
+
+
+def keys_of(table: Any) -> list[set[Any]]:
+    """List the sets of columns by which the rows of a table differ: its primary key and unique constraints."""
+    constraints = getattr(table, "constraints", ())
+    unique = [set(constraint.columns) for constraint in constraints if isinstance(constraint, UniqueConstraint)]
+    return [key for key in (set(table.primary_key), *unique) if key]
 
 
 def _hybrid(mapper: Mapper[Any], name: str, path: str, where: str) -> Attribute:

@@ -13,8 +13,8 @@ from querywright.errors import ConfigurationError
 from querywright.fetch.aio import AsyncFetch
 from querywright.fetch.compiled import require_kinds
 from querywright.fetch.execute import Bind
+from querywright.fetch.form import Strategy
 from querywright.fetch.query import Query
-from querywright.fetch.splitting import Strategy
 from querywright.fetch.verbs import Fetch
 
 __all__ = ["AnyAsyncBind", "AnyBind", "HasAsyncEngine", "HasEngine", "fetch", "fetch_query"]

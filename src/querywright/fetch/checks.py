@@ -14,10 +14,9 @@ from sqlalchemy.orm import Mapper, RelationshipProperty
 
 from querywright.errors import ShapeError
 from querywright.fetch.binds import HasAsyncEngine, HasEngine
-from querywright.fetch.compile import root_mapper
 from querywright.fetch.compiled import compile_fetch, require_kinds
 from querywright.fetch.form import Form
-from querywright.fetch.nodes import Aggregate, Embedded, Groups, Node, Plan, Scalar, Shape, ToMany, ToOne, Variants
+from querywright.fetch.nodes import Aggregate, Embedded, Groups, Node, Plan, Shape, ToMany, ToOne, Variants
 from querywright.fetch.prepared import declared
 from querywright.fetch.related import is_joined
 
@@ -111,7 +110,6 @@ def _check(connection: Connection, model: Any, statement: Select[Any]) -> Iterat
 
 def _planned(model: Any, statement: Select[Any], dialect: Dialect) -> Plan:
     require_kinds(model, statement)
-    root_mapper(statement)
     return compile_fetch(model, statement, Form(array=True), dialect, None).plan
 
 
@@ -132,51 +130,37 @@ def _tables(node: Node, mapper: Mapper[Any], path: str) -> Iterator[tuple[Table,
     for table in mapper.tables:
         if isinstance(table, Table):
             yield table, path
-    for below, inner, where in _steps(node, mapper, path):
-        if isinstance(below, (ToOne, ToMany, Groups, Aggregate)):
-            secondary = mapper.relationships[below.relationship].secondary
-            if isinstance(secondary, Table):
-                yield secondary, where
-        yield from _tables(_target(below), inner, where)
+    for relationship, target, where in _followed(node, mapper, path):
+        if isinstance(relationship.secondary, Table):
+            yield relationship.secondary, where
+        yield from _tables(target, relationship.mapper, where)
 
 
-def _steps(node: Node, mapper: Mapper[Any], path: str) -> Iterator[tuple[Node, Mapper[Any], str]]:
-    """Go one level down: to each node inside that reads other rows, with the class of those."""
-    if isinstance(node, (ToOne, ToMany, Groups, Aggregate)):
-        yield node, mapper.relationships[node.relationship].mapper, path
+def _followed(node: Node, mapper: Mapper[Any], path: str) -> Iterator[tuple[RelationshipProperty[Any], Node, str]]:
+    """Go one level down: to each relationship that is followed from a row, with what is written of its rows."""
+    if isinstance(node, (ToOne, ToMany, Groups)):
+        yield mapper.relationships[node.relationship], node.target, path
+    elif isinstance(node, Aggregate):
+        yield mapper.relationships[node.relationship], node.value, path
     elif isinstance(node, Shape):
         for field in node.fields:
-            yield from _steps(field.value, mapper, field.path)
+            yield from _followed(field.value, mapper, field.path)
     elif isinstance(node, Embedded):
-        yield from _steps(node.shape, mapper, path)
+        yield from _followed(node.shape, mapper, path)
     elif isinstance(node, Variants):
         for _, shape in node.cases:
-            yield from _steps(shape, shape.mapper, path)
-
-
-def _target(node: Node) -> Node:
-    return (
-        node.target
-        if isinstance(node, (ToOne, ToMany, Groups))
-        else node.value
-        if isinstance(node, Aggregate)
-        else node
-    )
+            yield from _followed(shape, shape.mapper, path)
 
 
 def _without_index(node: Node, mapper: Mapper[Any], path: str, inspector: Inspector) -> Iterator[Finding]:
     """Find relationships that are followed row by row through a table without an index for it."""
-    for below, inner, where in _steps(node, mapper, path):
-        assert isinstance(below, (ToOne, ToMany, Groups, Aggregate))  # noqa: S101 - no other reads other rows
-        owner = mapper if below.relationship in mapper.relationships else inner
-        relationship = owner.relationships[below.relationship]
+    for relationship, target, where in _followed(node, mapper, path):
         table, columns = _sought(relationship)
         if not is_joined(relationship) and table is not None and not _has_index(table, columns, inspector):
-            names = ", ".join(sorted(columns))
-            problem = f"{table.name} has no index on {names}, so each row of {owner.class_.__name__} reads all of it."
+            names, owner = ", ".join(sorted(columns)), relationship.parent.class_.__name__
+            problem = f"{table.name} has no index on {names}, so each row of {owner} reads all of it."
             yield Finding(where, problem, f"Create one, for example with index=True on {names}.")
-        if not isinstance(_target(below), Scalar):
-            yield from _without_index(_target(below), inner, where, inspector)
+        yield from _without_index(target, relationship.mapper, where, inspector)
 
 
 def _sought(relationship: RelationshipProperty[Any]) -> tuple[Table | None, set[str]]:

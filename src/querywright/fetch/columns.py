@@ -17,7 +17,6 @@ from querywright.models.types import ExactDecimal, UTCDateTime
 
 __all__ = [
     "EXACT_ITEMS",
-    "RESULT_HOOKS",
     "accepts",
     "annotated_type",
     "encoding_of",
@@ -30,7 +29,7 @@ __all__ = [
 ]
 
 # Methods by which a type changes what is read.
-RESULT_HOOKS = ("process_result_value", "result_processor")
+_RESULT_HOOKS = ("process_result_value", "result_processor")
 
 
 def has_hooks(column_type: TypeEngine[Any]) -> bool:
@@ -40,7 +39,7 @@ def has_hooks(column_type: TypeEngine[Any]) -> bool:
     theirs = [
         cls for cls in type(column_type).__mro__ if not cls.__module__.startswith(("sqlalchemy.", "querywright."))
     ]
-    return any(hook in cls.__dict__ for cls in theirs for hook in RESULT_HOOKS)
+    return any(hook in cls.__dict__ for cls in theirs for hook in _RESULT_HOOKS)
 
 
 # Decorators whose values are written and read as such, whatever a database stores for them.

@@ -24,6 +24,7 @@ from sqlalchemy.orm import Mapper, aliased
 
 from querywright.errors import ShapeError
 from querywright.fetch import related
+from querywright.fetch.attributes import key_names
 from querywright.fetch.columns import storage_encoding, stored_type
 from querywright.fetch.form import Form
 from querywright.fetch.groups import write_groups
@@ -231,7 +232,7 @@ class SelectCompiler:
     def key_text(self, mapper: Mapper[Any], level: Level) -> SQLText:
         """Write the primary key of a row as JSON."""
         texts = [self.wire_text(part, level.column(part.source)) for part in key_of(mapper)]
-        return self.writer.join("[", *[piece for text in texts for piece in (",", text)][1:], "]")
+        return self.writer.listed(texts)
 
     def element(self, node: Node, level: Level) -> SQLText:
         """Write an element of an array; NULL only if it lacks a required value."""
@@ -370,8 +371,11 @@ def _needed(node: Node, mapper: Mapper[Any]) -> list[Source]:
         return _needed(node.shape, mapper)
     if isinstance(node, Variants):
         own = [shape for _, shape in node.cases if shape.mapper is mapper]
-        keys = [mapper.get_property_by_column(column).key for column in mapper.primary_key]
-        return [node.discriminator.source, *keys, *(source for shape in own for source in _needed(shape, mapper))]
+        return [
+            node.discriminator.source,
+            *key_names(mapper),
+            *(source for shape in own for source in _needed(shape, mapper)),
+        ]
     local = mapper.relationships[node.relationship].local_columns
     names: list[Source] = sorted(mapper.get_property_by_column(column).key for column in local)  # type: ignore[assignment]
     return names

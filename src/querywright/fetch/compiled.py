@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,11 +10,11 @@ from sqlalchemy import Dialect, Select
 
 from querywright.errors import ShapeError
 from querywright.fetch.annotations import is_shape, read_annotation, union_members
-from querywright.fetch.binding import Binder, SchemaMap, Statement, binder_of
+from querywright.fetch.binding import Binder, SchemaMap, binder_of
 from querywright.fetch.cache import LRU
 from querywright.fetch.compile import SelectCompiler, has_arrays, root_mapper
 from querywright.fetch.form import Form
-from querywright.fetch.levels import Slot, key_of, statement_of
+from querywright.fetch.levels import Slot, choose, key_of, statement_of
 from querywright.fetch.nodes import Plan, Shape, ToMany
 from querywright.fetch.pages import compile_page
 from querywright.fetch.plan import plan
@@ -58,20 +58,18 @@ class Compiled:
         self._statement = statement
         self._known: LRU[Prepared] = LRU(64)
 
-    def ready(
-        self, form: Form, dialect: Dialect, schemas: SchemaMap | None, parameters: Mapping[str, Any] | None
-    ) -> tuple[Prepared, Statement]:
-        """Fill in the values of one call.
+    def find(self, form: Form, dialect: Dialect, schemas: SchemaMap | None) -> Prepared:
+        """Compile it, or find it compiled.
 
         Raises:
-            ShapeError: The model does not fit, or a parameter has no value.
+            ShapeError: The model does not fit the class that the statement selects.
         """
         where = (form, dialect) if not schemas else (form, dialect, tuple(schemas.items()))
         known = self._known.get(where)
         if known is None:
             known = compile_fetch(self._model, self._statement, form, dialect, schemas)
             self._known.put(where, known)
-        return known, known.binder.bind_own(parameters)
+        return known
 
 
 _cache: LRU[Prepared] = LRU(1000)
@@ -83,8 +81,7 @@ def prepare(
     form: Form,
     dialect: Dialect,
     schemas: SchemaMap | None = None,
-    parameters: Mapping[str, Any] | None = None,
-) -> tuple[Prepared, Statement]:
+) -> tuple[Prepared, Sequence[Any] | None]:
     """Compile a fetch, or find it compiled.
 
     Args:
@@ -93,21 +90,22 @@ def prepare(
         form: What to return.
         dialect: The dialect of the connection.
         schemas: The connection's ``schema_translate_map``.
-        parameters: Values for the statement's named parameters.
+
+    Returns:
+        The compiled fetch, and the values that this statement has in its place of those it was compiled with.
 
     Raises:
         ShapeError: The model does not fit the class that the statement selects.
     """
     key = statement._generate_cache_key()  # noqa: SLF001 - SQLAlchemy's caching has no public spelling
     if key is None:
-        prepared = compile_fetch(model, statement, form, dialect, schemas)
-        return prepared, prepared.binder.bind(None, parameters)
+        return compile_fetch(model, statement, form, dialect, schemas), None
     where = (model, form, dialect, key.key, tuple(schemas.items()) if schemas else None)
     known = _cache.get(where)
     if known is None:
         known = compile_fetch(model, statement, form, dialect, schemas)
         _cache.put(where, known)
-    return known, known.binder.bind(key.bindparams, parameters)
+    return known, key.bindparams
 
 
 def require_kinds(model: Any, statement: Any) -> None:
@@ -133,6 +131,7 @@ def compile_fetch(
     writer = writer_for(dialect.name)
     root = planned.root
     large_rows = isinstance(root, Shape) and any(isinstance(field.value, ToMany) for field in root.fields)
+    form = choose(form, planned, statement, writer)
     array = form.array and not (large_rows and writer.client_joins)
     form = replace(form, array=array, for_model=form.for_model or not planned.exact)
     compiler = SelectCompiler(form, writer, dialect, criteria_of(statement))
@@ -141,13 +140,8 @@ def compile_fetch(
     binder = binder_of(select, statement, dialect, schemas, prelude)
     # Grows while its lists are compiled: they have lists of their own.
     slots = tuple(
-        Slot(
-            number,
-            binder_of(statement_of(compiler, each), statement, dialect, schemas, prelude),
-            key_of(each.mapper),
-            each.node.path,
-        )
-        for number, each in enumerate(compiler.open_lists)
+        Slot(binder_of(statement_of(compiler, each), statement, dialect, schemas, prelude), key_of(each.mapper))
+        for each in compiler.open_lists
     )
     read = reader_of(root, dialect) if form.for_model and planned.convert else None
     return Prepared(planned, form, binder, read, slots)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, exists, func, literal_column, select
+from sqlalchemy import Connection, Engine, Select, exists, literal_column, select
 
 from querywright.fetch.binding import Binder, Statement, binder_of
 from querywright.fetch.cache import LRU
 from querywright.fetch.execute import Bind, run
+from querywright.fetch.pages import count_of
 from querywright.fetch.query import Query, schemas_of
 from querywright.fetch.related import criteria_of
 from querywright.fetch.writers import writer_for
@@ -20,16 +21,12 @@ _cache: LRU[Binder] = LRU(500)
 
 def count(query: Query, bind: Bind) -> int:
     """Count the rows of a query."""
-    return int(_value(query, bind, _count))
+    return int(_value(query, bind, count_of))
 
 
 def exists_any(query: Query, bind: Bind) -> bool:
     """Say whether a query has any rows."""
     return bool(_value(query, bind, _exists))
-
-
-def _count(statement: Select[Any]) -> Select[Any]:
-    return select(func.count()).select_from(statement.order_by(None).subquery())
 
 
 def _exists(statement: Select[Any]) -> Select[Any]:

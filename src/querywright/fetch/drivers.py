@@ -10,8 +10,9 @@ from sqlalchemy import Dialect
 
 from querywright.fetch.binding import Statement
 
-__all__ = ["autocommitting", "direct_call", "has_direct_call"]
+__all__ = ["Rows", "autocommitting", "direct_call", "has_direct_call"]
 
+# The rows of a result, each a sequence of its columns.
 Rows = Sequence[Any]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from typing import Any, Generic, NoReturn, TypeVar
 
 from sqlalchemy import Connection, Dialect, Engine, Select, event
@@ -15,12 +15,11 @@ from querywright.engine.statements import has_foreign_listeners
 from querywright.events import StatementExecuted, emit, has_subscribers
 from querywright.fetch.binding import Statement
 from querywright.fetch.compile import root_mapper
-from querywright.fetch.drivers import autocommitting, direct_call, has_direct_call
+from querywright.fetch.drivers import Rows, autocommitting, direct_call, has_direct_call
 
 __all__ = ["Bind", "JsonBytes", "Rows", "connection_of", "routing", "run", "seen_by_session", "stream"]
 
 Bind = Session | Connection | Engine
-Rows = Sequence[Any]
 Content_co = TypeVar("Content_co", covariant=True)
 
 

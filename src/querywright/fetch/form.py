@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-__all__ = ["Form", "PageForm"]
+__all__ = ["Form", "PageForm", "Strategy"]
+
+# One statement for everything, one for each level of lists, or left to the compiler.
+Strategy = Literal["auto", "statement", "levels"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Form:
         exclude_none: Leave out what is ``None``.
         only: Write only these fields for a client, by their paths.
         page: Return one page of the rows.
+        strategy: How a list of all rows is split into statements; anything else is always one.
         split: Leave lists open, to be filled by statements of their own.
         guarded: Return nothing, and the number of rows, if there are too many.
     """
@@ -49,5 +54,6 @@ class Form:
     exclude_none: bool = False
     only: frozenset[str] | None = None
     page: PageForm | None = None
+    strategy: Strategy = "statement"
     split: bool = False
     guarded: bool = False

@@ -15,6 +15,7 @@ from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import UnaryExpression
 
 from querywright.errors import ShapeError
+from querywright.fetch.related import key_of
 from querywright.fetch.writers import JsonWriter
 
 __all__ = ["Sort", "behind", "ordering", "parameter", "sorts_of"]
@@ -64,11 +65,9 @@ def sorts_of(statement: Select[Any], entity: Any, writer: JsonWriter) -> tuple[S
     """
     clauses = statement._order_by_clauses  # noqa: SLF001 - nothing public
     sorts = [_sort(clause, inspect(entity), writer) for clause in clauses]
-    mapper = inspect(entity).mapper
-    key = [getattr(entity, mapper.get_property_by_column(column).key) for column in mapper.primary_key]
     named = {str(sort.expression) for sort in sorts}
     descending = bool(sorts) and sorts[-1].descending
-    missing = [column for column in key if str(column.expression) not in named]
+    missing = [column for column in key_of(entity) if str(column.expression) not in named]
     return (*sorts, *(Sort(column, descending, nulls_first=False, nullable=False) for column in missing))
 
 

@@ -9,22 +9,23 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import Dialect, bindparam, select, tuple_
+from sqlalchemy import Dialect, Select, bindparam, select, tuple_
 from sqlalchemy.orm import Mapper, aliased
 
 from querywright.fetch import related
-from querywright.fetch.annotations import Wanted
-from querywright.fetch.attributes import attribute_of
+from querywright.fetch.attributes import attribute_of, key_names
 from querywright.fetch.binding import Binder
-from querywright.fetch.nodes import Scalar, ToMany
-from querywright.fetch.reading import value_reader
+from querywright.fetch.form import Form
+from querywright.fetch.nodes import Plan, Scalar, ToMany
+from querywright.fetch.reading import row_reader
 from querywright.fetch.related import Level
-from querywright.fetch.scalars import scalar
+from querywright.fetch.scalars import internal
+from querywright.fetch.writers import JsonWriter
 
-__all__ = ["KEYS", "Filling", "OpenList", "Slot", "fill", "key_of", "keys_in", "statement_of"]
+__all__ = ["KEYS", "Filling", "OpenList", "Slot", "choose", "fill", "key_of", "keys_in", "statement_of"]
 
 KEYS = "querywright_keys"
 _SLOT = re.compile("\x02(\\d+):([^\x02]*)\x02")
@@ -50,32 +51,39 @@ class Slot:
     """The compiled statement of an open list.
 
     Attributes:
-        number: Its number in the plan.
         binder: Returns the key of a row above and the JSON of a row that belongs to it.
         key: The primary key of the rows above.
-        path: Where an element is, from the root model.
     """
 
-    number: int
     binder: Binder
     key: tuple[Scalar, ...]
-    path: str
 
     def values(self, keys: Sequence[str], dialect: Dialect) -> list[Any]:
         """Turn keys, as they stand in slots, into values to bind."""
-        readers = [value_reader(part.encoding, part.type, dialect) for part in self.key]
-        read = [
-            tuple(convert(value) if convert else value for convert, value in zip(readers, json.loads(key), strict=True))
-            for key in keys
-        ]
+        read_key = row_reader(self.key, dialect)
+        read = [read_key(json.loads(key)) for key in keys]
         return [values[0] for values in read] if len(self.key) == 1 else read
+
+
+def choose(form: Form, plan: Plan, statement: Select[Any], writer: JsonWriter) -> Form:
+    """Decide how a fetch of all rows is run.
+
+    Left to itself, a statement with a limit is run as it is. Without one, the database first counts the rows, and
+    leaves the rest to the levels if their JSON would be too large.
+    """
+    if plan.depth == 0 or form.strategy == "statement":
+        return form
+    too_deep = writer.most_lists is not None and plan.depth > writer.most_lists
+    if form.strategy == "levels" or too_deep:
+        return replace(form, array=False, split=True)
+    limited = statement._has_row_limiting_clause  # noqa: SLF001 - nothing public
+    # Where the client joins the rows, the database holds one at a time.
+    return form if limited or not form.array or writer.client_joins else replace(form, guarded=True)
 
 
 def key_of(mapper: Mapper[Any]) -> tuple[Scalar, ...]:
     """Plan how the primary key of a class is written into a slot."""
-    names = [mapper.get_property_by_column(column).key for column in mapper.primary_key]
-    anything = Wanted(Any, nullable=True)
-    return tuple(scalar(attribute_of(mapper, name, name), anything, name) for name in names)
+    return tuple(internal(attribute_of(mapper, name, name), name) for name in key_names(mapper))
 
 
 def statement_of(compiler: Any, open_list: OpenList) -> Any:
@@ -85,7 +93,7 @@ def statement_of(compiler: Any, open_list: OpenList) -> Any:
     inner = related.enter(node.relationship, above, compiler.criteria, node.rows)
     item = compiler.writer.checked(compiler.element(node.target, inner), node.path)
     order = related.order_of(node.relationship, inner, node.rows, node.path)
-    keys = [getattr(parent, str(part.source)) for part in key_of(open_list.mapper)]
+    keys = related.key_of(parent)
     wanted: Any = bindparam(KEYS, expanding=True)
     assert inner.parent is not None  # noqa: S101 - it was entered from a level
     statement = select(compiler.key_text(open_list.mapper, above).label("k"), item.label("o")).select_from(parent)

@@ -190,14 +190,12 @@ class Variants:
         mapper: The mapped class at the head of the hierarchy.
         discriminator: The attribute that tells the class.
         cases: The values it has for each shape, and the shape.
-        model: The annotation that validates it.
     """
 
     path: str
     mapper: Mapper[Any]
     discriminator: Scalar
     cases: tuple[tuple[tuple[Any, ...], Shape], ...]
-    model: Any
 
 
 @dataclass(frozen=True)
@@ -269,7 +267,8 @@ def walk(node: Node) -> Iterator[Node]:
         yield from walk(part)
 
 
-@dataclass(frozen=True)
+# Compared by identity: plans are kept, and to hash all that is in one would cost more than to find it.
+@dataclass(frozen=True, eq=False)
 class Plan:
     """A whole plan, and what follows from all its fields.
 

@@ -9,15 +9,14 @@ from sqlalchemy import Select, bindparam, func, literal_column, select, true
 from sqlalchemy.types import Integer
 
 from querywright.errors import InvalidPage, ShapeError
-from querywright.fetch.annotations import Wanted
 from querywright.fetch.attributes import Attribute
 from querywright.fetch.compile import SelectCompiler, inner_rows, root_entity, root_keys
 from querywright.fetch.form import PageForm
 from querywright.fetch.keyset import Sort, behind, ordering, sorts_of
 from querywright.fetch.nodes import Plan, Scalar
-from querywright.fetch.scalars import scalar
+from querywright.fetch.scalars import internal
 
-__all__ = ["MOST_ROWS", "OFFSET", "Page", "compile_page", "cursor_scalars", "require_size"]
+__all__ = ["MOST_ROWS", "OFFSET", "Page", "compile_page", "count_of", "cursor_scalars", "require_size"]
 
 MOST_ROWS = 1000
 OFFSET = "querywright_offset"
@@ -65,13 +64,11 @@ def page_sorts(statement: Select[Any], compiler: SelectCompiler) -> tuple[Sort, 
 
 def cursor_scalars(sorts: tuple[Sort, ...]) -> list[Scalar]:
     """Plan how the values are written that a cursor holds."""
-    anything = Wanted(Any, nullable=True)
-    return [
-        scalar(
-            Attribute(f"k{n}", sort.expression.type, nullable=True, where=str(sort.expression)), anything, "order_by"
-        )
+    found = (
+        Attribute(f"k{n}", sort.expression.type, nullable=True, where=str(sort.expression))
         for n, sort in enumerate(sorts)
-    ]
+    )
+    return [internal(attribute, "order_by") for attribute in found]
 
 
 def compile_page(compiler: SelectCompiler, plan: Plan, statement: Select[Any], page: PageForm) -> Select[Any]:
@@ -104,13 +101,18 @@ def _cursor(compiler: SelectCompiler, sorts: tuple[Sort, ...], rows: Any) -> Any
         func.coalesce(compiler.wire_text(node, rows.c[f"k{n}"]), compiler.writer.literal("null"))
         for n, node in enumerate(cursor_scalars(sorts))
     ]
-    return compiler.writer.join("[", *[part for value in values for part in (",", value)][1:], "]")
+    return compiler.writer.listed(values)
+
+
+def count_of(statement: Select[Any]) -> Select[Any]:
+    """Count the rows of a statement."""
+    return select(func.count()).select_from(statement.order_by(None).subquery())
 
 
 def _with_total(rows: Select[Any], statement: Select[Any], *, total: bool) -> Any:
     items = rows.subquery()
     if not total:
         return select(items.c.o, items.c.k, literal_column("NULL")).order_by(items.c.n)
-    count = select(func.count()).select_from(statement.order_by(None).subquery()).scalar_subquery()
+    count = count_of(statement).scalar_subquery()
     one = select(count.label("total")).subquery()
     return select(items.c.o, items.c.k, one.c.total).select_from(one.outerjoin(items, true())).order_by(items.c.n)

@@ -17,7 +17,7 @@ from querywright.fetch.form import Form, PageForm
 from querywright.fetch.keyset import Sort, parameter, sorts_of
 from querywright.fetch.pages import OFFSET, Page, cursor_scalars, require_size
 from querywright.fetch.query import Query
-from querywright.fetch.reading import value_reader
+from querywright.fetch.reading import row_reader
 from querywright.fetch.writers import writer_for
 
 __all__ = ["PageRequest", "json_page", "typed_page"]
@@ -96,12 +96,8 @@ def _by_keyset(query: Query, target: Engine | Connection, request: PageRequest) 
 
 def _values(sorts: tuple[Sort, ...], values: list[Any], dialect: Dialect) -> dict[str, Any]:
     """Turn what a cursor holds back into values to bind."""
-    bound = {}
-    for position, (node, value) in enumerate(zip(cursor_scalars(sorts), values, strict=True)):
-        read = value_reader(node.encoding, node.type, dialect)
-        if value is not None:
-            bound[parameter(position)] = read(value) if read else value
-    return bound
+    read = row_reader(cursor_scalars(sorts), dialect)(values)
+    return {parameter(position): value for position, value in enumerate(read) if values[position] is not None}
 
 
 def _collect(prepared: Prepared, form: Form, rows: Any, target: Engine | Connection, order: str) -> _Found:

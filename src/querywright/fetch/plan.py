@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
 from pydantic.fields import FieldInfo
-from sqlalchemy import UniqueConstraint
 from sqlalchemy.orm import Mapper, RelationshipProperty
 
 from querywright.errors import ShapeError
 from querywright.fetch import nodes
 from querywright.fetch.annotations import Wanted, is_shape, read_annotation, read_field, type_name, union_members
-from querywright.fetch.attributes import Attribute, Composite, Relation, Steps, attribute_of, find
+from querywright.fetch.attributes import Attribute, Composite, Relation, Steps, attribute_of, find, key_names, keys_of
 from querywright.fetch.markers import Aggregated, Expr, First, Grouped, Keys, Latest, Marker, Path, Selection
 from querywright.fetch.nodes import Embedded, Field, Groups, Node, Plan, Rows, Scalar, Shape, ToMany, ToOne, Variants
 from querywright.fetch.scalars import expression, needs_conversion, reason_of, scalar
@@ -63,9 +61,6 @@ def _depth(node: Node) -> int:
     return own + max(map(_depth, nodes.inner(node)), default=0)
 
 
-Find = Callable[[str, str], "Attribute | Relation | Composite | Steps"]
-
-
 @dataclass(frozen=True)
 class _Planner:
     """Plans one level of nesting.
@@ -90,7 +85,7 @@ class _Planner:
             (values, self.shape(member, sub, f"{path}({type_name(member)})", partial(find, sub), discriminator.source))
             for values, member, sub in cases
         )
-        return Variants(path, mapper, discriminator, planned, wanted.type)
+        return Variants(path, mapper, discriminator, planned)
 
     def shape(self, model: Any, mapper: Mapper[Any], path: str, lookup: Any, settled: Any = None) -> Shape:
         """Plan the fields of a model; what is settled has been checked by a discriminator."""
@@ -157,7 +152,7 @@ class _Planner:
             return aggregate(marker, found, wanted, path)
         rows = rows_of(marker, found.relationship.mapper, path)
         if isinstance(marker, Keys):
-            return self.many(found, wanted, path, rows, partial(_key_of_row, found.relationship.mapper))
+            return self.many(found, wanted, path, rows, _key_of_row)
         if isinstance(marker, Selection):
             return self.many(found, wanted, path, rows)
         if isinstance(marker, Grouped):
@@ -274,11 +269,11 @@ def _is_row(wanted: Wanted) -> bool:
     return is_shape(wanted.type) or bool(union_members(wanted.type))
 
 
-def _key_of_row(_mapper: Mapper[Any], wanted: Wanted, mapper: Mapper[Any], path: str) -> Scalar:
-    if len(mapper.primary_key) != 1:
+def _key_of_row(wanted: Wanted, mapper: Mapper[Any], path: str) -> Scalar:
+    names = key_names(mapper)
+    if len(names) != 1:
         raise ShapeError(path, f"{mapper.class_.__name__} has a primary key of several columns, Keys takes one.")
-    name = mapper.get_property_by_column(mapper.primary_key[0]).key
-    return scalar(attribute_of(mapper, name, path), wanted, path)
+    return scalar(attribute_of(mapper, names[0], path), wanted, path)
 
 
 def _wrong_number(found: Relation, wanted: Wanted, path: str) -> ShapeError:
@@ -302,12 +297,4 @@ def _always_leads_to_a_row(relationship: RelationshipProperty[Any]) -> bool:
 def _may_repeat(relationship: RelationshipProperty[Any]) -> bool:
     """Say whether a row can be related twice: the ORM's collections hold it once."""
     table = relationship.secondary
-    if table is None:
-        return False
-    keys = [table.primary_key, *_unique(table)]
-    return not any(len(key) and set(key) <= relationship.remote_side for key in keys)
-
-
-def _unique(table: Any) -> list[Any]:
-    constraints = getattr(table, "constraints", ())
-    return [constraint.columns for constraint in constraints if isinstance(constraint, UniqueConstraint)]
+    return table is not None and not any(key <= relationship.remote_side for key in keys_of(table))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,11 +17,10 @@ from querywright.fetch.compiled import Compiled, Prepared, prepare
 from querywright.fetch.decode import Dump, dump, to_bytes, validate
 from querywright.fetch.execute import Bind, Rows, connection_of, run, seen_by_session, stream
 from querywright.fetch.fieldsets import Fieldset, fieldset
-from querywright.fetch.form import Form
+from querywright.fetch.form import Form, Strategy
 from querywright.fetch.nodes import Plan
 from querywright.fetch.plan import plan
-from querywright.fetch.splitting import Strategy, choose, learn, most_rows, run_levels
-from querywright.fetch.writers import writer_for
+from querywright.fetch.splitting import learn, most_rows, run_levels
 
 __all__ = ["Query", "schemas_of"]
 
@@ -72,11 +71,24 @@ class Query:
         self, target: Engine | Connection, form: Form, more: Mapping[str, Any] | None = None
     ) -> tuple[Prepared, Statement]:
         """Compile, or find it compiled, and fill in the values."""
+        prepared, extracted = self.find(target, form)
+        return prepared, self.filled(prepared, extracted, more)
+
+    def find(self, target: Engine | Connection, form: Form) -> tuple[Prepared, Sequence[Any] | None]:
+        """Compile, or find it compiled; return the values of the statement as well."""
         schemas = schemas_of(target, self.statement)
+        if self.compiled is not None:
+            return self.compiled.find(form, target.dialect, schemas), None
+        return prepare(self.model, self.statement, form, target.dialect, schemas)
+
+    def filled(
+        self, prepared: Prepared, extracted: Sequence[Any] | None, more: Mapping[str, Any] | None = None
+    ) -> Statement:
+        """Fill in the values of one call."""
         parameters = {**(self.parameters or {}), **more} if more else self.parameters
         if self.compiled is not None:
-            return self.compiled.ready(form, target.dialect, schemas, parameters)
-        return prepare(self.model, self.statement, form, target.dialect, schemas, parameters)
+            return prepared.binder.bind_own(parameters)
+        return prepared.binder.bind(extracted, parameters)
 
     def run(self, bind: Bind, form: Form, more: Mapping[str, Any] | None = None) -> tuple[Prepared, Rows]:
         """Run it and return all rows."""
@@ -85,31 +97,25 @@ class Query:
         return prepared, run(target, statement)
 
     def array(self, bind: Bind, form: Form) -> tuple[Prepared, str]:
-        """Return all rows as the text of one array."""
+        """Return all rows as the text of one array, in as many statements as the form's strategy takes."""
         query, target = self.on(bind)
-        form = choose(self.strategy, query.plan, query.statement, form, writer_for(target.dialect.name))
-        if form.split:
-            prepared, texts = query.levels(target, form)
-            return prepared, f"[{','.join(texts)}]"
-        if form.guarded:
-            return query.guarded(target, form)
-        prepared, statement = query.ready(target, form)
-        rows = run(target, statement)
-        return prepared, rows[0][0] if prepared.form.array else f"[{','.join([row[0] for row in rows])}]"
+        prepared, extracted = query.find(target, form)
+        if prepared.form.split:
+            statement = query.filled(prepared, extracted)
+            return prepared, _array(run_levels(target, prepared, statement, extracted))
+        if prepared.form.guarded:
+            return query.guarded(target, form, prepared, extracted)
+        rows = run(target, query.filled(prepared, extracted))
+        return prepared, rows[0][0] if prepared.form.array else _array([row[0] for row in rows])
 
-    def levels(self, target: Engine | Connection, form: Form) -> tuple[Prepared, list[str]]:
-        """Return the JSON of all rows, with one statement for each level."""
-        prepared, statement = self.ready(target, form)
-        key = self.statement._generate_cache_key()  # noqa: SLF001 - nothing public
-        return prepared, run_levels(target, prepared, statement, key and key.bindparams)
-
-    def guarded(self, target: Engine | Connection, form: Form) -> tuple[Prepared, str]:
+    def guarded(
+        self, target: Engine | Connection, form: Form, prepared: Prepared, extracted: Sequence[Any] | None
+    ) -> tuple[Prepared, str]:
         """Return all rows as the text of one array; if they are too many for one statement, by levels."""
-        prepared, statement = self.ready(target, form, {MOST: most_rows(target, self.statement, self.plan)})
-        [(text, rows)] = run(target, statement)
+        most = most_rows(target, self.statement, prepared.plan)
+        [(text, rows)] = run(target, self.filled(prepared, extracted, {MOST: most}))
         if text is None:
-            prepared, texts = self.levels(target, replace(form, array=False, guarded=False, split=True))
-            return prepared, f"[{','.join(texts)}]"
+            return self.array(target, replace(form, strategy="levels"))
         learn(prepared.plan, rows, len(text))
         return prepared, text
 
@@ -152,6 +158,10 @@ class Query:
         chosen = self.fieldset
         how = Dump(form.by_alias, form.exclude_none, None if chosen is None else chosen.include)
         return dump(self.model, self.instances(prepared, text, many=many), how, many=many)
+
+
+def _array(texts: Sequence[str]) -> str:
+    return f"[{','.join(texts)}]"
 
 
 def schemas_of(target: Engine | Connection, statement: Select[Any]) -> SchemaMap | None:

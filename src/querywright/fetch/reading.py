@@ -8,7 +8,7 @@ import enum
 import importlib
 import ipaddress
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -32,7 +32,7 @@ from querywright.fetch.nodes import (
     Variants,
 )
 
-__all__ = ["Reader", "reader_of", "value_reader"]
+__all__ = ["Reader", "reader_of", "row_reader"]
 
 Reader = Callable[[Any], Any]
 
@@ -78,13 +78,11 @@ def _groups_reader(node: Groups, dialect: Dialect) -> Reader | None:
 
 def _variants_reader(node: Variants, dialect: Dialect) -> Reader | None:
     found = [(values, shape, _object_reader(shape, dialect)) for values, shape in node.cases]
-    readers = {
-        _plain(value): (_key_of(shape, node.discriminator), read) for values, shape, read in found for value in values
-    }
-    [key] = {key for key, _ in readers.values()}
+    readers = {_plain(value): read for values, _, read in found for value in values}
+    [key] = {_key_of(shape, node.discriminator) for _, shape, _ in found}
 
     def read_variant(row: dict[str, Any]) -> dict[str, Any]:
-        read = readers[row[key]][1]
+        read = readers[row[key]]
         return read(row) if read else row
 
     return read_variant if any(read for _, _, read in found) else None
@@ -101,6 +99,12 @@ def _key_of(shape: Shape, discriminator: Scalar) -> str:
         if isinstance(field.value, Scalar) and field.value.source == discriminator.source
     ]
     return fields[0].input_key
+
+
+def row_reader(nodes: Sequence[Scalar], dialect: Dialect) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
+    """Make a function that converts several values, each by a node of its own."""
+    readers = [reader_of(node, dialect) for node in nodes]
+    return lambda values: tuple(read(value) if read else value for read, value in zip(readers, values, strict=True))
 
 
 def value_reader(encoding: Encoding, column_type: TypeEngine[Any], dialect: Dialect) -> Reader | None:
@@ -167,10 +171,6 @@ def _uuid_reader(key: Any) -> Reader | None:
     return uuid.UUID if key.as_uuid else None
 
 
-def _decimal(text: str) -> decimal.Decimal:
-    return decimal.Decimal(text)
-
-
 def _interval(written: int | str) -> dt.timedelta:
     """Read microseconds; or the timestamp, counted from 1970, that SQLAlchemy stores where there are no intervals."""
     if isinstance(written, str):
@@ -214,7 +214,7 @@ def _range_reader(column_type: TypeEngine[Any]) -> Reader:
 _RANGED: dict[str, Reader] = {
     "INT4RANGE": int,
     "INT8RANGE": int,
-    "NUMRANGE": _decimal,
+    "NUMRANGE": decimal.Decimal,
     "DATERANGE": _day,
     "TSRANGE": _moment,
     "TSTZRANGE": _moment,
@@ -222,7 +222,7 @@ _RANGED: dict[str, Reader] = {
 _READERS: dict[Encoding, Reader] = {
     # NaN and the infinities come as text.
     Encoding.FLOAT: float,
-    Encoding.DECIMAL: _decimal,
+    Encoding.DECIMAL: decimal.Decimal,
     Encoding.TIMESTAMP: _moment,
     Encoding.UTC_TIMESTAMP: _moment,
     Encoding.DATE: _day,

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, UniqueConstraint, and_, inspect, literal_column, select, tuple_
+from sqlalchemy import ColumnElement, Select, and_, inspect, literal_column, select, tuple_
 from sqlalchemy.orm import LoaderCriteriaOption, Mapper, RelationshipProperty, aliased
 from sqlalchemy.sql.util import ClauseAdapter
 
 from querywright.errors import ShapeError
+from querywright.fetch.attributes import key_names, keys_of
 from querywright.fetch.nodes import Rows, Source
 from querywright.fetch.writers import SQLText
 
@@ -117,8 +118,7 @@ def _once(relationship: str, level: Level, alias: Any) -> ColumnElement[bool]:
 
 def key_of(entity: Any) -> list[Any]:
     """List the columns of the primary key of a mapped class or an alias of it."""
-    mapper = inspect(entity).mapper
-    return [getattr(entity, mapper.get_property_by_column(column).key) for column in mapper.primary_key]
+    return [getattr(entity, name) for name in key_names(inspect(entity).mapper)]
 
 
 def _filters(alias: Any, criteria: Criteria) -> list[ColumnElement[bool]]:
@@ -140,8 +140,7 @@ def subclass(mapper: Mapper[Any], level: Level) -> Level:
     if mapper is level.mapper:
         return level
     alias: Any = aliased(mapper.class_)
-    keys = [mapper.get_property_by_column(column).key for column in mapper.primary_key]
-    same_row = and_(*(level.column(key) == getattr(alias, key) for key in keys))
+    same_row = and_(*(level.column(key) == getattr(alias, key) for key in key_names(mapper)))
     if not level.joinable:
         return Level(alias, alias, parent=(level, same_row))
     level.joins.append((alias, same_row))
@@ -157,14 +156,8 @@ def is_joined(relationship: RelationshipProperty[Any]) -> bool:
     """Say whether a relationship leads to one row by a foreign key, so that a LEFT JOIN cannot multiply rows."""
     if relationship.direction.name != "MANYTOONE" or relationship.secondary is not None:
         return False
-    return any(key and key <= relationship.remote_side for key in _keys(relationship.mapper))
-
-
-def _keys(mapper: Mapper[Any]) -> list[set[Any]]:
-    """List the sets of columns that hold no two equal rows."""
-    constraints = getattr(mapper.local_table, "constraints", ())
-    unique = [set(constraint.columns) for constraint in constraints if isinstance(constraint, UniqueConstraint)]
-    return [set(mapper.primary_key), set(mapper.local_table.primary_key), *unique]
+    mapper = relationship.mapper
+    return any(key <= relationship.remote_side for key in (set(mapper.primary_key), *keys_of(mapper.local_table)))
 
 
 def order_of(relationship: str, inner: Level, rows: Rows | None, path: str) -> Sequence[ColumnElement[Any]]:

@@ -16,7 +16,7 @@ from querywright.fetch.columns import accepts, annotated_type, encoding_of, is_e
 from querywright.fetch.markers import Expr
 from querywright.fetch.nodes import Aggregate, Encoding, Groups, Node, Scalar, Source, ToMany, ToOne
 
-__all__ = ["expression", "needs_conversion", "reason_of", "scalar"]
+__all__ = ["expression", "internal", "needs_conversion", "reason_of", "scalar"]
 
 
 def scalar(found: Attribute, wanted: Wanted, path: str, source: Source | None = None) -> Scalar:
@@ -45,6 +45,11 @@ def scalar(found: Attribute, wanted: Wanted, path: str, source: Source | None = 
         reason = f"{found.where} holds {_article(encoding.value)}, the field wants {type_name(wanted.type)}."
         raise ShapeError(path, reason, hint=hint)
     return Scalar(source or found.name, encoding, column_type, wanted.nullable, path)
+
+
+def internal(found: Attribute, path: str) -> Scalar:
+    """Plan a value that no model sees, such as a part of a key or of a cursor."""
+    return scalar(found, Wanted(Any, nullable=True), path)
 
 
 def expression(marker: Expr, mapper: Mapper[Any], wanted: Wanted, path: str) -> Scalar:

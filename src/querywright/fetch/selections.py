@@ -15,7 +15,7 @@ from sqlalchemy.types import TypeEngine
 
 from querywright.errors import ShapeError
 from querywright.fetch.annotations import Wanted
-from querywright.fetch.attributes import Attribute, Relation, attribute_of
+from querywright.fetch.attributes import Attribute, Relation, attribute_of, key_names
 from querywright.fetch.columns import encoding_of, unwrap_type
 from querywright.fetch.markers import Aggregated, Avg, Count, Exists, First, Grouped, Latest, Max, Min, Selection, Sum
 from querywright.fetch.nodes import Aggregate, Encoding, Rows
@@ -44,7 +44,7 @@ def rows_of(marker: Selection | First | Latest | Grouped | Aggregated, mapper: M
 
 
 def _ordering(marker: Any, mapper: Mapper[Any]) -> list[Any]:
-    keys = [mapper.get_property_by_column(column).key for column in mapper.primary_key]
+    keys = key_names(mapper)
     if isinstance(marker, Latest):
         return [sa.desc(name) for name in (marker.by, *keys)]
     given = getattr(marker, "order_by", ())

@@ -1,4 +1,4 @@
-"""Choose between one statement for a whole fetch and one for each level, and run the latter.
+"""Run a fetch in one statement for each level, and say when one statement for everything would be too large.
 
 One statement is one round trip, but the database holds all of its JSON at once: PostgreSQL refuses a text of one
 gigabyte and needs several times its size in memory. Level by level no statement returns more than the rows of some
@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import Connection, Engine, Select
 
@@ -20,35 +19,16 @@ from querywright.fetch.binding import Statement
 from querywright.fetch.cache import LRU
 from querywright.fetch.compiled import Prepared
 from querywright.fetch.execute import run
-from querywright.fetch.form import Form
 from querywright.fetch.levels import KEYS, Filling, fill, keys_in
 from querywright.fetch.nodes import Plan
-from querywright.fetch.writers import JsonWriter
 
-__all__ = ["LARGEST_JSON", "Strategy", "choose", "learn", "most_rows", "run_levels"]
+__all__ = ["LARGEST_JSON", "learn", "most_rows", "run_levels"]
 
-Strategy = Literal["auto", "statement", "levels"]
 # The execution option that says how many bytes of JSON one statement may make, and what it is without one.
 LARGEST_JSON = "querywright_largest_json"
 _LARGEST_JSON = 64 * 2**20
 # Keys in one statement: PostgreSQL takes 65,535 parameters, SQLite 32,766.
 _KEYS = 5000
-
-
-def choose(strategy: Strategy, plan: Plan, statement: Select[Any], form: Form, writer: JsonWriter) -> Form:
-    """Decide how a fetch of all rows is run.
-
-    Left to itself, a statement with a limit is run as it is. Without one, the database first counts the rows, and
-    leaves the rest to the levels if their JSON would be too large.
-    """
-    if plan.depth == 0 or strategy == "statement":
-        return form
-    too_deep = writer.most_lists is not None and plan.depth > writer.most_lists
-    if strategy == "levels" or too_deep:
-        return replace(form, array=False, split=True)
-    limited = statement._has_row_limiting_clause  # noqa: SLF001 - nothing public
-    # Where the client joins the rows, the database holds one at a time.
-    return form if limited or not form.array or writer.client_joins else replace(form, guarded=True)
 
 
 # The most bytes that a row of a plan had on average in a result, and what it is taken for until one has been seen.

@@ -156,8 +156,7 @@ def _struct(model: Any) -> Target:
         info.alias = info.validation_alias = info.serialization_alias = field.encode_name
         fields[field.name] = info
     config = model.__struct_config__
-    options = ("tag", "array_like", "omit_defaults", "forbid_unknown_fields")
-    reasons = [f"it is defined with {name}" for name in options[:3] if getattr(config, name)]
+    reasons = [f"it is defined with {name}" for name in ("tag", "array_like", "omit_defaults") if getattr(config, name)]
     return Target(model.__name__, fields, next(iter(reasons), ""))
 
 

@@ -7,10 +7,10 @@ from typing import Any, Literal, get_args, get_origin
 from sqlalchemy.orm import Mapper
 
 from querywright.errors import ShapeError
-from querywright.fetch.annotations import Wanted, read_field, type_name
+from querywright.fetch.annotations import read_field, type_name
 from querywright.fetch.attributes import attribute_of
 from querywright.fetch.nodes import Scalar
-from querywright.fetch.scalars import scalar
+from querywright.fetch.scalars import internal
 from querywright.fetch.targets import target_of
 
 __all__ = ["cases_of"]
@@ -31,7 +31,7 @@ def cases_of(members: tuple[Any, ...], mapper: Mapper[Any], path: str) -> tuple[
     if mapper.polymorphic_on is None:
         raise ShapeError(path, f"{owner} has no subclasses to tell the models of a union apart by.")
     name = mapper.get_property_by_column(mapper.polymorphic_on).key
-    discriminator = scalar(attribute_of(mapper, name, path), Wanted(Any, nullable=True), path)
+    discriminator = internal(attribute_of(mapper, name, path), path)
     return discriminator, [_case(member, name, mapper, path) for member in members]
 
 

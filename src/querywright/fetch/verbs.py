@@ -40,7 +40,7 @@ class Fetch(Generic[Model]):
 
     def all(self) -> list[Model]:
         """Return a model instance for each row."""
-        prepared, text = self._query.array(self._bind, Form(array=True, for_model=True))
+        prepared, text = self._query.array(self._bind, Form(array=True, for_model=True, strategy=self._query.strategy))
         return self._query.instances(prepared, text, many=True)  # type: ignore[no-any-return]
 
     def one(self) -> Model:
@@ -78,7 +78,8 @@ class Fetch(Generic[Model]):
             by_alias: Use the fields' aliases as keys.
             exclude_none: Leave out fields that are ``None``.
         """
-        form = self._query.client_form(Form(array=True, by_alias=by_alias, exclude_none=exclude_none))
+        form = Form(array=True, by_alias=by_alias, exclude_none=exclude_none, strategy=self._query.strategy)
+        form = self._query.client_form(form)
         prepared, text = self._query.array(self._bind, form)
         return JsonBytes(self._query.client_bytes(prepared, text, form, many=True))
 

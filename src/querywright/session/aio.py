@@ -16,7 +16,7 @@ from querywright.engine.dialect import AUTOCOMMIT_OPTIONS, READ_ONLY_OPTIONS
 from querywright.fetch import AsyncFetch
 from querywright.fetch import fetch as fetch_from
 from querywright.fetch.cursors import use_secret
-from querywright.fetch.splitting import Strategy
+from querywright.fetch.form import Strategy
 from querywright.session.database import require_active, settings_from
 from querywright.session.sessions import AsyncSession
 from querywright.settings import DatabaseSettings

@@ -17,7 +17,7 @@ from querywright.errors import TransactionLost
 from querywright.fetch import Fetch
 from querywright.fetch import fetch as fetch_from
 from querywright.fetch.cursors import use_secret
-from querywright.fetch.splitting import Strategy
+from querywright.fetch.form import Strategy
 from querywright.session.sessions import Session
 from querywright.settings import DatabaseSettings
 

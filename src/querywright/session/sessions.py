@@ -11,7 +11,7 @@ from sqlalchemy import Select
 
 from querywright.fetch import AsyncFetch, Fetch
 from querywright.fetch import fetch as fetch_from
-from querywright.fetch.splitting import Strategy
+from querywright.fetch.form import Strategy
 
 __all__ = ["AsyncSession", "Session"]
 

@@ -153,6 +153,10 @@ class JsonWriter:
         """Put brackets around what was aggregated, which is NULL if there were no rows."""
         return self.join(left, func.coalesce(items, self.literal("")), right)
 
+    def listed(self, texts: Sequence[SQLText]) -> SQLText:
+        """Write an array of so many values."""
+        return self.join("[", *with_commas((text,) for text in texts), "]")
+
     def checked(self, item: SQLText, path: str) -> SQLText:
         """Write an object, or the marker of a broken row in the place of one that is NULL."""
         return func.coalesce(item, self.broken(path))
