@@ -51,21 +51,28 @@ def test_every_error_is_public() -> None:
         assert name in str(querywright.errors.__doc__), "the tree is drawn in the module's docstring"
 
 
-def surface(cls: type) -> dict[str, tuple[list[str], str | None]]:
+def surface(cls: type) -> dict[str, tuple[list[str], str]]:
     """List the public methods of a class with their parameters and docstrings."""
     methods = {name: value for name, value in vars(cls).items() if inspect.isfunction(value)}
     return {
-        name: (list(inspect.signature(method).parameters), method.__doc__)
+        name: (list(inspect.signature(method).parameters), _told(method))
         for name, method in methods.items()
         if not name.startswith("_")
     }
+
+
+def _told(method: object) -> str:
+    """The first line of its docstring: what follows tells of threads or tasks, and has its own example."""
+    return str(inspect.getdoc(method)).partition("\n")[0]
 
 
 @pytest.mark.parametrize(
     ("sync", "asynchronous"), [(Database, AsyncDatabase), (Fetch, AsyncFetch), (Session, AsyncSession)]
 )
 def test_sync_and_async_have_the_same_surface(sync: type, asynchronous: type) -> None:
-    assert surface(sync) == surface(asynchronous)
+    # A session is flushed by SQLAlchemy's own method, which on the asynchronous kind leads to the synchronous one.
+    ours = {name: told for name, told in surface(sync).items() if name != "flush"}
+    assert ours == surface(asynchronous)
 
 
 def test_the_root_imports_no_edge_and_no_driver() -> None:

@@ -1,6 +1,8 @@
 """The data layer for FastAPI and SQLAlchemy 2: the response model is the query."""
 
 from querywright.errors import (
+    CommitOutcomeUnknown,
+    ConcurrentUse,
     ConfigurationError,
     Conflict,
     ConstraintViolation,
@@ -11,11 +13,15 @@ from querywright.errors import (
     InvalidRequest,
     InvalidRow,
     InvalidValue,
+    KeyReused,
+    ManagedTransaction,
     MissingExtra,
     MultipleFound,
+    NestedTransaction,
     NotFound,
     PoolTimeout,
     QuerywrightError,
+    SessionMisuse,
     ShapeError,
     StatementTimeout,
     TransactionConflict,
@@ -49,7 +55,7 @@ from querywright.fetch import (
     prepare,
 )
 from querywright.models import Base, Document, ExactDecimal, Timestamps, UTCDateTime, UUIDKey
-from querywright.session import AsyncDatabase, AsyncSession, Database, Session
+from querywright.session import AsyncDatabase, AsyncSession, Database, IdempotencyKey, IdempotencyKeys, Session
 from querywright.settings import DatabaseSettings
 
 __all__ = [
@@ -58,6 +64,8 @@ __all__ = [
     "AsyncSession",
     "Avg",
     "Base",
+    "CommitOutcomeUnknown",
+    "ConcurrentUse",
     "ConfigurationError",
     "Conflict",
     "ConstraintViolation",
@@ -75,19 +83,24 @@ __all__ = [
     "Finding",
     "First",
     "Grouped",
+    "IdempotencyKey",
+    "IdempotencyKeys",
     "InvalidCursor",
     "InvalidPage",
     "InvalidRequest",
     "InvalidRow",
     "InvalidValue",
     "JsonBytes",
+    "KeyReused",
     "Keys",
     "Latest",
+    "ManagedTransaction",
     "Many",
     "Max",
     "Min",
     "MissingExtra",
     "MultipleFound",
+    "NestedTransaction",
     "NotFound",
     "Page",
     "Path",
@@ -96,6 +109,7 @@ __all__ = [
     "PreparedQuery",
     "QuerywrightError",
     "Session",
+    "SessionMisuse",
     "ShapeError",
     "StatementTimeout",
     "Sum",

@@ -7,8 +7,13 @@ QuerywrightError
 ├── InvalidRow                  a row that does not fit the response model
 ├── InvalidRequest              what a client asked for cannot be had
 │   ├── InvalidCursor           a cursor that was changed, or belongs to another list
+│   ├── KeyReused               an idempotency key that stands for something else
 │   ├── InvalidPage             a page size or number out of bounds
 │   └── UnknownFields           fields that the response model does not have
+├── SessionMisuse               a session used as it must not be
+│   ├── ManagedTransaction      commit or rollback by hand inside a managed block
+│   ├── NestedTransaction       a transaction inside another, without saying how
+│   └── ConcurrentUse           two tasks or threads in one session at once
 ├── NotFound                    no row (also SQLAlchemy's NoResultFound)
 ├── MultipleFound               more than one row (also SQLAlchemy's MultipleResultsFound)
 └── DatabaseError               what a database or its driver reported, without its words
@@ -16,7 +21,8 @@ QuerywrightError
     │   ├── Conflict            unique, foreign key or exclusion constraint
     │   └── InvalidValue        not-null or check constraint, value too long or out of range
     ├── TransactionLost         a failed statement was ignored, so nothing could be committed
-        └── DatabaseUnavailable     try again later
+    ├── CommitOutcomeUnknown    nobody can say whether a COMMIT took effect
+    └── DatabaseUnavailable     try again later
         ├── PoolTimeout         every pooled connection stayed in use
         ├── StatementTimeout    the database gave up on a statement
         └── TransactionConflict deadlock or serialization failure; retry the whole transaction
@@ -100,6 +106,10 @@ class InvalidCursor(InvalidRequest):
     """A cursor was changed on its way, or belongs to a list in another order."""
 
 
+class KeyReused(InvalidRequest):
+    """An idempotency key cannot be used, or stands for another request."""
+
+
 class InvalidPage(InvalidRequest):
     """A page size or number is out of bounds."""
 
@@ -117,6 +127,42 @@ class UnknownFields(InvalidRequest):
         super().__init__(message, hint=f"There are {', '.join(allowed)}.")
         self.unknown = unknown
         self.allowed = allowed
+
+
+class SessionMisuse(QuerywrightError):
+    """A session or transaction was used as it must not be; nothing was lost by refusing."""
+
+
+class ManagedTransaction(SessionMisuse):
+    """A transaction that its block ends was to be ended by hand.
+
+    Args:
+        verb: What was called.
+    """
+
+    def __init__(self, verb: str) -> None:
+        message = f"{verb}() was called inside a block of transaction(), which commits at its end."
+        super().__init__(message, hint="Leave the block, raise to roll back, or use savepoint() for a part of it.")
+        self.verb = verb
+
+
+class NestedTransaction(SessionMisuse):
+    """A transaction was opened inside another one of the same database, in the same task."""
+
+
+class ConcurrentUse(SessionMisuse):
+    """A task or thread came into a session while another one was waiting for the database in it.
+
+    Args:
+        first: Who is using the session.
+        second: Who was refused.
+    """
+
+    def __init__(self, first: str, second: str) -> None:
+        message = f"A session is for one task at a time: {first} is using it, {second} came in."
+        super().__init__(message, hint="Give each task a session of its own, as with db.transaction().")
+        self.first = first
+        self.second = second
 
 
 class NotFound(QuerywrightError, NoResultFound):
@@ -173,6 +219,14 @@ class InvalidValue(ConstraintViolation):
 
 class TransactionLost(DatabaseError):
     """A block ended as if it had succeeded, but an error caught inside it had rolled its transaction back."""
+
+
+class CommitOutcomeUnknown(DatabaseError):
+    """The connection was lost during a COMMIT, and nobody could say whether it took effect."""
+
+    def __init__(self) -> None:
+        message = "The connection was lost during the COMMIT: it may or may not have taken effect."
+        super().__init__(message, hint="Look before you try again, or run it with an idempotency key.")
 
 
 class DatabaseUnavailable(DatabaseError):

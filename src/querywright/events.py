@@ -7,7 +7,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-__all__ = ["FetchSplit", "StatementExecuted", "emit", "has_subscribers", "subscribe", "subscribed"]
+__all__ = [
+    "FetchSplit",
+    "HookFailed",
+    "StatementExecuted",
+    "UnitRetried",
+    "emit",
+    "has_subscribers",
+    "subscribe",
+    "subscribed",
+]
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,36 @@ class FetchSplit:
 
     path: str
     rows: int
+
+
+@dataclass(frozen=True)
+class HookFailed:
+    """A function given to ``on_commit`` or ``on_rollback`` raised; the transaction had ended already.
+
+    Attributes:
+        name: The function.
+        error: What it raised.
+    """
+
+    name: str
+    error: Exception
+
+
+@dataclass(frozen=True)
+class UnitRetried:
+    """A unit of work failed and is about to be run again.
+
+    Attributes:
+        name: The function.
+        attempt: How many times it has been run.
+        sqlstate: Why it failed, where the driver gave a code.
+        pause: Seconds until it is run again.
+    """
+
+    name: str
+    attempt: int
+    sqlstate: str | None
+    pause: float
 
 
 Event = TypeVar("Event")

@@ -16,6 +16,7 @@ from querywright.engine.mysql import install_mysql
 from querywright.engine.pool import install_ping
 from querywright.engine.sqlite import install_sqlite
 from querywright.engine.statements import install_timing
+from querywright.engine.transactions import install_transactions
 from querywright.settings import DatabaseSettings
 
 __all__ = ["create_async_engine", "create_sync_engine"]
@@ -110,6 +111,7 @@ def _is_memory(url: sqlalchemy.URL) -> bool:
 def _install(engine: Engine, settings: DatabaseSettings) -> None:
     event.listen(engine, "do_connect", _connect)
     install_timing(engine)
+    install_transactions(engine)
     if engine.dialect.name == "sqlite":
         install_sqlite(engine)
     else:

@@ -35,7 +35,9 @@ __all__ = [
     "Driver",
     "classify",
     "driver_of",
+    "is_connection_loss",
     "parse_url",
+    "sqlstate_of",
 ]
 
 
@@ -181,6 +183,10 @@ _SQLITE_MESSAGES = {
     "database is locked": "55P03",
     "database table is locked": "55P03",
     "unable to open database file": "08001",
+    "interrupted": "57014",
+    "database or disk is full": "53100",
+    "attempt to write a readonly database": "25006",
+    "disk I/O error": "58030",
 }
 
 
@@ -204,10 +210,10 @@ def classify(error: BaseException) -> DatabaseError | None:
     if not isinstance(error, DBAPIError):
         # Raised before the statement was sent: by a type's processor, or by the driver for a value it cannot hold.
         return InvalidValue(_BAD_VALUE) if isinstance(error.orig, OverflowError) else DatabaseError(_UNKNOWN)
-    state = _sqlstate(error)
+    state = sqlstate_of(error.orig)
     if state in _SQLSTATES:
         kind, message = _SQLSTATES[state]
-    elif error.connection_invalidated or (state or "").startswith(_UNAVAILABLE_PREFIXES) or _never_connected(error):
+    elif is_connection_loss(error) or (state or "").startswith(_UNAVAILABLE_PREFIXES):
         kind, message = _UNAVAILABLE
     elif (state or "").startswith("22") or type(error).__name__ == "DataError":
         kind, message = InvalidValue, _BAD_VALUE
@@ -218,9 +224,14 @@ def classify(error: BaseException) -> DatabaseError | None:
     return kind(message, sqlstate=state)
 
 
-def _sqlstate(error: DBAPIError) -> str | None:
-    """Find the SQLSTATE, wherever this driver keeps it."""
-    original: Any = error.orig
+def sqlstate_of(original: Any) -> str | None:
+    """Find the SQLSTATE in an error of a driver, wherever it keeps it.
+
+    Example:
+        >>> import sqlite3
+        >>> sqlstate_of(sqlite3.OperationalError("database is locked"))
+        '55P03'
+    """
     arguments = getattr(original, "args", ())
     if arguments and arguments[0] in MYSQL_SQLSTATES:
         return MYSQL_SQLSTATES[arguments[0]]
@@ -231,6 +242,13 @@ def _sqlstate(error: DBAPIError) -> str | None:
     return next((code for start, code in _SQLITE_MESSAGES.items() if text.startswith(start)), None)
 
 
+def is_connection_loss(error: DBAPIError) -> bool:
+    """Say whether a connection was lost or never came about, as opposed to a server's answer."""
+    state = sqlstate_of(error.orig) or ""
+    return error.connection_invalidated or state.startswith(("08", "57P0")) or _never_connected(error)
+
+
 def _never_connected(error: DBAPIError) -> bool:
     """Recognise a failed connection attempt: no statement was running and there is no SQLSTATE."""
-    return error.statement is None and type(error).__name__ in {"OperationalError", "InterfaceError"}
+    unnamed = error.statement is None and sqlstate_of(error.orig) is None
+    return unnamed and type(error).__name__ in {"OperationalError", "InterfaceError"}

@@ -6,10 +6,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, QueuePool, event
+from sqlalchemy import Connection, Engine, QueuePool, event
 from sqlalchemy.exc import DisconnectionError
 
-__all__ = ["PoolSnapshot", "install_ping", "pool_snapshot"]
+__all__ = ["PoolSnapshot", "install_ping", "is_closed", "pool_snapshot"]
 
 _USED = "querywright_used"
 
@@ -51,19 +51,25 @@ def pool_snapshot(engine: Engine) -> PoolSnapshot:
     )
 
 
+def is_closed(connection: Connection) -> bool:
+    """Say whether the driver knows that a connection is closed; needs no round trip."""
+    check = _IS_CLOSED.get(connection.dialect.driver)
+    return connection.invalidated or (check is not None and check(connection.connection.dbapi_connection))
+
+
 def install_ping(engine: Engine, *, after_idle: float) -> None:
     """Test a connection at checkout if its last use began more than ``after_idle`` seconds ago.
 
     SQLAlchemy's own pre-ping tests at every checkout: one to three round trips, more than a fast query costs.
     """
     dialect = engine.dialect
-    is_closed = _IS_CLOSED[dialect.driver]
+    driver_is_closed = _IS_CLOSED[dialect.driver]
 
     def checked_out(connection: Any, record: Any, _proxy: Any) -> None:
         now = time.monotonic()
         used = record.info.get(_USED)
         record.info[_USED] = now
-        if used is not None and (is_closed(connection) or (now - used > after_idle and not answers(connection))):
+        if used is not None and (driver_is_closed(connection) or (now - used > after_idle and not answers(connection))):
             # The pool throws the connection away and opens another.
             raise DisconnectionError
 

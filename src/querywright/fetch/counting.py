@@ -35,8 +35,8 @@ def _exists(statement: Select[Any]) -> Select[Any]:
 
 
 def _value(query: Query, bind: Bind, make: Any) -> Any:
-    query, target = query.on(bind)
-    return run(target, _ready(query, target, make))[0][0]
+    with query.on(bind) as (seen, target):
+        return run(target, _ready(seen, target, make))[0][0]
 
 
 def _ready(query: Query, target: Engine | Connection, make: Any) -> Statement:

@@ -68,7 +68,11 @@ def json_page(query: Query, bind: Bind, request: PageRequest) -> bytes:
 
 
 def _find(query: Query, bind: Bind, request: PageRequest, *, for_model: bool) -> _Found:
-    query, target = query.on(bind)
+    with query.on(bind) as (seen, target):
+        return _find_on(seen, target, request, for_model=for_model)
+
+
+def _find_on(query: Query, target: Engine | Connection, request: PageRequest, *, for_model: bool) -> _Found:
     if request.number is not None:
         page, values, order = PageForm(request.size, by_keyset=False, total=request.total), _offset(request), ""
     else:

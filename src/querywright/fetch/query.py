@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Select
 from sqlalchemy.orm import Session
 
+from querywright.engine.exclusive import exclusive
 from querywright.errors import MultipleFound, NotFound
 from querywright.fetch.binding import SchemaMap, Statement
 from querywright.fetch.compile import MOST, root_mapper
@@ -59,13 +60,16 @@ class Query:
         """
         return None if self.fields is None else fieldset(self.plan, self.fields)
 
-    def on(self, bind: Bind) -> tuple[Query, Engine | Connection]:
-        """Enter a session: flush it, let its listeners change the statement, take its connection."""
+    @contextmanager
+    def on(self, bind: Bind) -> Iterator[tuple[Query, Engine | Connection]]:
+        """Enter a session: flush it, let its listeners change the statement, take its connection for oneself."""
         if not isinstance(bind, Session):
-            return self, bind
-        statement = seen_by_session(bind, self.statement)
-        query = self if statement is self.statement else replace(self, statement=statement, compiled=None)
-        return query, connection_of(bind, statement)
+            yield self, bind
+            return
+        with exclusive(bind):
+            statement = seen_by_session(bind, self.statement)
+            query = self if statement is self.statement else replace(self, statement=statement, compiled=None)
+            yield query, connection_of(bind, statement)
 
     def ready(
         self, target: Engine | Connection, form: Form, more: Mapping[str, Any] | None = None
@@ -92,21 +96,21 @@ class Query:
 
     def run(self, bind: Bind, form: Form, more: Mapping[str, Any] | None = None) -> tuple[Prepared, Rows]:
         """Run it and return all rows."""
-        query, target = self.on(bind)
-        prepared, statement = query.ready(target, form, more)
-        return prepared, run(target, statement)
+        with self.on(bind) as (query, target):
+            prepared, statement = query.ready(target, form, more)
+            return prepared, run(target, statement)
 
     def array(self, bind: Bind, form: Form) -> tuple[Prepared, str]:
         """Return all rows as the text of one array, in as many statements as the form's strategy takes."""
-        query, target = self.on(bind)
-        prepared, extracted = query.find(target, form)
-        if prepared.form.split:
-            statement = query.filled(prepared, extracted)
-            return prepared, _array(run_levels(target, prepared, statement, extracted))
-        if prepared.form.guarded:
-            return query.guarded(target, form, prepared, extracted)
-        rows = run(target, query.filled(prepared, extracted))
-        return prepared, rows[0][0] if prepared.form.array else _array([row[0] for row in rows])
+        with self.on(bind) as (query, target):
+            prepared, extracted = query.find(target, form)
+            if prepared.form.split:
+                statement = query.filled(prepared, extracted)
+                return prepared, _array(run_levels(target, prepared, statement, extracted))
+            if prepared.form.guarded:
+                return query.guarded(target, form, prepared, extracted)
+            rows = run(target, query.filled(prepared, extracted))
+            return prepared, rows[0][0] if prepared.form.array else _array([row[0] for row in rows])
 
     def guarded(
         self, target: Engine | Connection, form: Form, prepared: Prepared, extracted: Sequence[Any] | None
@@ -134,9 +138,11 @@ class Query:
 
     def batches(self, bind: Bind, form: Form, size: int) -> Iterator[tuple[Prepared, list[str]]]:
         """Read rows from the server as they are needed, so many at once."""
-        query, target = self.on(bind)
-        prepared, statement = query.ready(target, form)
-        with closing(stream(target, statement, size)) as batches:
+        with self.on(bind) as (query, target):
+            prepared, statement = query.ready(target, form)
+            batches = stream(target, statement, size)
+        # Between two batches others may use the session: drivers allow it.
+        with closing(batches):
             for rows in batches:
                 yield prepared, [row[0] for row in rows]
 

@@ -190,8 +190,9 @@ class Fetch(Generic[Model]):
         Args:
             analyze: Whether to run it, and tell how long each step took.
         """
-        query, target = self._query.on(self._bind)
-        return explain(target, query.ready(target, query.client_form(Form(array=True)))[1], analyze=analyze)
+        with self._query.on(self._bind) as (query, target):
+            statement = query.ready(target, query.client_form(Form(array=True)))[1]
+            return explain(target, statement, analyze=analyze)
 
     def explain_plan(self) -> PlanReport:
         """Tell, field by field, what fills it, and whether SQL or the model writes it; nothing is run."""

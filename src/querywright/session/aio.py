@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from functools import partial, wraps
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from sqlalchemy import URL, Select, text
-from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
-from typing_extensions import Self
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.util import greenlet_spawn
+from typing_extensions import Self, TypeVarTuple, Unpack
 
 from querywright.engine.create import create_async_engine
-from querywright.engine.dialect import AUTOCOMMIT_OPTIONS, READ_ONLY_OPTIONS
+from querywright.engine.dialect import AUTOCOMMIT_OPTIONS
 from querywright.fetch import AsyncFetch
 from querywright.fetch import fetch as fetch_from
-from querywright.fetch.cursors import use_secret
 from querywright.fetch.form import Strategy
-from querywright.session.database import require_active, settings_from
-from querywright.session.sessions import AsyncSession
+from querywright.session.base import BaseDatabase, pause_after, settings_from
+from querywright.session.completion import to_the_end
+from querywright.session.hooks import call_all_async
+from querywright.session.idempotency import IdempotencyKey
+from querywright.session.nesting import Nested, entered, surrounding
+from querywright.session.options import Isolation, TransactionOptions
+from querywright.session.sessions import AsyncSession, Session
+from querywright.session.transaction import abandon, begin, complete, doomed_by_error
 from querywright.settings import DatabaseSettings
 
 __all__ = ["AsyncDatabase"]
 
 Model = TypeVar("Model")
+Result = TypeVar("Result")
+Arguments = TypeVarTuple("Arguments")
+Parameters = ParamSpec("Parameters")
 
 
-class AsyncDatabase:
+class AsyncDatabase(BaseDatabase[AsyncEngine]):
     """One database, for asyncio; open it once per event loop and share it between tasks.
 
     Args:
@@ -48,11 +59,8 @@ class AsyncDatabase:
     """
 
     def __init__(self, source: str | URL | DatabaseSettings | None = None, /, **options: Any) -> None:
-        self.settings = settings_from(source, options)
-        self.engine: AsyncEngine = create_async_engine(self.settings)
-        if self.settings.cursor_secret:
-            use_secret(self.engine.sync_engine, self.settings.cursor_secret.get_secret_value())
-        self._read_only = self.engine.execution_options(**READ_ONLY_OPTIONS[self.engine.dialect.name])
+        settings = settings_from(source, options)
+        self._open(settings, create_async_engine(settings))
 
     def session(self, *, read_only: bool = False) -> AsyncSession:
         """Open a session; nothing is committed unless you call ``commit()``.
@@ -61,23 +69,136 @@ class AsyncDatabase:
             read_only: Let the database refuse every write. On SQLite, a session that is not read-only waits for
                 other writers with its first statement, even if that only reads.
         """
-        return AsyncSession(self._read_only if read_only else self.engine, expire_on_commit=False)
+        return AsyncSession(self._bind(TransactionOptions(read_only=read_only)), expire_on_commit=False)
 
     @asynccontextmanager
-    async def transaction(self, *, read_only: bool = False) -> AsyncIterator[AsyncSession]:
+    async def transaction(
+        self,
+        *,
+        isolation: Isolation | None = None,
+        read_only: bool = False,
+        deferrable: bool = False,
+        timeout: float | None = None,
+        nested: Nested | None = None,
+    ) -> AsyncIterator[AsyncSession]:
         """Run a block in one transaction: committed at its end, rolled back if it raises.
 
         Args:
+            isolation: The isolation level, such as ``"SERIALIZABLE"``; the database's own by default.
             read_only: Let the database refuse every write.
+            deferrable: Wait for a moment from which on this transaction cannot collide; for read-only ones that are
+                ``"SERIALIZABLE"``.
+            timeout: Seconds after which the database ends the transaction.
+            nested: What to do inside another transaction of this database in the same task or thread: ``"join"`` it,
+                open a ``"savepoint"`` in it, or begin a ``"new"`` one beside it, on a connection of its own.
 
         Raises:
+            NestedTransaction: There is another transaction around it, and ``nested`` does not say what to do.
             TransactionLost: A statement failed and the block ignored it.
+            CommitOutcomeUnknown: The connection was lost during the COMMIT.
         """
-        bind = self._read_only if read_only else self.engine
-        # Of SQLAlchemy's ways to commit, only this one is finished when a cancellation arrives in the middle.
-        async with async_sessionmaker(bind, class_=AsyncSession, expire_on_commit=False).begin() as session:
-            yield session
-            require_active(session.sync_session)
+        options = TransactionOptions(isolation, read_only, deferrable, timeout)
+        outer: AsyncSession | None = surrounding(self, nested, options)
+        if outer is None:
+            async with self._managed(options) as session:
+                yield session
+        elif nested == "join":
+            with doomed_by_error(outer.sync_session):
+                yield outer
+        else:
+            async with outer.savepoint():
+                yield outer
+
+    @asynccontextmanager
+    async def _managed(self, options: TransactionOptions, *, find_out: bool = False) -> AsyncIterator[AsyncSession]:
+        session = AsyncSession(self._bind(options), expire_on_commit=False)
+        begin(session.sync_session, options)
+        try:
+            with entered(self, session, options):
+                yield session
+        except BaseException:
+            await to_the_end(_end(session, abandon))
+            raise
+        else:
+            await to_the_end(_end(session, partial(complete, find_out=find_out)))
+
+    async def run(
+        self,
+        work: Callable[[AsyncSession, Unpack[Arguments]], Awaitable[Result]],
+        *arguments: Unpack[Arguments],
+        attempts: int = 10,
+        deadline: float = 10.0,
+        isolation: Isolation | None = None,
+        also: Collection[str] = (),
+        key: IdempotencyKey | None = None,
+    ) -> Result:
+        """Run a whole unit of work in a transaction, and again in a new session where that is safe.
+
+        It is run again after a deadlock or serialization failure, after a connection that was lost before COMMIT was
+        sent, and once after a change of the tables or of the primary. Not after a timeout, a broken constraint, or a
+        COMMIT that got no answer and whose outcome cannot be found out.
+
+        Args:
+            work: Is called with a session and the arguments; it must do nothing but database work, as it may be run
+                more than once.
+            *arguments: What else it is called with.
+            attempts: How many times it is run at most.
+            deadline: Seconds from the start after which no other attempt begins.
+            isolation: The isolation level.
+            also: More SQLSTATEs to run it again for, such as ``"55P03"`` (a lock was not free) or ``"23505"``.
+            key: Names what is done, so that it is done once however often it is asked for. What ``work`` returns is
+                then returned as JSON has it, now and later.
+
+        Returns:
+            What ``work`` returned.
+
+        Raises:
+            CommitOutcomeUnknown: Nobody can say whether it has been done.
+            Exception: What the last attempt raised.
+        """
+        options, runs = TransactionOptions(isolation), self._attempts(attempts, deadline, also, key)
+        surrounding(self, None, options)
+        while True:
+            try:
+                async with self._managed(options, find_out=key is None) as session:
+                    if key is None:
+                        return await work(session, *arguments)
+                    if stored := await session.run_sync(key.claim):
+                        return cast("Result", stored.result)
+                    return cast("Result", await session.run_sync(key.settle, await work(session, *arguments)))
+            except Exception as error:
+                pause = pause_after(runs, error, work)
+                if pause is None:
+                    raise
+            await asyncio.sleep(pause)
+
+    def transactional(
+        self,
+        *,
+        attempts: int = 10,
+        deadline: float = 10.0,
+        isolation: Isolation | None = None,
+        also: Collection[str] = (),
+    ) -> Callable[
+        [Callable[Concatenate[AsyncSession, Parameters], Awaitable[Result]]],
+        Callable[Parameters, Coroutine[Any, Any, Result]],
+    ]:
+        """Make a function a unit of work: each call is a `run`, and gives it a session as its first argument."""
+
+        def decorate(
+            work: Callable[Concatenate[AsyncSession, Parameters], Awaitable[Result]],
+        ) -> Callable[Parameters, Coroutine[Any, Any, Result]]:
+            @wraps(work)
+            async def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+                @wraps(work)
+                async def unit(session: AsyncSession) -> Result:
+                    return await work(session, *args, **kwargs)
+
+                return await self.run(unit, attempts=attempts, deadline=deadline, isolation=isolation, also=also)
+
+            return call
+
+        return decorate
 
     def fetch(
         self,
@@ -118,6 +239,9 @@ class AsyncDatabase:
         """Close its connections."""
         await self.dispose()
 
-    def __repr__(self) -> str:
-        """Show the URL without its password, and without its query, which may hold another."""
-        return f"{type(self).__name__}({self.engine.url.set(query={})!r})"
+
+async def _end(session: AsyncSession, end: Callable[[Session], None]) -> None:
+    try:
+        await greenlet_spawn(end, session.sync_session)
+    finally:
+        await call_all_async(session.sync_session.hooks.take())

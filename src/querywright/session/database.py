@@ -2,51 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from sqlalchemy import URL, Engine, Select, text
-from sqlalchemy.orm import Session as SQLAlchemySession
-from typing_extensions import Self
+from typing_extensions import Self, TypeVarTuple, Unpack
 
 from querywright.engine.create import create_sync_engine
-from querywright.engine.dialect import AUTOCOMMIT_OPTIONS, READ_ONLY_OPTIONS
-from querywright.errors import TransactionLost
+from querywright.engine.dialect import AUTOCOMMIT_OPTIONS
 from querywright.fetch import Fetch
 from querywright.fetch import fetch as fetch_from
-from querywright.fetch.cursors import use_secret
 from querywright.fetch.form import Strategy
+from querywright.session.base import BaseDatabase, pause_after, settings_from
+from querywright.session.hooks import call_all
+from querywright.session.idempotency import IdempotencyKey
+from querywright.session.nesting import Nested, entered, surrounding
+from querywright.session.options import Isolation, TransactionOptions
 from querywright.session.sessions import Session
+from querywright.session.transaction import abandon, begin, complete, doomed_by_error
 from querywright.settings import DatabaseSettings
 
-__all__ = ["Database", "require_active", "settings_from"]
+__all__ = ["Database"]
 
 Model = TypeVar("Model")
+Result = TypeVar("Result")
+Arguments = TypeVarTuple("Arguments")
+Parameters = ParamSpec("Parameters")
 
 
-def settings_from(source: str | URL | DatabaseSettings | None, options: dict[str, Any]) -> DatabaseSettings:
-    """Make settings of what a database was given: a URL with options, settings, or nothing but the environment."""
-    if isinstance(source, DatabaseSettings):
-        return source.model_copy(update=DatabaseSettings(url=source.url, **options).model_dump(include=set(options)))
-    if isinstance(source, URL):
-        source = source.render_as_string(hide_password=False)
-    return DatabaseSettings(**options) if source is None else DatabaseSettings(url=source, **options)
-
-
-def require_active(session: SQLAlchemySession) -> None:
-    """Refuse to end a transaction well that a failed flush has rolled back: SQLAlchemy would skip the COMMIT.
-
-    Raises:
-        TransactionLost: It has been rolled back.
-    """
-    if not session.is_active:
-        message = "A statement failed and the error was caught, but the whole transaction was rolled back with it."
-        raise TransactionLost(message, hint="Let the error out, or try the statement inside begin_nested().")
-
-
-class Database:
+class Database(BaseDatabase[Engine]):
     """One database, for synchronous code; open it once and share it between threads.
 
     Args:
@@ -65,11 +53,8 @@ class Database:
     """
 
     def __init__(self, source: str | URL | DatabaseSettings | None = None, /, **options: Any) -> None:
-        self.settings = settings_from(source, options)
-        self.engine: Engine = create_sync_engine(self.settings)
-        if self.settings.cursor_secret:
-            use_secret(self.engine, self.settings.cursor_secret.get_secret_value())
-        self._read_only = self.engine.execution_options(**READ_ONLY_OPTIONS[self.engine.dialect.name])
+        settings = settings_from(source, options)
+        self._open(settings, create_sync_engine(settings))
 
     def session(self, *, read_only: bool = False) -> Session:
         """Open a session; nothing is committed unless you call ``commit()``.
@@ -78,21 +63,140 @@ class Database:
             read_only: Let the database refuse every write. On SQLite, a session that is not read-only waits for
                 other writers with its first statement, even if that only reads.
         """
-        return Session(self._read_only if read_only else self.engine, expire_on_commit=False)
+        return Session(self._bind(TransactionOptions(read_only=read_only)), expire_on_commit=False)
 
     @contextmanager
-    def transaction(self, *, read_only: bool = False) -> Iterator[Session]:
+    def transaction(
+        self,
+        *,
+        isolation: Isolation | None = None,
+        read_only: bool = False,
+        deferrable: bool = False,
+        timeout: float | None = None,
+        nested: Nested | None = None,
+    ) -> Iterator[Session]:
         """Run a block in one transaction: committed at its end, rolled back if it raises.
 
         Args:
+            isolation: The isolation level, such as ``"SERIALIZABLE"``; the database's own by default.
             read_only: Let the database refuse every write.
+            deferrable: Wait for a moment from which on this transaction cannot collide; for read-only ones that are
+                ``"SERIALIZABLE"``.
+            timeout: Seconds after which the database ends the transaction.
+            nested: What to do inside another transaction of this database in the same task or thread: ``"join"`` it,
+                open a ``"savepoint"`` in it, or begin a ``"new"`` one beside it, on a connection of its own.
 
         Raises:
+            NestedTransaction: There is another transaction around it, and ``nested`` does not say what to do.
             TransactionLost: A statement failed and the block ignored it.
+            CommitOutcomeUnknown: The connection was lost during the COMMIT.
         """
-        with self.session(read_only=read_only) as session, session.begin():
-            yield session
-            require_active(session)
+        options = TransactionOptions(isolation, read_only, deferrable, timeout)
+        outer: Session | None = surrounding(self, nested, options)
+        if outer is None:
+            with self._managed(options) as session:
+                yield session
+        else:
+            with doomed_by_error(outer) if nested == "join" else outer.savepoint():
+                yield outer
+
+    @contextmanager
+    def _managed(self, options: TransactionOptions, *, find_out: bool = False) -> Iterator[Session]:
+        session = begin(Session(self._bind(options), expire_on_commit=False), options)
+        try:
+            with entered(self, session, options):
+                yield session
+        except BaseException:
+            abandon(session)
+            raise
+        else:
+            complete(session, find_out=find_out)
+        finally:
+            call_all(session.hooks.take())
+
+    def run(
+        self,
+        work: Callable[[Session, Unpack[Arguments]], Result],
+        *arguments: Unpack[Arguments],
+        attempts: int = 10,
+        deadline: float = 10.0,
+        isolation: Isolation | None = None,
+        also: Collection[str] = (),
+        key: IdempotencyKey | None = None,
+    ) -> Result:
+        """Run a whole unit of work in a transaction, and again in a new session where that is safe.
+
+        It is run again after a deadlock or serialization failure, after a connection that was lost before COMMIT was
+        sent, and once after a change of the tables or of the primary. Not after a timeout, a broken constraint, or a
+        COMMIT that got no answer and whose outcome cannot be found out.
+
+        Args:
+            work: Is called with a session and the arguments; it must do nothing but database work, as it may be run
+                more than once.
+            *arguments: What else it is called with.
+            attempts: How many times it is run at most.
+            deadline: Seconds from the start after which no other attempt begins.
+            isolation: The isolation level.
+            also: More SQLSTATEs to run it again for, such as ``"55P03"`` (a lock was not free) or ``"23505"``.
+            key: Names what is done, so that it is done once however often it is asked for. What ``work`` returns is
+                then returned as JSON has it, now and later.
+
+        Returns:
+            What ``work`` returned.
+
+        Raises:
+            CommitOutcomeUnknown: Nobody can say whether it has been done.
+            Exception: What the last attempt raised.
+        """
+        options, runs = TransactionOptions(isolation), self._attempts(attempts, deadline, also, key)
+        surrounding(self, None, options)
+        while True:
+            try:
+                with self._managed(options, find_out=key is None) as session:
+                    if key is None:
+                        return work(session, *arguments)
+                    if stored := key.claim(session):
+                        return cast("Result", stored.result)
+                    return cast("Result", key.settle(session, work(session, *arguments)))
+            except Exception as error:
+                pause = pause_after(runs, error, work)
+                if pause is None:
+                    raise
+            time.sleep(pause)
+
+    def transactional(
+        self,
+        *,
+        attempts: int = 10,
+        deadline: float = 10.0,
+        isolation: Isolation | None = None,
+        also: Collection[str] = (),
+    ) -> Callable[[Callable[Concatenate[Session, Parameters], Result]], Callable[Parameters, Result]]:
+        """Make a function a unit of work: each call is a `run`, and gives it a session as its first argument.
+
+        Example:
+            >>> from sqlalchemy import text
+            >>> db = Database("sqlite+pysqlite:///:memory:")
+            >>> @db.transactional(attempts=3)
+            ... def double(tx, number):
+            ...     return tx.scalar(text("SELECT 2 * :number"), {"number": number})
+            >>> double(21)
+            42
+            >>> db.dispose()
+        """
+
+        def decorate(work: Callable[Concatenate[Session, Parameters], Result]) -> Callable[Parameters, Result]:
+            @wraps(work)
+            def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+                @wraps(work)
+                def unit(session: Session) -> Result:
+                    return work(session, *args, **kwargs)
+
+                return self.run(unit, attempts=attempts, deadline=deadline, isolation=isolation, also=also)
+
+            return call
+
+        return decorate
 
     def fetch(
         self,
@@ -132,7 +236,3 @@ class Database:
     ) -> None:
         """Close its connections."""
         self.dispose()
-
-    def __repr__(self) -> str:
-        """Show the URL without its password, and without its query, which may hold another."""
-        return f"{type(self).__name__}({self.engine.url.set(query={})!r})"

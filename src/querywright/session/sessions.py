@@ -1,25 +1,45 @@
-"""SQLAlchemy's sessions with one more verb: fetch."""
+"""SQLAlchemy's sessions that can fetch, run hooks, and refuse what would corrupt them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 import sqlalchemy.ext.asyncio
 import sqlalchemy.orm
-from sqlalchemy import Select
+from sqlalchemy import Connection, Select, event
+from sqlalchemy.orm import SessionTransaction
+from typing_extensions import TypeVarTuple, Unpack
 
+from querywright.engine.exclusive import exclusive
+from querywright.engine.transactions import require_sound
+from querywright.errors import ManagedTransaction
 from querywright.fetch import AsyncFetch, Fetch
 from querywright.fetch import fetch as fetch_from
 from querywright.fetch.form import Strategy
+from querywright.session.hooks import Call, Hooks, call_all, call_all_async, require_sync
 
 __all__ = ["AsyncSession", "Session"]
 
 Model = TypeVar("Model")
+Arguments = TypeVarTuple("Arguments")
 
 
 class Session(sqlalchemy.orm.Session):
-    """A SQLAlchemy `Session` that can `fetch`."""
+    """A SQLAlchemy `Session` with `fetch`, `savepoint`, and hooks for its end."""
+
+    # Whether this object calls its hooks itself; the session inside an AsyncSession leaves that to what awaits it.
+    _calls_hooks = True
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.hooks = Hooks()
+        # Whether a block of transaction() ends the transaction, and why it can only roll back.
+        self.managed = False
+        self.doomed: str | None = None
+        # The connections that the transaction has begun on.
+        self.begun: list[Connection] = []
+        super().__init__(*args, **options)
 
     def fetch(
         self,
@@ -36,11 +56,128 @@ class Session(sqlalchemy.orm.Session):
         """
         return fetch_from(self, model, statement, parameters, fields=fields, strategy=strategy)
 
+    @contextmanager
+    def savepoint(self) -> Iterator[Session]:
+        """Run a block in a savepoint: kept at its end, rolled back if it raises, and the transaction goes on.
+
+        After a deadlock or a serialization failure inside it the transaction is void all the same.
+
+        Example:
+            >>> from sqlalchemy import text
+            >>> from querywright import Database
+            >>> with Database("sqlite+pysqlite:///:memory:") as db, db.transaction() as tx:
+            ...     with tx.savepoint():
+            ...         tx.scalar(text("SELECT 1"))
+            1
+        """
+        try:
+            with self.begin_nested():
+                yield self
+        finally:
+            self._call_hooks()
+
+    def on_commit(self, function: Callable[[Unpack[Arguments]], object], *arguments: Unpack[Arguments]) -> None:
+        """Call a function once the COMMIT was acknowledged and the connection is free; never after a rollback.
+
+        Args:
+            function: What to call. If it raises, the other hooks are called all the same and the error is logged.
+            *arguments: What to call it with.
+        """
+        self._add_hook(Call(function, arguments), on_commit=True)
+
+    def on_rollback(self, function: Callable[[Unpack[Arguments]], object], *arguments: Unpack[Arguments]) -> None:
+        """Call a function once the transaction, or the savepoint it is asked for in, was rolled back."""
+        self._add_hook(Call(function, arguments), on_commit=False)
+
+    def _add_hook(self, call: Call, *, on_commit: bool) -> None:
+        if self._calls_hooks:
+            require_sync(call.function)
+        self.hooks.add(self.get_nested_transaction(), call, on_commit=on_commit)
+
+    def _call_hooks(self) -> None:
+        if self._calls_hooks and self.hooks.due:
+            call_all(self.hooks.take())
+
+    def commit(self) -> None:
+        """Flush and commit; refused inside a block of ``transaction()``."""
+        self._end_by_hand("commit", super().commit)
+
+    def rollback(self) -> None:
+        """Roll back; refused inside a block of ``transaction()``."""
+        self._end_by_hand("rollback", super().rollback)
+
+    def close(self) -> None:
+        """Roll back what is open and give the connection back; refused inside a block of ``transaction()``."""
+        self._end_by_hand("close", super().close)
+
+    def _end_by_hand(self, verb: str, end: Callable[[], None]) -> None:
+        if self.managed:
+            raise ManagedTransaction(verb)
+        with exclusive(self):
+            end()
+        self._call_hooks()
+
+    def flush(self, *args: Any, **options: Any) -> None:
+        """Write what has changed."""
+        with exclusive(self):
+            super().flush(*args, **options)
+
+    def _execute_internal(self, *args: Any, **options: Any) -> Any:
+        with exclusive(self):
+            return super()._execute_internal(*args, **options)
+
+    def _connection_for_bind(self, *args: Any, **options: Any) -> Connection:
+        connection: Connection = super()._connection_for_bind(*args, **options)
+        require_sound(connection)
+        return connection
+
+
+def _after_begin(session: Session, transaction: SessionTransaction, connection: Connection) -> None:
+    if not transaction.nested:
+        session.begun.append(connection)
+
+
+def _after_commit(session: Session) -> None:
+    savepoint = session.get_nested_transaction()
+    if savepoint is None:
+        session.hooks.committed()
+    else:
+        session.hooks.released(savepoint, _around(savepoint))
+
+
+def _around(savepoint: SessionTransaction) -> SessionTransaction | None:
+    """Find the savepoint that a savepoint is in."""
+    outer = savepoint.parent
+    while outer is not None and not outer.nested:
+        outer = outer.parent
+    return outer
+
+
+def _after_end(session: Session, transaction: SessionTransaction) -> None:
+    # Whatever has been committed no longer has calls in this scope.
+    if transaction.nested:
+        session.hooks.rolled_back(transaction)
+    elif transaction.parent is None:
+        session.begun.clear()
+        session.hooks.rolled_back(None)
+
+
+event.listen(Session, "after_begin", _after_begin)
+event.listen(Session, "after_commit", _after_commit)
+event.listen(Session, "after_transaction_end", _after_end)
+
+
+class _InnerSession(Session):
+    """The synchronous session inside an `AsyncSession`."""
+
+    _calls_hooks = False
+
 
 class AsyncSession(sqlalchemy.ext.asyncio.AsyncSession):
-    """A SQLAlchemy `AsyncSession` that can `fetch`."""
+    """A SQLAlchemy `AsyncSession` with `fetch`, `savepoint`, and hooks for its end."""
 
-    sync_session_class = Session
+    sync_session_class = _InnerSession
+    sync_session: Session  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def fetch(
         self,
@@ -56,3 +193,52 @@ class AsyncSession(sqlalchemy.ext.asyncio.AsyncSession):
         See `querywright.fetch`.
         """
         return fetch_from(self, model, statement, parameters, fields=fields, strategy=strategy)
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[AsyncSession]:
+        """Run a block in a savepoint: kept at its end, rolled back if it raises, and the transaction goes on.
+
+        After a deadlock or a serialization failure inside it the transaction is void all the same.
+        """
+        try:
+            async with self.begin_nested():
+                yield self
+        finally:
+            await self._call_hooks()
+
+    def on_commit(
+        self, function: Callable[[Unpack[Arguments]], Awaitable[object] | object], *arguments: Unpack[Arguments]
+    ) -> None:
+        """Call a function once the COMMIT was acknowledged and the connection is free; never after a rollback.
+
+        Args:
+            function: What to call, and to await if it returns an awaitable. If it raises, the other hooks are called
+                all the same and the error is logged.
+            *arguments: What to call it with.
+        """
+        self.sync_session.on_commit(function, *arguments)
+
+    def on_rollback(
+        self, function: Callable[[Unpack[Arguments]], Awaitable[object] | object], *arguments: Unpack[Arguments]
+    ) -> None:
+        """Call a function once the transaction, or the savepoint it is asked for in, was rolled back."""
+        self.sync_session.on_rollback(function, *arguments)
+
+    async def commit(self) -> None:
+        """Flush and commit; refused inside a block of ``transaction()``."""
+        await super().commit()
+        await self._call_hooks()
+
+    async def rollback(self) -> None:
+        """Roll back; refused inside a block of ``transaction()``."""
+        await super().rollback()
+        await self._call_hooks()
+
+    async def close(self) -> None:
+        """Roll back what is open and give the connection back; refused inside a block of ``transaction()``."""
+        await super().close()
+        await self._call_hooks()
+
+    async def _call_hooks(self) -> None:
+        if due := self.sync_session.hooks.take():
+            await call_all_async(due)

@@ -1,0 +1,129 @@
+"""Refuse what would end a transaction in a lie: a COMMIT of nothing, or going on after the database gave it up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Connection, Dialect, Engine, ExceptionContext, PoolResetState, RootTransaction, event
+
+from querywright.engine.dialect import sqlstate_of
+from querywright.engine.sqlite import AUTOCOMMIT
+from querywright.errors import TransactionLost
+
+__all__ = ["give_up", "install_transactions", "require_sound"]
+
+# A savepoint can be rolled back after these, but what the transaction has read until then is void
+# (PostgreSQL manual, 13.5: the whole transaction must be run again). MySQL rolls back all of it: see mysql.py.
+_VOIDING = frozenset({"40001", "40P01"})
+_void: WeakKeyDictionary[RootTransaction, str] = WeakKeyDictionary()
+
+# libpq's PQTRANS_INTRANS and PQTRANS_INERROR.
+_INTRANS, _INERROR = 2, 3
+InTransaction = Callable[[Any], bool]
+
+
+def install_transactions(engine: Engine) -> None:
+    """Watch how transactions of an engine fail and end."""
+    event.listen(engine, "handle_error", _remember)
+    event.listen(engine, "commit", _check)
+    in_transaction = _IN_TRANSACTION.get(engine.dialect.driver)
+    if in_transaction is not None:
+        event.listen(engine.pool, "reset", partial(_end, engine.dialect, in_transaction))
+
+
+def require_sound(connection: Connection) -> None:
+    """Refuse to go on in a transaction that only a new one can replace.
+
+    Raises:
+        TransactionLost: It was chosen to end a deadlock, or could not be serialized.
+    """
+    if not _void:
+        return
+    transaction = connection.get_transaction()
+    state = None if transaction is None else _void.get(transaction)
+    if state is not None:
+        message = "The transaction collided with another and is void, although a savepoint of it was rolled back."
+        raise TransactionLost(message, sqlstate=state, hint="Run the whole transaction again, as db.run() does.")
+
+
+def give_up(connection: Connection) -> None:
+    """Prepare a connection that is in use for being closed.
+
+    One of SQLite keeps its locks after it was closed, for as long as anything refers to a cursor of it.
+    """
+    if connection.dialect.name == "sqlite" and not connection.closed:
+        with suppress(connection.dialect.loaded_dbapi.Error):
+            connection.dialect.do_rollback(connection.connection.dbapi_connection)  # type: ignore[arg-type]
+
+
+def _remember(context: ExceptionContext) -> None:
+    state = sqlstate_of(context.original_exception)
+    transaction = context.connection.get_transaction() if state in _VOIDING and context.connection else None
+    if transaction is not None and state is not None:
+        _void[transaction] = state
+
+
+def _check(connection: Connection) -> None:
+    """Before a COMMIT, ask the driver whether there is still anything to commit; this needs no round trip."""
+    require_sound(connection)
+    lost = _LOST.get(connection.dialect.driver)
+    if lost is not None and lost(connection):
+        message = "A statement failed and the error was caught, but the whole transaction was rolled back with it."
+        raise TransactionLost(message, hint="Let the error out, or try the statement inside a savepoint.")
+
+
+def _end(dialect: Dialect, in_transaction: InTransaction, connection: Any, _record: Any, state: PoolResetState) -> None:
+    """Roll back before a connection goes back to the pool, whatever SQLAlchemy believes.
+
+    It takes a COMMIT that failed for the end of the transaction; for SQLite, and for a refusal of ours, it is not.
+    """
+    if not state.terminate_only and in_transaction(connection):
+        dialect.do_rollback(connection)
+
+
+def _driver_connection(connection: Any) -> Any:
+    """Look through SQLAlchemy's adapter of an asynchronous driver."""
+    return getattr(connection, "driver_connection", connection)
+
+
+def _lost_psycopg(connection: Connection) -> bool:
+    # The server would answer this COMMIT with ROLLBACK, and psycopg would not tell.
+    status = _driver_connection(connection.connection.dbapi_connection).pgconn.transaction_status
+    return bool(status == _INERROR)
+
+
+def _lost_sqlite(connection: Connection) -> bool:
+    # A full disk or an input/output error rolls back everything (https://www.sqlite.org/lang_transaction.html).
+    begun = not connection.get_execution_options().get(AUTOCOMMIT)
+    return begun and not _in_transaction_sqlite(connection.connection.dbapi_connection)
+
+
+_LOST: dict[str, Callable[[Connection], bool]] = {
+    "psycopg": _lost_psycopg,
+    "pysqlite": _lost_sqlite,
+    "aiosqlite": _lost_sqlite,
+}
+
+
+def _in_transaction_asyncpg(connection: Any) -> bool:
+    return bool(connection.driver_connection.is_in_transaction())
+
+
+def _in_transaction_psycopg(connection: Any) -> bool:
+    return bool(_driver_connection(connection).pgconn.transaction_status in {_INTRANS, _INERROR})
+
+
+def _in_transaction_sqlite(connection: Any) -> bool:
+    return bool(_driver_connection(connection).in_transaction)
+
+
+_IN_TRANSACTION: dict[str, InTransaction] = {
+    "asyncpg": _in_transaction_asyncpg,
+    "psycopg": _in_transaction_psycopg,
+    "pysqlite": _in_transaction_sqlite,
+    "aiosqlite": _in_transaction_sqlite,
+}

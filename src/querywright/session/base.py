@@ -1,0 +1,82 @@
+"""What databases of both kinds have in common: settings, an engine for each kind of transaction, a retry budget."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import URL, Engine
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from querywright.engine.dialect import sqlstate_of
+from querywright.errors import ConfigurationError, DatabaseError
+from querywright.events import UnitRetried, emit
+from querywright.fetch.cursors import use_secret
+from querywright.session.idempotency import IdempotencyKey
+from querywright.session.options import TransactionOptions
+from querywright.session.retry import Attempts, RetryBudget, RetryPolicy
+from querywright.settings import DatabaseSettings
+
+__all__ = ["BaseDatabase", "pause_after", "settings_from"]
+
+AnyEngine = TypeVar("AnyEngine", Engine, AsyncEngine)
+
+
+class BaseDatabase(Generic[AnyEngine]):
+    """One database: its settings and its engine.
+
+    Args:
+        settings: What to connect to, and how.
+        engine: The engine made of them.
+    """
+
+    settings: DatabaseSettings
+    engine: AnyEngine
+
+    def _open(self, settings: DatabaseSettings, engine: AnyEngine) -> None:
+        self.settings = settings
+        self.engine = engine
+        self._budget = RetryBudget()
+        self._binds: dict[TransactionOptions, AnyEngine] = {}
+        if settings.cursor_secret:
+            sync: Engine = getattr(engine, "sync_engine", None) or engine  # type: ignore[assignment]
+            use_secret(sync, settings.cursor_secret.get_secret_value())
+
+    def _bind(self, options: TransactionOptions) -> AnyEngine:
+        """Return the engine whose connections begin transactions in this way."""
+        limit = self.settings.statement_timeout
+        if limit and options.timeout is not None and options.timeout > limit:
+            message = f"A transaction of {options.timeout} seconds would outlive statement_timeout, which is {limit}."
+            raise ConfigurationError(message, hint="Open a database of its own for long work, with a larger one.")
+        key = TransactionOptions(options.isolation, options.read_only, options.deferrable)
+        if key not in self._binds:
+            chosen = key.execution_options(self.engine.dialect.name)
+            self._binds[key] = self.engine.execution_options(**chosen) if chosen else self.engine
+        return self._binds[key]
+
+    def _attempts(self, attempts: int, deadline: float, also: Collection[str], key: IdempotencyKey | None) -> Attempts:
+        if attempts < 1:
+            raise ConfigurationError(f"A unit of work needs at least 1 attempt, not {attempts}.")
+        return Attempts(RetryPolicy(attempts, deadline, also, keyed=key is not None), self._budget)
+
+    def __repr__(self) -> str:
+        """Show the URL without its password, and without its query, which may hold another."""
+        return f"{type(self).__name__}({self.engine.url.set(query={})!r})"
+
+
+def pause_after(attempts: Attempts, error: Exception, work: Any) -> float | None:
+    """Say how long to wait before a unit of work is run again, and tell subscribers; ``None`` if it is not."""
+    pause = attempts.pause_after(error)
+    if pause is not None:
+        state = error.sqlstate if isinstance(error, DatabaseError) else sqlstate_of(getattr(error, "orig", None))
+        emit(UnitRetried(getattr(work, "__qualname__", repr(work)), attempts.made, state, pause))
+    return pause
+
+
+def settings_from(source: str | URL | DatabaseSettings | None, options: dict[str, Any]) -> DatabaseSettings:
+    """Make settings of what a database was given: a URL with options, settings, or nothing but the environment."""
+    if isinstance(source, DatabaseSettings):
+        return source.model_copy(update=DatabaseSettings(url=source.url, **options).model_dump(include=set(options)))
+    if isinstance(source, URL):
+        source = source.render_as_string(hide_password=False)
+    return DatabaseSettings(**options) if source is None else DatabaseSettings(url=source, **options)

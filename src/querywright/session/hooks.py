@@ -1,0 +1,120 @@
+"""What is to be called once a transaction has ended, kept by the savepoint it was asked for in.
+
+The order and the treatment of savepoints are those of Django's ``on_commit``
+(https://docs.djangoproject.com/en/5.2/topics/db/transactions/#performing-actions-after-commit).
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from querywright.errors import ConfigurationError
+from querywright.events import HookFailed, emit
+
+__all__ = ["Call", "Hooks", "call_all", "call_all_async", "require_sync"]
+
+_log = logging.getLogger("querywright")
+# A savepoint; None is the whole transaction.
+Scope = object | None
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function and what it is called with."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
+@dataclass
+class _Entry:
+    scope: Scope
+    call: Call
+    on_commit: bool
+
+
+@dataclass
+class Hooks:
+    """The calls of one session.
+
+    Attributes:
+        due: What is to be called now.
+    """
+
+    due: list[Call] = field(default_factory=list)
+    _entries: list[_Entry] = field(default_factory=list)
+
+    def add(self, scope: Scope, call: Call, *, on_commit: bool) -> None:
+        """Keep a call until its savepoint and all around it have ended."""
+        self._entries.append(_Entry(scope, call, on_commit))
+
+    def released(self, scope: Scope, parent: Scope) -> None:
+        """A savepoint has ended well: from now on its calls belong to what is around it."""
+        for entry in self._entries:
+            if entry.scope is scope:
+                entry.scope = parent
+
+    def committed(self) -> None:
+        """The transaction is durable."""
+        self._end(self._entries, committed=True)
+
+    def rolled_back(self, scope: Scope) -> None:
+        """A savepoint, or with ``None`` the whole transaction, was rolled back."""
+        self._end([e for e in self._entries if scope is None or e.scope is scope], committed=False)
+
+    def take(self) -> list[Call]:
+        """Take what is due."""
+        due, self.due = self.due, []
+        return due
+
+    def on_commit(self) -> list[Call]:
+        """List what a commit would make due."""
+        return [entry.call for entry in self._entries if entry.on_commit]
+
+    def _end(self, ended: Sequence[_Entry], *, committed: bool) -> None:
+        self.due += [entry.call for entry in ended if entry.on_commit is committed]
+        self._entries = [entry for entry in self._entries if not any(entry is each for each in ended)]
+
+
+def require_sync(function: Callable[..., Any]) -> None:
+    """Refuse a coroutine function where nobody can await it.
+
+    Raises:
+        ConfigurationError: It is one.
+    """
+    if inspect.iscoroutinefunction(function):
+        name = getattr(function, "__qualname__", repr(function))
+        raise ConfigurationError(f"{name} is a coroutine function, and this session is synchronous.")
+
+
+def call_all(calls: Sequence[Call]) -> None:
+    """Call each; one that fails is reported and does not keep the others from being called."""
+    for call in calls:
+        try:
+            call.function(*call.arguments)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the transaction has ended well without it
+            _report(call, error)
+
+
+async def call_all_async(calls: Sequence[Call]) -> None:
+    """Call each, and await what is to be awaited."""
+    for call in calls:
+        try:
+            result = call.function(*call.arguments)
+            if inspect.isawaitable(result):
+                await result
+        except Exception as error:  # noqa: BLE001 - as above
+            _report(call, error)
+
+
+def _report(call: Call, error: Exception) -> None:
+    name = getattr(call.function, "__qualname__", type(call.function).__qualname__)
+    # Without the error's text, which may hold users' data.
+    where = "".join(traceback.format_tb(error.__traceback__))
+    _log.error("The hook %s of a transaction failed: %s\n%s", name, type(error).__name__, where)
+    emit(HookFailed(name, error))

@@ -1,0 +1,140 @@
+"""Do a unit of work once, however often it is asked for: a key and the result, written in the same transaction."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import to_jsonable_python
+from sqlalchemy import JSON, Column, CursorResult, Insert, MetaData, String, Table, delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from querywright.errors import KeyReused, TransactionConflict
+from querywright.models import UTCDateTime
+
+__all__ = ["IdempotencyKey", "IdempotencyKeys", "Stored"]
+
+_LONGEST = 255
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The result of a unit of work that was done before.
+
+    Attributes:
+        result: What it returned, as JSON has it.
+    """
+
+    result: Any
+
+
+class IdempotencyKeys:
+    """A table of keys, each with the result of the unit of work that it stands for.
+
+    Args:
+        metadata: Where the table is declared, so that your migrations create it.
+        name: Its name.
+
+    Example:
+        >>> from sqlalchemy import MetaData
+        >>> from querywright import Database
+        >>> metadata = MetaData()
+        >>> keys = IdempotencyKeys(metadata)
+        >>> with Database("sqlite+pysqlite:///:memory:") as db:
+        ...     metadata.create_all(db.engine)
+        ...     [db.run(lambda tx: print("once") or 42, key=keys("order-7")) for _ in range(2)]
+        once
+        [42, 42]
+    """
+
+    def __init__(self, metadata: MetaData, name: str = "querywright_idempotency") -> None:
+        self.table = Table(
+            name,
+            metadata,
+            Column("key", String(_LONGEST), primary_key=True),
+            Column("fingerprint", String(64), nullable=False),
+            Column("result", JSON(none_as_null=True)),
+            Column("created_at", UTCDateTime(), nullable=False, index=True),
+        )
+
+    def __call__(self, value: str, *, fingerprint: str = "") -> IdempotencyKey:
+        """Make a key.
+
+        Args:
+            value: What names the unit of work, in at most 255 characters.
+            fingerprint: A hash of what it is asked to do; the same key with another one is refused.
+        """
+        if not 0 < len(value) <= _LONGEST:
+            raise KeyReused(f"An idempotency key has 1 to {_LONGEST} characters, not {len(value)}.")
+        return IdempotencyKey(self.table, value, fingerprint)
+
+    def purge(self, session: Session, older_than: dt.timedelta) -> int:
+        """Delete keys of units of work that nobody will ask for again.
+
+        Args:
+            session: Where to delete; from an `AsyncSession`, ``await tx.run_sync(keys.purge, older_than)``.
+            older_than: How old a key must be.
+
+        Returns:
+            How many were deleted.
+        """
+        before = dt.datetime.now(dt.timezone.utc) - older_than
+        return _rows(session.execute(delete(self.table).where(self.table.c.created_at < before)))
+
+
+@dataclass(frozen=True)
+class IdempotencyKey:
+    """The key of one unit of work.
+
+    Attributes:
+        table: Where keys are kept.
+        value: What names the unit of work.
+        fingerprint: A hash of what it is asked to do.
+    """
+
+    table: Table
+    value: str
+    fingerprint: str = ""
+
+    def claim(self, session: Session) -> Stored | None:
+        """Write the key; if another transaction is doing so, wait until it has ended.
+
+        Returns:
+            What an earlier transaction has stored with it; ``None`` if this one is the first.
+
+        Raises:
+            KeyReused: The key stands for something else.
+        """
+        table, now = self.table, dt.datetime.now(dt.timezone.utc)
+        row = {"key": self.value, "fingerprint": self.fingerprint, "created_at": now}
+        make = _INSERT_ONCE[session.get_bind().dialect.name]
+        if _rows(session.execute(make(table).values(row))):
+            return None
+        found = session.execute(select(table.c.fingerprint, table.c.result).where(table.c.key == self.value)).first()
+        if found is None:
+            message = "The transaction that had the same idempotency key was undone."
+            raise TransactionConflict(message, sqlstate="40001")
+        if found.fingerprint != self.fingerprint:
+            raise KeyReused("The idempotency key was used for something else.", hint="Make a new one.")
+        return Stored(found.result)
+
+    def settle(self, session: Session, result: Any) -> Any:
+        """Store what the unit of work returned, and return it as JSON has it."""
+        stored = to_jsonable_python(result)
+        session.execute(update(self.table).where(self.table.c.key == self.value).values(result=stored))
+        return stored
+
+
+def _rows(result: Any) -> int:
+    assert isinstance(result, CursorResult)  # noqa: S101 - of an INSERT, UPDATE or DELETE
+    return result.rowcount
+
+
+_INSERT_ONCE: dict[str, Callable[[Table], Insert]] = {
+    "postgresql": lambda table: postgresql.insert(table).on_conflict_do_nothing(),
+    "sqlite": lambda table: sqlite.insert(table).on_conflict_do_nothing(),
+    **dict.fromkeys(("mysql", "mariadb"), lambda table: insert(table).prefix_with("IGNORE")),
+}

@@ -1,0 +1,110 @@
+"""Find out what became of a COMMIT whose answer was lost, by asking PostgreSQL for the transaction's status.
+
+https://www.postgresql.org/docs/18/functions-info.html#FUNCTIONS-PG-SNAPSHOT: ``pg_xact_status``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass
+from enum import Enum
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.util import await_only
+from sqlalchemy.util.concurrency import in_greenlet
+
+from querywright.engine.dialect import is_connection_loss, sqlstate_of
+
+__all__ = ["Outcome", "Receipt", "find_outcome", "is_answer", "take_receipt"]
+
+
+class Outcome(Enum):
+    """What became of a COMMIT."""
+
+    COMMITTED = "committed"
+    ABORTED = "aborted"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What identifies a transaction after its connection is gone.
+
+    Attributes:
+        transaction: PostgreSQL's number of it; ``None`` if it has written nothing.
+        timeline: The history it belongs to. A standby that was promoted begins another one: it may lack the
+            transaction, and give its number to another.
+    """
+
+    transaction: str | None
+    timeline: str
+
+
+_TIMELINE = "substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)"
+_TAKE = f"SELECT pg_current_xact_id_if_assigned()::text, {_TIMELINE}"
+# How long the server is asked, and how often: it may be starting again, or the COMMIT still running.
+_SECONDS = 10.0
+_PAUSE = 0.2
+
+
+def take_receipt(connection: Connection) -> Receipt | None:
+    """Ask for the number of the open transaction, in one round trip; ``None`` where a database has none."""
+    if connection.dialect.name != "postgresql":
+        return None
+    transaction, timeline = connection.exec_driver_sql(_TAKE).one()
+    return Receipt(transaction, timeline)
+
+
+def is_answer(error: BaseException, dialect: str) -> bool:
+    """Say whether a failed COMMIT was refused by the database, rather than left without an answer."""
+    if not isinstance(error, DBAPIError):
+        # Of our own kind, raised before anything was sent; all else comes from the network or a timer.
+        return not isinstance(error, (OSError, asyncio.TimeoutError))
+    if dialect == "sqlite":
+        return True
+    return sqlstate_of(error.orig) is not None and not is_connection_loss(error)
+
+
+def find_outcome(engine: Engine, receipt: Receipt | None) -> Outcome:
+    """Ask until there is an answer, for at most ten seconds.
+
+    Args:
+        engine: Where new connections to the same server come from.
+        receipt: What was taken before the COMMIT; without one nothing can be found out.
+    """
+    if receipt is None:
+        return Outcome.UNKNOWN
+    if receipt.transaction is None:
+        # Nothing was written: as good as rolled back, and safe to run again.
+        return Outcome.ABORTED
+    until = time.monotonic() + _SECONDS
+    while time.monotonic() < until:
+        try:
+            status = _status(engine, receipt)
+        except (SQLAlchemyError, OSError, asyncio.TimeoutError):
+            status = "in progress"
+        if status != "in progress":
+            return {"committed": Outcome.COMMITTED, "aborted": Outcome.ABORTED}.get(status or "", Outcome.UNKNOWN)
+        _pause(random.uniform(0, _PAUSE))  # noqa: S311 - it spreads load
+    return Outcome.UNKNOWN
+
+
+def _status(engine: Engine, receipt: Receipt) -> str | None:
+    with engine.connect() as connection:
+        if connection.exec_driver_sql("SELECT pg_is_in_recovery()").scalar_one():
+            return "in progress"
+        if connection.exec_driver_sql(f"SELECT {_TIMELINE}").scalar_one() != receipt.timeline:
+            return None
+        number = int(receipt.transaction or 0)
+        found: str | None = connection.exec_driver_sql(f"SELECT pg_xact_status('{number}'::xid8)").scalar_one()
+        return found
+
+
+def _pause(seconds: float) -> None:
+    if in_greenlet():
+        await_only(asyncio.sleep(seconds))
+    else:
+        time.sleep(seconds)

@@ -1,0 +1,102 @@
+"""End a managed transaction and its session, and say truly how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import sqlalchemy.orm
+from sqlalchemy.exc import SQLAlchemyError
+
+from querywright.engine.exclusive import exclusive
+from querywright.engine.pool import is_closed
+from querywright.engine.transactions import give_up
+from querywright.errors import CommitOutcomeUnknown, ConcurrentUse, TransactionLost
+from querywright.session.options import TransactionOptions
+from querywright.session.outcome import Outcome, find_outcome, is_answer, take_receipt
+from querywright.session.sessions import Session
+from querywright.session.timeouts import bound
+
+__all__ = ["abandon", "begin", "complete", "doomed_by_error"]
+
+
+def begin(session: Session, options: TransactionOptions) -> Session:
+    """Put a new session in charge of a block; its transaction begins with the first statement."""
+    session.managed = True
+    if options.timeout is not None:
+        bound(session, options.timeout)
+    return session
+
+
+@contextmanager
+def doomed_by_error(session: Session) -> Iterator[None]:
+    """Run a block that has joined a transaction: if it fails, half of its work must not be committed."""
+    try:
+        yield
+    except BaseException as error:
+        session.doomed = f"A block that had joined the transaction failed with {type(error).__name__}."
+        raise
+
+
+def complete(session: Session, *, find_out: bool = False) -> None:
+    """Commit and close.
+
+    Args:
+        session: Whose transaction has come to its end.
+        find_out: Whether to be able to find out what became of a COMMIT without an answer, for one more round trip.
+
+    Raises:
+        TransactionLost: There is nothing left to commit.
+        CommitOutcomeUnknown: The COMMIT got no answer, and nobody knows what became of it.
+    """
+    try:
+        with exclusive(session):
+            _commit(session, find_out=find_out)
+    except BaseException:
+        abandon(session)
+        raise
+    sqlalchemy.orm.Session.close(session)
+
+
+def abandon(session: Session) -> None:
+    """Roll back and close, whatever state it is in."""
+    try:
+        with exclusive(session):
+            sqlalchemy.orm.Session.close(session)
+    except ConcurrentUse:
+        # Someone else is in the middle of a statement: the connection is of no use to anyone any more.
+        for connection in session.begun:
+            give_up(connection)
+        with suppress(SQLAlchemyError):
+            sqlalchemy.orm.Session.invalidate(session)
+        raise
+
+
+def _commit(session: Session, *, find_out: bool) -> None:
+    _require_active(session)
+    session.flush()
+    _require_active(session)
+    begun, calls = list(session.begun), session.hooks.on_commit()
+    receipt = take_receipt(begun[0]) if find_out and len(begun) == 1 else None
+    sent = bool(begun) and not any(is_closed(each) for each in begun)
+    try:
+        sqlalchemy.orm.Session.commit(session)
+    except Exception as error:
+        if not sent or is_answer(error, begun[0].dialect.name):
+            raise
+        outcome = find_outcome(begun[0].engine, receipt)
+        if outcome is Outcome.ABORTED:
+            raise
+        # SQLAlchemy has taken it for a rollback.
+        session.hooks.due = calls if outcome is Outcome.COMMITTED else []
+        if outcome is Outcome.UNKNOWN:
+            raise CommitOutcomeUnknown from error
+
+
+def _require_active(session: Session) -> None:
+    """Refuse to end a transaction well that a failed flush has rolled back: SQLAlchemy would skip the COMMIT."""
+    if session.doomed is not None:
+        raise TransactionLost(session.doomed, hint="Let the error out, or say nested='savepoint'.")
+    if not session.is_active:
+        message = "A statement failed and the error was caught, but the whole transaction was rolled back with it."
+        raise TransactionLost(message, hint="Let the error out, or try the statement inside savepoint().")
