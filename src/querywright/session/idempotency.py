@@ -111,7 +111,7 @@ class IdempotencyKey:
         table, now = self.table, dt.datetime.now(dt.timezone.utc)
         row = {"key": self.value, "fingerprint": self.fingerprint, "created_at": now}
         make = _INSERT_ONCE[session.get_bind().dialect.name]
-        if _rows(session.execute(make(table).values(row))):
+        if _rows(session.execute(make(table).values(row).execution_options(preserve_rowcount=True))):
             return None
         found = session.execute(select(table.c.fingerprint, table.c.result).where(table.c.key == self.value)).first()
         if found is None:

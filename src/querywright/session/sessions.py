@@ -92,6 +92,9 @@ class Session(sqlalchemy.orm.Session):
     def _add_hook(self, call: Call, *, on_commit: bool) -> None:
         if self._calls_hooks:
             require_sync(call.function)
+        if not self.in_transaction():
+            # It takes no connection yet, but has an end.
+            self.begin()
         self.hooks.add(self.get_nested_transaction(), call, on_commit=on_commit)
 
     def _call_hooks(self) -> None:

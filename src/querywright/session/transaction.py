@@ -59,10 +59,13 @@ def complete(session: Session, *, find_out: bool = False) -> None:
 
 
 def abandon(session: Session) -> None:
-    """Roll back and close, whatever state it is in."""
+    """Roll back and close, whatever state it is in; its objects can no longer be used."""
     try:
         with exclusive(session):
-            sqlalchemy.orm.Session.close(session)
+            try:
+                sqlalchemy.orm.Session.rollback(session)
+            finally:
+                sqlalchemy.orm.Session.close(session)
     except ConcurrentUse:
         # Someone else is in the middle of a statement: the connection is of no use to anyone any more.
         for connection in session.begun:

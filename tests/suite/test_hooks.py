@@ -1,0 +1,175 @@
+"""A9: hooks are called once the transaction has ended, as Django's are; its list of cases, on every database."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from querywright import AsyncDatabase, ConfigurationError, Database
+from querywright.engine import pool_snapshot
+from querywright.events import HookFailed, subscribed
+from tests.suite.models import Tag
+from tests.suite.support import AnyDatabase, add, resolve, session, transaction
+
+COUNT = select(func.count()).select_from(Tag)
+
+
+class Boom(Exception):
+    pass
+
+
+def boom() -> None:
+    raise Boom
+
+
+async def test_a9_called_after_the_commit_and_in_order(db: AnyDatabase) -> None:
+    called: list[int] = []
+    async with transaction(db) as tx:
+        for number in range(3):
+            tx.on_commit(called.append, number)
+        tx.on_rollback(called.append, -1)
+        tx.add(Tag(name="one"))
+        assert called == []
+    assert called == [0, 1, 2]
+
+
+async def test_a9_dropped_on_rollback(db: AnyDatabase) -> None:
+    called: list[str] = []
+    with pytest.raises(Boom):
+        async with transaction(db) as tx:
+            tx.on_commit(called.append, "commit")
+            tx.on_rollback(called.append, "rollback")
+            raise Boom
+    assert called == ["rollback"]
+
+
+async def test_a9_a_commit_that_fails_is_a_rollback(db: AnyDatabase) -> None:
+    await add(db, Tag(name="taken"))
+    called: list[str] = []
+    with pytest.raises(Exception, match=r"(?i)unique|duplicate"):
+        async with transaction(db) as tx:
+            tx.on_commit(called.append, "commit")
+            tx.on_rollback(called.append, "rollback")
+            tx.add(Tag(name="taken"))
+    assert called == ["rollback"]
+
+
+async def test_a9_savepoints(db: AnyDatabase) -> None:
+    """Dropped with the savepoint they were asked for in, kept for those beside and around it."""
+    called: list[str] = []
+    async with transaction(db) as tx:
+        tx.on_commit(called.append, "outer")
+        async with transaction(db, nested="savepoint"):
+            tx.on_commit(called.append, "released")
+            async with transaction(db, nested="savepoint"):
+                tx.on_commit(called.append, "released inside")
+        with pytest.raises(Boom):
+            async with transaction(db, nested="savepoint"):
+                tx.on_commit(called.append, "undone")
+                tx.on_rollback(called.append, "undoing")
+                async with transaction(db, nested="savepoint"):
+                    tx.on_commit(called.append, "released in what was undone")
+                raise Boom
+        assert called == ["undoing"]
+        tx.on_commit(called.append, "last")
+    assert called == ["undoing", "outer", "released", "released inside", "last"]
+
+
+async def test_a9_a_rolled_back_transaction_takes_released_savepoints_with_it(db: AnyDatabase) -> None:
+    called: list[str] = []
+    with pytest.raises(Boom):
+        async with transaction(db) as tx:
+            async with transaction(db, nested="savepoint"):
+                tx.on_commit(called.append, "released")
+            raise Boom
+    assert called == []
+
+
+async def test_a9_a_failing_hook_is_reported_and_keeps_no_other_from_being_called(
+    db: AnyDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
+    called: list[str] = []
+    failed: list[HookFailed] = []
+    with subscribed(HookFailed, failed.append), caplog.at_level(logging.ERROR, "querywright"):
+        async with transaction(db) as tx:
+            tx.on_commit(boom)
+            tx.on_commit(called.append, "second")
+            tx.add(Tag(name="one"))
+    assert called == ["second"]
+    assert [type(event.error) for event in failed] == [Boom]
+    assert "boom" in caplog.text
+
+
+async def test_a9_queries_and_transactions_in_a_hook(db: AnyDatabase) -> None:
+    """The connection is free by then, and what was committed is there."""
+    seen: list[int] = []
+    engine = db.engine if isinstance(db, Database) else db.engine.sync_engine
+
+    if isinstance(db, AsyncDatabase):
+
+        async def hook(name: str) -> None:
+            assert pool_snapshot(engine).checked_out == 0
+            async with db.transaction() as tx:
+                tx.add(Tag(name=name))
+                await tx.flush()
+                seen.append(await tx.scalar(COUNT) or 0)
+
+        async with db.transaction() as tx:
+            tx.add(Tag(name="one"))
+            tx.on_commit(hook, "two")
+    else:
+
+        def sync_hook(name: str) -> None:
+            assert pool_snapshot(engine).checked_out == 0
+            with db.transaction() as tx:
+                tx.add(Tag(name=name))
+                tx.flush()
+                seen.append(tx.scalar(COUNT) or 0)
+
+        with db.transaction() as sync_tx:
+            sync_tx.add(Tag(name="one"))
+            sync_tx.on_commit(sync_hook, "two")
+    assert seen == [2]
+
+
+async def test_a9_sessions_ended_by_hand(db: AnyDatabase) -> None:
+    """Hooks are forgotten once they were called, and belong to one transaction of a session."""
+    called: list[str] = []
+    async with session(db) as opened:
+        opened.on_commit(called.append, "first")
+        opened.add(Tag(name="one"))
+        await resolve(opened.commit())
+        assert called == ["first"]
+        await resolve(opened.scalar(COUNT))
+        opened.on_commit(called.append, "dropped")
+        await resolve(opened.rollback())
+        await resolve(opened.scalar(COUNT))
+        await resolve(opened.commit())
+        opened.on_rollback(called.append, "closed")
+        await resolve(opened.scalar(COUNT))
+    assert called == ["first", "closed"]
+
+
+@pytest.mark.drivers("sqlite+pysqlite", "postgresql+psycopg")
+async def test_a9_a_coroutine_function_in_a_synchronous_session(db: Database) -> None:
+    async def hook() -> None:
+        pass
+
+    with db.transaction() as tx, pytest.raises(ConfigurationError, match="coroutine function"):
+        tx.on_commit(hook)
+
+
+@pytest.mark.drivers("sqlite+aiosqlite", "postgresql+asyncpg")
+async def test_a9_hooks_may_be_of_both_kinds(db: AsyncDatabase) -> None:
+    called: list[Any] = []
+
+    async def hook(value: str) -> None:
+        called.append(value)
+
+    async with db.transaction() as tx:
+        tx.on_commit(hook, "awaited")
+        tx.on_commit(called.append, "called")
+    assert called == ["awaited", "called"]

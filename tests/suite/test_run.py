@@ -1,0 +1,229 @@
+"""Units of work that are run again: in a new session, only where that is safe, and once for each key."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from sqlalchemy import MetaData, func, select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.orm.exc import DetachedInstanceError
+
+from querywright import AsyncDatabase, Database, IdempotencyKeys, KeyReused, NestedTransaction
+from querywright.events import UnitRetried, subscribed
+from tests.suite.models import Author, NameOut, Tag
+from tests.suite.support import AnyDatabase, add, resolve, run_sync, transaction
+
+COUNT = select(func.count()).select_from(Tag)
+POSTGRES = ("postgresql+psycopg", "postgresql+psycopg async", "postgresql+asyncpg")
+metadata = MetaData()
+keys = IdempotencyKeys(metadata)
+
+
+async def run(db: AnyDatabase, work: Any, *arguments: Any, **options: Any) -> Any:
+    """Run a synchronous function of a session on either kind of database."""
+    if isinstance(db, Database):
+        return db.run(work, *arguments, **options)
+
+    async def asynchronous(tx: Any, *given: Any) -> Any:
+        return await tx.run_sync(work, *given)
+
+    return await db.run(asynchronous, *arguments, **options)
+
+
+async def count(db: AnyDatabase) -> int:
+    async with transaction(db, read_only=True) as tx:
+        return int(await resolve(tx.scalar(COUNT)))
+
+
+class Colliding:
+    """A unit of work that collides with another transaction so many times."""
+
+    def __init__(self, db: AnyDatabase, times: int) -> None:
+        engine = db.engine if isinstance(db, Database) else db.engine.sync_engine
+        self.url = engine.url
+        self.times = times
+        self.sessions: list[Any] = []
+        self.authors: list[Author] = []
+
+    def __call__(self, tx: Any, name: str) -> str:
+        self.sessions.append(tx)
+        author = tx.get_one(Author, 1)
+        self.authors.append(author)
+        if len(self.sessions) <= self.times:
+            # What the server says when it chooses this transaction to be undone.
+            tx.execute(text("DO $$ BEGIN RAISE EXCEPTION USING errcode = '40001'; END $$"))
+        author.name = name
+        tx.flush()
+        return author.name
+
+
+@pytest.mark.drivers(*POSTGRES)
+async def test_a8_each_attempt_has_a_session_of_its_own(db: AnyDatabase) -> None:
+    await add(db, Author(id=1, name="before"))
+    work, events, hooks = Colliding(db, 2), [], []
+
+    def unit(tx: Any, name: str) -> str:
+        tx.on_commit(hooks.append, len(work.sessions))
+        return work(tx, name)
+
+    with subscribed(UnitRetried, events.append):
+        assert await run(db, unit, "after") == "after"
+    assert len({id(session) for session in work.sessions}) == 3
+    assert [(event.attempt, event.sqlstate) for event in events] == [(1, "40001"), (2, "40001")]
+    # Hooks of failed attempts never fire, and objects of failed attempts are of no use.
+    assert hooks == [2]
+    with pytest.raises(DetachedInstanceError):
+        _ = work.authors[0].name
+    assert (await resolve(db.fetch(NameOut, select(Author)).one())).name == "after"
+
+
+@pytest.mark.drivers(*POSTGRES)
+async def test_the_last_attempt_says_what_happened(db: AnyDatabase) -> None:
+    await add(db, Author(id=1, name="before"))
+    work = Colliding(db, 99)
+    with pytest.raises(DBAPIError):
+        await run(db, work, "never", attempts=3)
+    assert len(work.sessions) == 3
+
+
+async def test_a_broken_constraint_is_not_run_again(db: AnyDatabase) -> None:
+    await add(db, Tag(name="taken"))
+    attempts: list[int] = []
+
+    def work(tx: Any) -> None:
+        attempts.append(1)
+        tx.add(Tag(name="taken"))
+
+    with pytest.raises(IntegrityError):
+        await run(db, work)
+    assert len(attempts) == 1
+    with pytest.raises(IntegrityError):
+        await run(db, work, also={"23505"}, attempts=2)
+    assert len(attempts) == 3
+
+
+@pytest.mark.drivers(*POSTGRES)
+async def test_a_connection_lost_before_the_commit_is_run_again(db: AnyDatabase) -> None:
+    await resolve(db.ping())
+    attempts: list[int] = []
+
+    def work(tx: Any) -> None:
+        attempts.append(1)
+        tx.add(Tag(name="once"))
+        tx.flush()
+        if len(attempts) == 1:
+            tx.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+    await run(db, work)
+    assert (len(attempts), await count(db)) == (2, 1)
+
+
+@pytest.mark.drivers(*POSTGRES)
+async def test_a_commit_that_collides_is_run_again(db: AnyDatabase) -> None:
+    """Write skew: PostgreSQL refuses one of two serializable transactions, here at its COMMIT."""
+    await add(db, Tag(name="one"))
+    attempts: list[int] = []
+    engine = db.engine if isinstance(db, Database) else db.engine.sync_engine
+
+    def work(tx: Any) -> None:
+        attempts.append(1)
+        number = tx.scalar(COUNT)
+        tx.add(Tag(name=f"mine {number}"))
+        tx.flush()
+        if len(attempts) == 1:
+            with engine.execution_options(isolation_level="SERIALIZABLE").begin() as other:
+                found = other.scalar(COUNT)
+                other.execute(text(f"INSERT INTO tags (name) VALUES ('theirs {found}')"))
+
+    await run(db, work, isolation="SERIALIZABLE")
+    assert (len(attempts), await count(db)) == (2, 3)
+
+
+async def test_a_unit_of_work_is_not_run_inside_another_transaction(db: AnyDatabase) -> None:
+    with pytest.raises(NestedTransaction):
+        async with transaction(db):
+            await run(db, lambda _tx: None)
+
+
+async def test_decorated(db: AnyDatabase) -> None:
+    if isinstance(db, AsyncDatabase):
+
+        @db.transactional(attempts=2)
+        async def asynchronous(tx: Any, name: str, *, suffix: str = "") -> str:
+            tx.add(Tag(name=name + suffix))
+            return name
+
+        assert await asynchronous("a", suffix="!") == "a"
+        assert asynchronous.__name__ == "asynchronous"
+    else:
+
+        @db.transactional()
+        def synchronous(tx: Any, name: str, *, suffix: str = "") -> str:
+            tx.add(Tag(name=name + suffix))
+            return name
+
+        assert synchronous("a", suffix="!") == "a"
+    assert await count(db) == 1
+
+
+@pytest.fixture
+async def keyed(db: AnyDatabase) -> Any:
+    async with transaction(db) as tx:
+        await run_sync(tx, lambda sync: metadata.create_all(sync.connection()))
+    yield db
+    async with transaction(db) as tx:
+        await run_sync(tx, lambda sync: metadata.drop_all(sync.connection()))
+
+
+def insert(tx: Any, name: str) -> dict[str, Any]:
+    tx.add(Tag(name=name))
+    tx.flush()
+    return {"name": name}
+
+
+async def test_a_key_is_for_one_unit_of_work(keyed: AnyDatabase) -> None:
+    assert await run(keyed, insert, "one", key=keys("k")) == {"name": "one"}
+    assert await run(keyed, insert, "ignored", key=keys("k")) == {"name": "one"}
+    assert await count(keyed) == 1
+    assert await run(keyed, insert, "two", key=keys("other")) == {"name": "two"}
+    assert await count(keyed) == 2
+
+
+async def test_a_failed_unit_of_work_leaves_no_key(keyed: AnyDatabase) -> None:
+    def fail(_tx: Any) -> None:
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await run(keyed, fail, key=keys("k"))
+    assert await run(keyed, insert, "one", key=keys("k")) == {"name": "one"}
+
+
+async def test_a_key_stands_for_one_request(keyed: AnyDatabase) -> None:
+    await run(keyed, insert, "one", key=keys("k", fingerprint="a"))
+    with pytest.raises(KeyReused):
+        await run(keyed, insert, "one", key=keys("k", fingerprint="b"))
+    for wrong in ("", "x" * 256):
+        with pytest.raises(KeyReused):
+            keys(wrong)
+
+
+@pytest.mark.drivers("sqlite+aiosqlite", "postgresql+asyncpg", "postgresql+psycopg async")
+async def test_eight_tasks_with_one_key(keyed: AsyncDatabase) -> None:
+    async def work(tx: Any, number: int) -> int:
+        tx.add(Tag(name=f"tag {number}"))
+        return number
+
+    results = await asyncio.gather(*(keyed.run(work, number, key=keys("k")) for number in range(8)))
+    assert len(set(results)) == 1
+    assert await count(keyed) == 1
+
+
+async def test_keys_can_be_purged(keyed: AnyDatabase) -> None:
+    import datetime as dt  # noqa: PLC0415 - only here
+
+    await run(keyed, insert, "one", key=keys("k"))
+    async with transaction(keyed) as tx:
+        assert await run_sync(tx, lambda sync: keys.purge(sync, dt.timedelta(hours=1))) == 0
+        assert await run_sync(tx, lambda sync: keys.purge(sync, dt.timedelta(seconds=-1))) == 1
