@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from querywright import ConfigurationError, Database
 from querywright.testing import EmbeddedPostgres
+from querywright.testing.postgres import ShutdownMode
 
 
 @pytest.fixture
@@ -50,3 +52,31 @@ def test_a_second_server_leaves_the_first_alone(home: Path) -> None:
             pass
         with Database(first.url("psycopg")) as db:
             db.ping()
+
+
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+def test_a_restart_keeps_the_data_and_the_port(mode: ShutdownMode) -> None:
+    with EmbeddedPostgres(synchronous_commit="on") as server:
+        with Database(server.url("psycopg")) as db, db.transaction() as tx:
+            tx.execute(text("CREATE TABLE kept AS SELECT 42 AS answer"))
+        pid = server.pid
+        server.restart(mode)
+        assert server.pid != pid
+        with Database(server.url("psycopg")) as db, db.session() as session:
+            assert session.scalar(text("SELECT answer FROM kept")) == 42
+
+
+def test_a_standby_follows_and_takes_over() -> None:
+    server = EmbeddedPostgres(synchronous_commit="remote_apply", synchronous_standby_names="standby")
+    with server as primary, primary.standby() as standby:
+        with Database(primary.url("psycopg")) as db, db.transaction() as tx:
+            tx.execute(text("CREATE TABLE kept AS SELECT 42 AS answer"))
+        with Database(standby.url("psycopg")) as copy:
+            with copy.session() as session:
+                assert session.scalar(text("SELECT answer FROM kept")) == 42
+            with pytest.raises(DBAPIError, match="read-only"), copy.transaction() as tx:
+                tx.execute(text("DROP TABLE kept"))
+            primary.shut_down("immediate")
+            standby.promote()
+            with copy.transaction() as tx:
+                tx.execute(text("DROP TABLE kept"))

@@ -11,13 +11,16 @@ import subprocess
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from typing_extensions import Self
 
 from querywright.errors import ConfigurationError, MissingExtra
 
-__all__ = ["EmbeddedPostgres"]
+__all__ = ["EmbeddedPostgres", "ShutdownMode"]
+
+# What happens to open connections: waited for, ended, or cut as by a crash (PostgreSQL manual, pg_ctl).
+ShutdownMode = Literal["smart", "fast", "immediate"]
 
 # The server's socket has a path of at most 107 bytes (unix(7)); nothing but this file name is added to the folder.
 _SOCKET_NAME = ".s.PGSQL.65535.lock"
@@ -33,7 +36,8 @@ class EmbeddedPostgres:
     Args:
         data: Where the data stay between runs; by default a temporary folder, removed on `stop`.
         port: The port; by default a free one.
-        options: Server settings, such as ``max_connections="50"``.
+        options: Server settings, such as ``max_connections="50"``. Of a temporary server, unless you say otherwise,
+            ``fsync``, ``synchronous_commit`` and ``full_page_writes`` are off: a crash may lose committed rows.
 
     Raises:
         MissingExtra: No PostgreSQL programs were found.
@@ -50,6 +54,7 @@ class EmbeddedPostgres:
         self._home = Path(data).resolve() if data is not None else Path(tempfile.mkdtemp(prefix="qw-pg-"))
         self.port = port or _free_port()
         self._options = options
+        self._primary: EmbeddedPostgres | None = None
         self._programs: Path | None = None
         self._running = False
 
@@ -78,26 +83,80 @@ class EmbeddedPostgres:
         if account := _account():
             os.chown(self._home, account.pw_uid, account.pw_gid)
         if not (self._cluster / "PG_VERSION").exists():
-            self._run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
+            self._initialise()
         self._run("pg_ctl", "-w", "-l", str(self._home / "server.log"), "-o", self._server_options(), "start")
         self._running = True
 
     def stop(self) -> None:
         """Stop the server; a temporary data folder is removed."""
-        # Not whenever there is a postmaster.pid: it may be another process's server that kept this one from starting.
-        if self._running:
-            self._run("pg_ctl", "-m", "fast", "-w", "stop")
-            self._running = False
+        self.shut_down()
         if self._temporary:
             shutil.rmtree(self._home, ignore_errors=True)
 
+    def shut_down(self, mode: ShutdownMode = "fast") -> None:
+        """Stop the server and keep its data, so that `start` brings them back.
+
+        Args:
+            mode: What happens to open connections: ``smart`` waits until they are closed, ``fast`` rolls back and
+                ends them, ``immediate`` cuts them off as a crash would.
+        """
+        # Not whenever there is a postmaster.pid: it may be another process's server that kept this one from starting.
+        if self._running:
+            self._run("pg_ctl", "-m", mode, "-w", "stop")
+            self._running = False
+
+    def restart(self, mode: ShutdownMode = "fast") -> None:
+        """Stop the server as `shut_down` does, and start it again on the same port and data."""
+        self.shut_down(mode)
+        self.start()
+
+    def standby(self, **options: str) -> EmbeddedPostgres:
+        """Return a second server, not yet started, that will follow this one by streaming replication.
+
+        Its first start copies the data of this server, which must be running. The primary waits for it at every
+        COMMIT only if it has ``synchronous_standby_names`` set.
+
+        Args:
+            options: Server settings of the standby.
+
+        Example:
+            >>> from sqlalchemy import text
+            >>> from querywright import Database
+            >>> with EmbeddedPostgres() as primary, primary.standby() as standby:
+            ...     primary.shut_down("immediate")
+            ...     standby.promote()
+            ...     with Database(standby.url("psycopg")) as db, db.session() as session:
+            ...         session.scalar(text("SELECT pg_is_in_recovery()"))
+            False
+        """
+        server = EmbeddedPostgres()
+        server._primary = self
+        # Promoted, it would wait at every COMMIT for a standby that it does not have.
+        server._options = {**self._options, "synchronous_standby_names": "''", **options}
+        return server
+
+    def promote(self) -> None:
+        """Make a primary of a standby, and return when it takes writes."""
+        self._run("pg_ctl", "-w", "promote")
+        self._primary = None
+
+    def _initialise(self) -> None:
+        """Make a new cluster, or copy the primary's."""
+        if self._primary is None:
+            self._run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
+        else:
+            source = f"host=127.0.0.1 port={self._primary.port} user=postgres application_name=standby"
+            # -R writes the connection to the primary and standby.signal (PostgreSQL manual, pg_basebackup).
+            self._run("pg_basebackup", "-d", source, "-R", "-X", "stream", "-c", "fast", "-N")
+
     def _server_options(self) -> str:
         """Write the server's arguments: durable where the data stay, fast where they are thrown away."""
-        settings = {"listen_addresses": "127.0.0.1", "port": str(self.port), **self._options}
-        fits = len(str(self._home / _SOCKET_NAME)) <= _MAX_SOCKET_PATH
-        settings["unix_socket_directories"] = str(self._home) if fits and " " not in str(self._home) else "''"
+        settings = {"listen_addresses": "127.0.0.1", "port": str(self.port)}
         if self._temporary:
             settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        settings |= self._options
+        fits = len(str(self._home / _SOCKET_NAME)) <= _MAX_SOCKET_PATH
+        settings["unix_socket_directories"] = str(self._home) if fits and " " not in str(self._home) else "''"
         return " ".join(f"-c {name}={value}" for name, value in settings.items())
 
     def _run(self, program: str, *arguments: str) -> None:
