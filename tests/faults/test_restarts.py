@@ -1,0 +1,142 @@
+"""A1, A2 and A11: the server crashes, stops, ends backends or changes its tables while clients work on it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
+
+from querywright import AsyncDatabase, CommitOutcomeUnknown
+from querywright.testing import EmbeddedPostgres
+from tests.faults.clients import AnyDatabase, Clients, Receipt, Witness, insert, read, run
+from tests.faults.report import Figures
+from tests.faults.web import Refused, application, in_process, write
+
+DRIVERS = pytest.mark.parametrize("driver", ["postgresql+asyncpg", "postgresql+psycopg async", "postgresql+psycopg"])
+ASYNC = pytest.mark.parametrize("driver", ["postgresql+asyncpg", "postgresql+psycopg async"])
+Sized = Callable[[int, int], int]
+
+DEADLINE = 10.0
+_OUTAGE = 0.5
+
+
+async def crash(server: EmbeddedPostgres) -> float:
+    """Crash the server, leave its clients without one for a while, and return the moment when it serves again."""
+    await asyncio.to_thread(server.shut_down, "immediate")
+    await asyncio.sleep(_OUTAGE)
+    await asyncio.to_thread(server.start)
+    return time.monotonic()
+
+
+async def recover(clients: Clients, up: float, figures: Figures, *, watch: float) -> None:
+    """Show that errors stop within five seconds after the server is up."""
+    await clients.succeed(200)
+    await asyncio.sleep(watch)
+    recovery = clients.recovery(up)
+    figures.notes.append(f"last error {max(recovery, 0):.2f} s after the server was up")
+    assert recovery < 5
+
+
+@ASYNC
+async def test_a1_crash_behind_an_application(
+    pooled: AsyncDatabase, server: EmbeddedPostgres, witness: Witness, figures: Figures, sized: Sized
+) -> None:
+    async with in_process(application(pooled)) as client, Clients(partial(write, client)) as clients:
+        for _ in range(sized(1, 4)):
+            await clients.succeed(200)
+            await recover(clients, await crash(server), figures, watch=sized(0, 6))
+    witness.judge(clients, figures)
+    assert {type(error) for error in clients.errors} == {Refused}
+    assert [error for error in clients.errors if not error.clean or error.status != 503] == []  # type: ignore[attr-defined]
+    assert clients.slowest < pooled.settings.pool_timeout + 1
+    figures.leaked = witness.leaked(pooled)
+    assert figures.leaked == 0
+
+
+@DRIVERS
+async def test_a1_crash_under_units_of_work(
+    pooled: AnyDatabase, server: EmbeddedPostgres, witness: Witness, figures: Figures, sized: Sized
+) -> None:
+    async with Clients(lambda key: run(pooled, insert, key, deadline=DEADLINE)) as clients:
+        for _ in range(sized(1, 4)):
+            await clients.succeed(200)
+            await recover(clients, await crash(server), figures, watch=sized(0, 6))
+    witness.judge(clients, figures)
+    assert {type(error) for error in clients.errors} <= {CommitOutcomeUnknown}
+    assert clients.slowest < DEADLINE + 1
+    figures.leaked = witness.leaked(pooled)
+    assert figures.leaked == 0
+
+
+@DRIVERS
+async def test_a2_fast_restart_and_terminated_backends(
+    pooled: AnyDatabase, server: EmbeddedPostgres, witness: Witness, figures: Figures, sized: Sized
+) -> None:
+    reads = Clients(lambda key: run(pooled, read, key, deadline=DEADLINE, read_only=True), 16)
+    writes = Clients(lambda key: run(pooled, insert, key, deadline=DEADLINE), 48)
+    async with reads, writes:
+        for _ in range(sized(10, 200)):
+            await writes.succeed(20)
+            await asyncio.to_thread(witness.terminate, 3)
+        for _ in range(sized(1, 5)):
+            await writes.succeed(100)
+            await asyncio.to_thread(server.restart, "fast")
+        await writes.succeed(100)
+    witness.judge(writes, figures)
+    assert reads.errors == []
+    assert {type(error) for error in writes.errors} <= {CommitOutcomeUnknown}
+    assert max(reads.slowest, writes.slowest) < DEADLINE + 1
+    figures.leaked = witness.leaked(pooled)
+    figures.notes.append(f"{len(reads.answers)} reads, none failed")
+    assert figures.leaked == 0
+
+
+class FailedAttempts:
+    """Units of work that remember on which connection an attempt failed."""
+
+    def __init__(self) -> None:
+        self.of_backend: Counter[int] = Counter()
+        self.reads = 0
+
+    def write_and_read(self, session: Session, key: str) -> None:
+        backend = session.scalar(select(func.pg_backend_pid())) or 0
+        try:
+            session.execute(text("SELECT * FROM receipts ORDER BY id DESC LIMIT 1")).all()
+            session.scalars(select(Receipt).order_by(Receipt.id.desc()).limit(1)).all()
+            insert(session, key)
+        except Exception:
+            self.of_backend[backend] += 1
+            raise
+
+
+@DRIVERS
+async def test_a11_tables_change_under_load(
+    pooled: AnyDatabase, witness: Witness, figures: Figures, sized: Sized
+) -> None:
+    attempts = FailedAttempts()
+    changes = 0
+    async with Clients(lambda key: run(pooled, attempts.write_and_read, key, deadline=DEADLINE), 16) as clients:
+        for number in range(sized(4, 40)):
+            # psycopg prepares a statement at its fifth use.
+            await clients.succeed(100)
+            await asyncio.to_thread(witness.execute, f"ALTER TABLE receipts ADD COLUMN extra_{number} int")
+            await clients.succeed(100)
+            size = 50 + number
+            await asyncio.to_thread(witness.execute, f"ALTER TABLE receipts ALTER COLUMN key TYPE varchar({size})")
+            changes += 2
+        await clients.succeed(100)
+    witness.judge(clients, figures)
+    figures.notes.append(
+        f"{changes} changes, {sum(attempts.of_backend.values())} attempts failed and were retried, "
+        f"at most {max(attempts.of_backend.values(), default=0)} on one connection"
+    )
+    assert clients.errors == []
+    assert max(attempts.of_backend.values(), default=0) <= changes
+    figures.leaked = witness.leaked(pooled)
+    assert figures.leaked == 0
