@@ -72,9 +72,11 @@ class Hooks:
         due, self.due = self.due, []
         return due
 
-    def on_commit(self) -> list[Call]:
-        """List what a commit would make due."""
-        return [entry.call for entry in self._entries if entry.on_commit]
+    def commit_unseen(self, *, took_effect: bool) -> None:
+        """The transaction has ended without an answer; if nobody knows how, neither kind of call is true."""
+        if took_effect:
+            self.committed()
+        self._entries.clear()
 
     def _end(self, ended: Sequence[_Entry], *, committed: bool) -> None:
         self.due += [entry.call for entry in ended if entry.on_commit is committed]

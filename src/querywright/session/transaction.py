@@ -79,7 +79,7 @@ def _commit(session: Session, *, find_out: bool) -> None:
     _require_active(session)
     session.flush()
     _require_active(session)
-    begun, calls = list(session.begun), session.hooks.on_commit()
+    begun = list(session.begun)
     receipt = take_receipt(begun[0]) if find_out and len(begun) == 1 else None
     sent = bool(begun) and not any(is_closed(each) for each in begun)
     try:
@@ -90,8 +90,7 @@ def _commit(session: Session, *, find_out: bool) -> None:
         outcome = find_outcome(begun[0].engine, receipt)
         if outcome is Outcome.ABORTED:
             raise
-        # SQLAlchemy has taken it for a rollback.
-        session.hooks.due = calls if outcome is Outcome.COMMITTED else []
+        session.hooks.commit_unseen(took_effect=outcome is Outcome.COMMITTED)
         if outcome is Outcome.UNKNOWN:
             raise CommitOutcomeUnknown from error
 

@@ -1,0 +1,125 @@
+"""A6: the answer to a COMMIT is lost; it is found out what became of it, or said that nobody knows."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import MetaData, func, select
+
+from querywright import AsyncDatabase, CommitOutcomeUnknown, Database, IdempotencyKeys
+from querywright.engine import pool_snapshot
+from querywright.testing import EmbeddedPostgres
+from tests.faults.clients import Base, Receipt
+from tests.faults.proxy import Proxy
+from tests.faults.report import Figures
+from tests.suite.support import AnyDatabase, resolve, run_sync, transaction
+
+metadata = MetaData()
+keys = IdempotencyKeys(metadata)
+DRIVERS = ("postgresql+asyncpg", "postgresql+psycopg async", "postgresql+psycopg")
+pytestmark = pytest.mark.parametrize("driver", DRIVERS)
+
+
+@pytest.fixture
+async def far(driver: str, postgres: EmbeddedPostgres, proxy: Proxy) -> AsyncIterator[AnyDatabase]:
+    """A database behind the proxy, with an empty table of receipts."""
+    name, _, asynchronous = driver.partition("+")[2].partition(" ")
+    url = proxy.url(postgres.url(name))
+    kind = AsyncDatabase if asynchronous or name == "asyncpg" else Database
+    with Database(postgres.url("psycopg")) as near:
+        for tables in (Base.metadata, metadata):
+            tables.drop_all(near.engine)
+            tables.create_all(near.engine)
+        db: AnyDatabase = kind(url, connect_timeout=2, statement_timeout=2)
+        yield db
+        await resolve(db.dispose())
+        for tables in (Base.metadata, metadata):
+            tables.drop_all(near.engine)
+
+
+async def count(db: AnyDatabase, key: str) -> int:
+    async with transaction(db, read_only=True) as tx:
+        return int(await resolve(tx.scalar(select(func.count()).where(Receipt.key == key))))
+
+
+async def run(db: AnyDatabase, name: str, **options: Any) -> None:
+    def write(tx: Any) -> None:
+        tx.add(Receipt(key=name))
+
+    async def write_async(tx: Any) -> None:
+        tx.add(Receipt(key=name))
+
+    if isinstance(db, Database):
+        db.run(write, **options)
+    else:
+        await db.run(write_async, **options)
+
+
+def leaked(db: AnyDatabase) -> int:
+    return pool_snapshot(db.engine if isinstance(db, Database) else db.engine.sync_engine).checked_out
+
+
+@pytest.mark.parametrize("reaches_server", [True, False])
+async def test_a6_a_transaction_says_that_nobody_knows(
+    far: AnyDatabase, proxy: Proxy, figures: Figures, *, reaches_server: bool
+) -> None:
+    hooks: list[str] = []
+    async with transaction(far) as tx:
+        tx.add(Receipt(key="before"))
+    proxy.cut_commits(1, reaches_server=reaches_server)
+    with pytest.raises(CommitOutcomeUnknown):
+        async with transaction(far) as tx:
+            tx.add(Receipt(key="one"))
+            tx.on_commit(hooks.append, "commit")
+            tx.on_rollback(hooks.append, "rollback")
+    assert await count(far, "one") == int(reaches_server)
+    assert hooks == []
+    figures.sent, figures.leaked = 1, leaked(far)
+    assert figures.leaked == 0
+
+
+@pytest.mark.parametrize("reaches_server", [True, False])
+@pytest.mark.parametrize("keyed", [True, False], ids=["key", "status"])
+async def test_a6_a_unit_of_work_is_done_once(
+    far: AnyDatabase,
+    proxy: Proxy,
+    figures: Figures,
+    sized: Callable[[int, int], int],
+    *,
+    reaches_server: bool,
+    keyed: bool,
+) -> None:
+    figures.sent = sized(5, 100)
+    figures.acknowledged = figures.lost = figures.doubled = 0
+    for number in range(figures.sent):
+        proxy.cut_commits(1, reaches_server=reaches_server)
+        await run(far, str(number), key=keys(str(number)) if keyed else None)
+        figures.acknowledged += 1
+        written = await count(far, str(number))
+        figures.lost += written < 1
+        figures.doubled += written > 1
+    figures.leaked = leaked(far)
+    assert (figures.lost, figures.doubled, figures.leaked) == (0, 0, 0)
+
+
+async def test_a6_hooks_of_a_commit_that_took_effect(far: AnyDatabase, proxy: Proxy) -> None:
+    hooks: list[str] = []
+
+    def work(tx: Any) -> None:
+        tx.add(Receipt(key="one"))
+        tx.on_commit(hooks.append, "commit")
+
+    proxy.cut_commits(1)
+    if isinstance(far, Database):
+        far.run(work)
+    else:
+
+        async def asynchronous(tx: Any) -> None:
+            await run_sync(tx, lambda _: None)
+            work(tx)
+
+        await far.run(asynchronous)
+    assert hooks == ["commit"]
+    assert await count(far, "one") == 1
