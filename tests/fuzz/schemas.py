@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tests.fuzz.kinds import Kind, key_kinds, kinds
-from tests.fuzz.names import Namer, attribute_names, database_names, short
+from tests.fuzz.names import MAX_BYTES, Namer, attribute_names, database_names, short
 
 # Attributes to order by, and whether downwards; always ends with the primary key.
 Order = tuple[tuple[str, bool], ...]
@@ -132,7 +132,8 @@ class _Inventor:
     database: str
 
     def __post_init__(self) -> None:
-        self.tables = Namer(self.draw, database_names)
+        # The oracle adds a number to a table's name where it has several aliases of it, and PostgreSQL cuts it off again.
+        self.tables = Namer(self.draw, database_names, MAX_BYTES - 4)
         self.classes = Namer(self.draw, attribute_names)
         self.columns: list[Namer] = []
         self.attributes: list[Namer] = []
