@@ -135,7 +135,7 @@ def read(session: Session, _key: str) -> int | None:
     return session.scalar(select(Receipt.id).limit(1))
 
 
-async def run(db: AnyDatabase, work: Callable[..., T], *arguments: object, **options: object) -> T:
+async def run(db: AnyDatabase, work: Callable[..., T], *arguments: object, **options: Any) -> T:
     """Run a unit of work, written for a plain session, on either kind of database: in this task, or in a thread."""
     if isinstance(db, AsyncDatabase):
 

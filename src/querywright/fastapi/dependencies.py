@@ -11,9 +11,10 @@ from starlette.requests import HTTPConnection
 from querywright.errors import ConfigurationError
 from querywright.session import AsyncDatabase, AsyncSession, Database, Session
 
-__all__ = ["STATE", "Reader", "SyncReader", "SyncWriter", "Writer"]
+__all__ = ["STATE", "WRITERS", "Reader", "SyncReader", "SyncWriter", "Writer", "session_of"]
 
 STATE = "querywright"
+_SESSION = "querywright_session"
 AnyDatabase = TypeVar("AnyDatabase", AsyncDatabase, Database)
 
 
@@ -34,6 +35,7 @@ def _reader(connection: HTTPConnection) -> AsyncDatabase:
 
 async def _writer(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
     async with _installed(connection, AsyncDatabase).transaction() as session:
+        setattr(connection.state, _SESSION, session)
         yield session
 
 
@@ -43,7 +45,17 @@ def _sync_reader(connection: HTTPConnection) -> Database:
 
 def _sync_writer(connection: HTTPConnection) -> Iterator[Session]:
     with _installed(connection, Database).transaction() as session:
+        setattr(connection.state, _SESSION, session)
         yield session
+
+
+def session_of(connection: HTTPConnection) -> AsyncSession | Session:
+    """Return the session that the request's `Writer` has opened."""
+    session: AsyncSession | Session = getattr(connection.state, _SESSION)
+    return session
+
+
+WRITERS = (_writer, _sync_writer)
 
 
 # FastAPI's default scope "request" ends a dependency after the response was sent: the client would read 200 before

@@ -6,18 +6,20 @@ from fastapi import FastAPI
 
 from querywright.fastapi.dependencies import STATE
 from querywright.fastapi.health import health_routes
+from querywright.fastapi.idempotency import KEYS
 from querywright.fastapi.problems import install_handlers
-from querywright.session import AsyncDatabase, Database
+from querywright.session import AsyncDatabase, Database, IdempotencyKeys
 
 __all__ = ["install"]
 
 
-def install(app: FastAPI, db: AsyncDatabase | Database) -> None:
+def install(app: FastAPI, db: AsyncDatabase | Database, *, idempotency: IdempotencyKeys | None = None) -> None:
     """Give an application its database, error handlers and health routes.
 
     Args:
         app: The application.
         db: What `Reader` and `Writer` (for a `Database`: `SyncReader` and `SyncWriter`) will lead to.
+        idempotency: The table of keys that `IdempotentRoute` needs.
 
     Example:
         >>> from fastapi import FastAPI
@@ -28,5 +30,6 @@ def install(app: FastAPI, db: AsyncDatabase | Database) -> None:
         '/health/ready'
     """
     setattr(app.state, STATE, db)
+    setattr(app.state, KEYS, idempotency)
     install_handlers(app)
     app.include_router(health_routes(db))

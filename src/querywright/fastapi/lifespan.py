@@ -1,4 +1,4 @@
-"""Close the database when the application stops."""
+"""Check the application when it starts, and close the database when it stops."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 
+from querywright.fastapi.writers import check_writers
 from querywright.session import AsyncDatabase, Database
 
 __all__ = ["Lifespan", "lifespan"]
@@ -18,7 +19,8 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 def lifespan(db: AsyncDatabase | Database) -> Lifespan:
     """Make a lifespan that closes the database's connections when the application stops.
 
-    Nothing is opened at start: an application whose database is down still starts, answers 503, and recovers.
+    Nothing is opened at start: an application whose database is down still starts, answers 503, and recovers. What
+    would commit after a response was sent is refused.
 
     Args:
         db: The database that the application uses.
@@ -31,7 +33,8 @@ def lifespan(db: AsyncDatabase | Database) -> Lifespan:
     """
 
     @asynccontextmanager
-    async def run(_app: FastAPI) -> AsyncIterator[None]:
+    async def run(app: FastAPI) -> AsyncIterator[None]:
+        check_writers(app)
         try:
             yield
         finally:

@@ -16,6 +16,7 @@ from starlette.status import WS_1008_POLICY_VIOLATION, WS_1011_INTERNAL_ERROR
 
 from querywright.engine import classify
 from querywright.errors import (
+    CommitOutcomeUnknown,
     Conflict,
     DatabaseUnavailable,
     InvalidRequest,
@@ -33,16 +34,23 @@ _STATUS: tuple[tuple[type[QuerywrightError], HTTPStatus], ...] = (
     (InvalidRequest, HTTPStatus.UNPROCESSABLE_ENTITY),
     (InvalidValue, HTTPStatus.UNPROCESSABLE_ENTITY),
     (DatabaseUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
+    (CommitOutcomeUnknown, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 _RETRY_AFTER_SECONDS = "1"
 
 
-def problem(status: HTTPStatus, detail: str = "") -> Response:
-    """Make a response of the media type ``application/problem+json`` (RFC 9457)."""
+def problem(status: HTTPStatus, detail: str = "", *, retry: bool = True) -> Response:
+    """Make a response of the media type ``application/problem+json`` (RFC 9457).
+
+    Args:
+        status: The status.
+        detail: What happened, for the client.
+        retry: Whether a 503 invites to try again.
+    """
     body = {"type": "about:blank", "title": status.phrase, "status": status.value}
     if detail:
         body["detail"] = detail
-    headers = {"Retry-After": _RETRY_AFTER_SECONDS} if status is HTTPStatus.SERVICE_UNAVAILABLE else None
+    headers = {"Retry-After": _RETRY_AFTER_SECONDS} if status is HTTPStatus.SERVICE_UNAVAILABLE and retry else None
     return Response(json.dumps(body), status.value, headers, media_type="application/problem+json")
 
 
@@ -64,7 +72,9 @@ async def _handle(connection: HTTPConnection, error: Exception) -> Response | No
         return None
     if status is HTTPStatus.INTERNAL_SERVER_ERROR or known is None:
         return problem(HTTPStatus.INTERNAL_SERVER_ERROR)
-    return problem(status, str(known) if isinstance(known, InvalidRequest) else known.message)
+    detail = str(known) if isinstance(known, InvalidRequest) else known.message
+    # Who does not know whether it was done must not be told to do it again.
+    return problem(status, detail, retry=not isinstance(known, CommitOutcomeUnknown))
 
 
 def _report(error: Exception, known: QuerywrightError | None) -> None:

@@ -1,0 +1,177 @@
+"""Answer a repeated POST as the first time: the response is stored in the transaction that did the work.
+
+The header and its rules: "The Idempotency-Key HTTP Header Field", draft-ietf-httpapi-idempotency-key-header.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import wraps
+from inspect import iscoroutinefunction
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.routing import APIRoute
+
+from querywright.errors import ConfigurationError, InvalidRequest
+from querywright.fastapi.dependencies import session_of
+from querywright.fastapi.writers import writes
+from querywright.session import AsyncSession, IdempotencyKey, IdempotencyKeys, Session
+from querywright.session.idempotency import Stored
+
+__all__ = ["KEYS", "IdempotentRoute"]
+
+KEYS = "querywright_idempotency"
+_HEADER = "Idempotency-Key"
+_REPLAYED = "Idempotency-Replayed"
+_FIRST_ERROR = 500
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class _Replay(Exception):
+    """The request was answered before."""
+
+
+@dataclass
+class _Call:
+    """A request with a key.
+
+    Attributes:
+        request: The request.
+        key: The key, with a fingerprint of the request.
+        session: The transaction in which it is answered.
+        stored: The answer of the first time.
+    """
+
+    request: Request
+    key: IdempotencyKey
+    session: AsyncSession | Session | None = None
+    stored: Stored | None = None
+
+
+_call: ContextVar[_Call | None] = ContextVar("querywright_idempotent_call", default=None)
+
+
+class IdempotentRoute(APIRoute):
+    """A route that writes, and answers a request with a known ``Idempotency-Key`` as it did before.
+
+    The key is written in the transaction of its `Writer`, with the response: both are durable, or neither is. A request
+    with the key of one that is running waits for it. The same key with another path, query, body or ``Authorization``
+    is a 422. A request without the header is an ordinary one.
+
+    Use it as ``APIRouter(route_class=IdempotentRoute)``, after ``install(app, db, idempotency=IdempotencyKeys(...))``.
+
+    Attributes:
+        required: Whether a request without the header is refused.
+
+    Raises:
+        ConfigurationError: The path operation does not take a `Writer`, or the application has no table of keys.
+    """
+
+    required = False
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, _guarded(endpoint), **options)
+        if not writes(self.dependant):
+            message = f"{path} does not take a Writer, so there is no transaction to keep its key in."
+            raise ConfigurationError(message, hint="Add a parameter of type Writer, or use another route class.")
+
+    def get_route_handler(self) -> Handler:
+        """Wrap the handler: find the key before, store the response after."""
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            value = request.headers.get(_HEADER)
+            if value is None:
+                if self.required:
+                    raise InvalidRequest(f"The header {_HEADER} is missing.")
+                return await handle(request)
+            call = _Call(request, _keys(request)(value, fingerprint=await _fingerprint(request)))
+            token = _call.set(call)
+            try:
+                response = await handle(request)
+                await _settle(call, response)
+            except _Replay:
+                return _replay(call)
+            finally:
+                _call.reset(token)
+            return response
+
+        return answer
+
+
+def _guarded(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a path operation run only if its key is new; by then every dependency, such as a login, has agreed."""
+    if iscoroutinefunction(endpoint):
+
+        @wraps(endpoint)
+        async def asynchronous(*args: Any, **kwargs: Any) -> Any:
+            if call := _call.get():
+                session: Any = session_of(call.request)
+                _claimed(call, session, await session.run_sync(call.key.claim))
+            return await endpoint(*args, **kwargs)
+
+        return asynchronous
+
+    @wraps(endpoint)
+    def synchronous(*args: Any, **kwargs: Any) -> Any:
+        if call := _call.get():
+            session: Any = session_of(call.request)
+            _claimed(call, session, call.key.claim(session))
+        return endpoint(*args, **kwargs)
+
+    return synchronous
+
+
+def _claimed(call: _Call, session: AsyncSession | Session, stored: Stored | None) -> None:
+    call.session, call.stored = session, stored
+    if stored is not None:
+        raise _Replay
+
+
+async def _settle(call: _Call, response: Response) -> None:
+    """Store the response; the transaction is still open, and ends before the response is sent."""
+    if call.session is None or response.status_code >= _FIRST_ERROR:
+        return
+    body = getattr(response, "body", None)
+    if not isinstance(body, bytes):
+        raise ConfigurationError("A streamed response cannot be stored with an idempotency key.")
+    result = {
+        "status": response.status_code,
+        "media_type": response.headers.get("content-type"),
+        "body": base64.b64encode(body).decode(),
+    }
+    if isinstance(call.session, AsyncSession):
+        await call.session.run_sync(call.key.settle, result)
+    else:
+        await run_in_threadpool(call.key.settle, call.session, result)
+
+
+def _replay(call: _Call) -> Response:
+    assert call.stored is not None  # noqa: S101 - as _claimed() has found it
+    stored = call.stored.result
+    headers = {_REPLAYED: "true"}
+    if stored["media_type"]:
+        headers["content-type"] = stored["media_type"]
+    return Response(base64.b64decode(stored["body"]), stored["status"], headers)
+
+
+def _keys(request: Request) -> IdempotencyKeys:
+    keys = getattr(request.app.state, KEYS, None)
+    if isinstance(keys, IdempotencyKeys):
+        return keys
+    hint = "Call install(app, db, idempotency=IdempotencyKeys(metadata))."
+    raise ConfigurationError("The application has no table of idempotency keys.", hint=hint)
+
+
+async def _fingerprint(request: Request) -> str:
+    """Hash what the request asks for, and who asks: nobody may read the answer to somebody else."""
+    asked = (request.method, request.url.path, request.url.query, request.headers.get("authorization", ""))
+    digest = hashlib.sha256("\0".join(asked).encode())
+    digest.update(await request.body())
+    return digest.hexdigest()
