@@ -131,16 +131,18 @@ def subject(item: pytest.Function) -> tuple[int, str] | None:
     prefix, _, _ = item.originalname.removeprefix("test_a").partition("_")
     if not prefix.isdigit():
         return None
-    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    callspec: Any = getattr(item, "callspec", None)
+    parameters = callspec.params if callspec else {}
     driver = str(parameters.get("driver") or parameters.get("url") or "")
     return int(prefix), driver.partition("+")[2] or driver
 
 
 def _reason(report: Any) -> str:
-    return str(report.longrepr[2]).removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else "skipped"
+    reason: object = report.longrepr
+    return str(reason[2]).removeprefix("Skipped: ") if isinstance(reason, tuple) else "skipped"
 
 
-def _number(value: float | None) -> str:
+def _number(value: object) -> str:
     if value is None:
         return "-"
     return f"{value:.2f} s" if isinstance(value, float) else str(value)

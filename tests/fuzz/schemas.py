@@ -132,7 +132,7 @@ class _Inventor:
     database: str
 
     def __post_init__(self) -> None:
-        # The oracle adds a number to a table's name where it has several aliases of it, and PostgreSQL cuts it off again.
+        # The oracle adds a number to the name of a table that it has twice, and PostgreSQL cuts that off again.
         self.tables = Namer(self.draw, database_names, MAX_BYTES - 4)
         self.classes = Namer(self.draw, attribute_names)
         self.columns: list[Namer] = []
