@@ -7,7 +7,7 @@ BIN := .venv/bin
 FUZZ_EXAMPLES ?= 50000
 PYTEST := -q -n 2 --dist loadgroup
 
-.PHONY: run run-postgres test test-newest test-oldest fuzz check format bench bench-report bench-sizes lock clean
+.PHONY: run run-postgres test test-newest test-oldest fuzz mutate check format bench bench-report bench-sizes bench-orm lock clean
 
 run: .venv/.installed
 	@$(BIN)/python -m examples.blog --port $(PORT)
@@ -35,6 +35,10 @@ endif
 fuzz: .venv/.installed
 	$(BIN)/python -m pytest tests/fuzz -q -n 2 -k fetch_equals_orm_and_pydantic --maxfail=1 --fuzz-examples=$(FUZZ_EXAMPLES)
 
+# Breaks a copy of the source on purpose.
+mutate: .venv/.installed
+	@$(BIN)/python scripts/mutate.py
+
 check: .venv/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -48,6 +52,11 @@ format: .venv/.installed
 
 bench: .venv/.installed
 	@$(BIN)/python -m benchmarks
+
+# What instances and transactions cost, each beside SQLAlchemy's own.
+bench-orm: .venv/.installed
+	@$(BIN)/python -m benchmarks.typed --scale $(SCALE)
+	@$(BIN)/python -m benchmarks.transactions --scale $(SCALE)
 
 # Measure everything and write it into docs/benchmarks.md; SCALE=0.3 is quick and rough.
 bench-report: .venv/.installed

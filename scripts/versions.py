@@ -7,4 +7,4 @@ PACKAGES = ("sqlalchemy", "pydantic", "fastapi", "asyncpg", "psycopg", "aiosqlit
 
 if __name__ == "__main__":
     versions = " ".join(f"{name}={version(name)}" for name in PACKAGES)
-    print(f"python={platform.python_version()} {versions}")  # noqa: T201 - this is its purpose
+    print(f"python={platform.python_version()} {versions}")
