@@ -234,7 +234,28 @@ class DatabaseUnavailable(DatabaseError):
 
 
 class PoolTimeout(DatabaseUnavailable):
-    """No pooled connection became free in time."""
+    """No pooled connection became free in time.
+
+    Args:
+        size: Connections the pool keeps open.
+        overflow: Connections open above ``size``.
+        seconds: How long it waited.
+
+    Attributes:
+        checked_out: Connections in use when it gave up: all of them.
+    """
+
+    def __init__(self, *, size: int, overflow: int, seconds: float) -> None:
+        self.size = size
+        self.overflow = overflow
+        self.checked_out = size + overflow
+        self.seconds = seconds
+        super().__init__(
+            "Every database connection is in use.",
+            hint=f"Waited {seconds:g} s while {self.checked_out} of {self.checked_out} were checked out"
+            f" (pool_size={size} and {overflow} more); look for transactions that stay open while they wait for"
+            " something else, before you raise pool_size.",
+        )
 
 
 class StatementTimeout(DatabaseUnavailable):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.ext.asyncio import create_async_engine as sqlalchemy_create_async_engine
 
+from querywright.engine.connecting import install_connecting
 from querywright.engine.dialect import driver_of, parse_url
+from querywright.engine.limits import Limits
 from querywright.engine.mysql import connect_arguments as mysql_connect_arguments
 from querywright.engine.mysql import install_mysql
 from querywright.engine.pool import install_ping
@@ -85,8 +86,8 @@ def _connect_arguments(settings: DatabaseSettings, url: sqlalchemy.URL) -> dict[
     }
     if driver.module == "asyncpg":
         # Without command_timeout a cancellation can wait for a silent server for ever (asyncpg#1326).
-        limit = settings.statement_timeout + settings.connect_timeout if settings.statement_timeout else None
-        return {"timeout": settings.connect_timeout, "command_timeout": limit, "server_settings": server}
+        limits = Limits.of(settings)
+        return {"timeout": limits.connect, "command_timeout": limits.statement, "server_settings": server}
     options = " ".join(f"-c {name}={_escape(value)}" for name, value in server.items())
     # Behind ours, for the last one counts.
     options += f" {url.query['options']}" if "options" in url.query else ""
@@ -109,7 +110,7 @@ def _is_memory(url: sqlalchemy.URL) -> bool:
 
 
 def _install(engine: Engine, settings: DatabaseSettings) -> None:
-    event.listen(engine, "do_connect", _connect)
+    install_connecting(engine, Limits.of(settings))
     install_timing(engine)
     install_transactions(engine)
     if engine.dialect.name == "sqlite":
@@ -118,25 +119,3 @@ def _install(engine: Engine, settings: DatabaseSettings) -> None:
         if engine.dialect.name in {"mysql", "mariadb"}:
             install_mysql(engine)
         install_ping(engine, after_idle=settings.ping_after_idle)
-
-
-def _connect(dialect: Any, _record: Any, args: Any, kwargs: Any) -> Any:
-    """Connect, and report a refused or unfinished attempt as the driver's OperationalError.
-
-    SQLAlchemy 2.0 lets asyncpg's own errors and OSError escape from here (sqlalchemy#11956, fixed in 2.1).
-    """
-    dbapi = dialect.loaded_dbapi
-    try:
-        return dialect.connect(*args, **kwargs)
-    except dbapi.Error:
-        raise
-    except (OSError, asyncio.TimeoutError) as error:
-        reason = f"{type(error).__name__} while connecting"
-        raise dbapi.OperationalError(reason) from error
-    except Exception as error:
-        state = getattr(error, "sqlstate", None)
-        if state is None:
-            raise
-        failure = dbapi.OperationalError(f"SQLSTATE {state} while connecting")
-        failure.sqlstate = failure.pgcode = state
-        raise failure from error

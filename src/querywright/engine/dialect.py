@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ from querywright.errors import (
     PoolTimeout,
     StatementTimeout,
     TransactionConflict,
+    TransactionLost,
 )
 
 __all__ = [
@@ -165,6 +167,7 @@ _SQLSTATES: dict[str, tuple[type[DatabaseError], str]] = {
     "40P01": (TransactionConflict, "The transaction was chosen to end a deadlock."),
     "55P03": (DatabaseUnavailable, "A lock was not free in time."),
     "57014": (StatementTimeout, "The statement took too long."),
+    "25P02": (TransactionLost, "A statement had failed, and the whole transaction was lost with it."),
     "25P03": (StatementTimeout, "The transaction was idle for too long."),
     "25P04": (StatementTimeout, "The transaction took too long."),
 }
@@ -173,6 +176,8 @@ _UNKNOWN = "The database reported an error."
 _UNAVAILABLE = (DatabaseUnavailable, "The database cannot be reached at the moment.")
 # Class 08: connection exceptions; 53: insufficient resources; 57P: operator intervention.
 _UNAVAILABLE_PREFIXES = ("08", "53", "57P")
+
+_POOL_STATE = re.compile(r"size (\d+) overflow (\d+) reached, .* timeout ([\d.]+)")
 
 # SQLite names the constraint's kind only in its message on Python 3.10 (sqlite_errorname is 3.11).
 _SQLITE_MESSAGES = {
@@ -204,7 +209,7 @@ def classify(error: BaseException) -> DatabaseError | None:
         True
     """
     if isinstance(error, SATimeoutError):
-        return PoolTimeout("Every database connection is in use.")
+        return _pool_timeout(error)
     if not isinstance(error, StatementError):
         return InvalidValue(_BAD_VALUE) if isinstance(error, OverflowError) else None
     if not isinstance(error, DBAPIError):
@@ -222,6 +227,14 @@ def classify(error: BaseException) -> DatabaseError | None:
     else:
         kind, message = DatabaseError, _UNKNOWN
     return kind(message, sqlstate=state)
+
+
+def _pool_timeout(error: SATimeoutError) -> DatabaseUnavailable:
+    """Read the pool's state out of SQLAlchemy's message, which alone has it as it was."""
+    found = _POOL_STATE.search(str(error))
+    if found is None:
+        return DatabaseUnavailable("No database connection became free in time.")
+    return PoolTimeout(size=int(found[1]), overflow=int(found[2]), seconds=float(found[3]))
 
 
 def sqlstate_of(original: Any) -> str | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, QueuePool, event
+from sqlalchemy import Connection, Dialect, Engine, QueuePool, event
 from sqlalchemy.exc import DisconnectionError
 
 __all__ = ["PoolSnapshot", "install_ping", "is_closed", "pool_snapshot"]
@@ -60,10 +61,12 @@ def is_closed(connection: Connection) -> bool:
 def install_ping(engine: Engine, *, after_idle: float) -> None:
     """Test a connection at checkout if its last use began more than ``after_idle`` seconds ago.
 
-    SQLAlchemy's own pre-ping tests at every checkout: one to three round trips, more than a fast query costs.
+    SQLAlchemy's own pre-ping tests at every checkout: one to three round trips, more than a fast query costs; and it
+    waits for the answer as long as for that of any statement.
     """
     dialect = engine.dialect
     driver_is_closed = _IS_CLOSED[dialect.driver]
+    ping = _PING.get(dialect.driver, _ping)
 
     def checked_out(connection: Any, record: Any, _proxy: Any) -> None:
         now = time.monotonic()
@@ -75,9 +78,10 @@ def install_ping(engine: Engine, *, after_idle: float) -> None:
 
     def answers(connection: Any) -> bool:
         try:
-            return bool(dialect.do_ping(connection))
-        except dialect.loaded_dbapi.Error:
+            ping(dialect, connection)
+        except (dialect.loaded_dbapi.Error, OSError, asyncio.TimeoutError):
             return False
+        return True
 
     event.listen(engine.pool, "checkout", checked_out)
 
@@ -105,3 +109,24 @@ _IS_CLOSED = {
     "pymysql": _is_closed_pymysql,
     "aiomysql": _is_closed_aiomysql,
 }
+
+
+def _ping(dialect: Dialect, connection: Any) -> None:
+    dialect.do_ping(connection)
+
+
+def _ping_asyncpg(_dialect: Dialect, connection: Any) -> None:
+    connection.run_async(lambda driver: driver.ping())
+
+
+def _ping_psycopg(dialect: Dialect, connection: Any) -> None:
+    driver = getattr(connection, "driver_connection", connection)
+    driver.limit = driver.limits.connect
+    try:
+        dialect.do_ping(connection)
+    finally:
+        driver.limit = None
+
+
+# Bounded by the limit for connecting; the others are bounded as a statement is.
+_PING = {"asyncpg": _ping_asyncpg, "psycopg": _ping_psycopg}

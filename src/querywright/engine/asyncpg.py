@@ -1,0 +1,100 @@
+"""asyncpg's connection, with every call bounded and a COMMIT that did not commit noticed."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any, ClassVar
+
+import asyncpg
+from asyncpg.exceptions import InFailedSQLTransactionError
+from sqlalchemy import Connection, ExceptionContext
+from sqlalchemy.exc import DBAPIError
+
+from querywright.engine.limits import Limits
+
+__all__ = ["BoundedConnection", "bounded_class", "lose_silent_connection"]
+
+
+class BoundedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has no types
+    """A connection whose calls all end; ``command_timeout`` is what bounds its statements.
+
+    Attributes:
+        limits: How long each call may take.
+    """
+
+    limits: ClassVar[Limits]
+
+    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
+        """Run a command, such as the BEGIN, COMMIT and ROLLBACK of asyncpg's transactions.
+
+        Raises:
+            InFailedSQLTransactionError: The server answered COMMIT with ROLLBACK, because a statement had failed;
+                asyncpg would not say so.
+        """
+        if timeout is None and self._config.command_timeout is None and not args:
+            timeout = self.limits.command
+        status: str = await super().execute(query, *args, timeout=timeout)
+        if status == "ROLLBACK" and query == "COMMIT;":
+            raise InFailedSQLTransactionError("the server answered COMMIT with ROLLBACK")
+        return status
+
+    async def close(self, *, timeout: float | None = None) -> None:
+        """Say goodbye to the server, or do without when it does not answer."""
+        with suppress(asyncio.TimeoutError, OSError):
+            await super().close(timeout=self.limits.connect if timeout is None else timeout)
+
+    async def ping(self) -> None:
+        """Make one round trip, of one message: a pooler may hand each message to another server.
+
+        Raises:
+            asyncio.TimeoutError: There was no answer within the limit for connecting; the connection is closed.
+        """
+        try:
+            await super().execute(";", timeout=self.limits.connect)
+        except asyncio.TimeoutError:
+            self.terminate()
+            raise
+
+    async def _cancel(self, waiter: Any, cancel_waiter: Any = None) -> None:
+        # asyncpg bounds this by command_timeout, which is the limit of a statement.
+        giving_up = self._loop.call_later(self.limits.connect, self.terminate)
+        try:
+            await super()._cancel(waiter, cancel_waiter)
+        finally:
+            giving_up.cancel()
+
+
+def bounded_class(limits: Limits) -> type[BoundedConnection]:
+    """Make the class of an engine's connections."""
+    return type("BoundedConnection", (BoundedConnection,), {"limits": limits})
+
+
+def lose_silent_connection(context: ExceptionContext) -> DBAPIError | None:
+    """Report a call that ran into its limit as a lost connection.
+
+    The server ends a statement before the limit, so there is none; asyncpg's error would pass SQLAlchemy unseen.
+    """
+    error, connection = context.original_exception, context.connection
+    if not isinstance(error, asyncio.TimeoutError) or connection is None:
+        return None
+    context.is_disconnect = True
+    _terminate(connection)
+    dbapi: Any = context.dialect.loaded_dbapi
+    failure = dbapi.OperationalError("the server did not answer in time")
+    return DBAPIError.instance(  # type: ignore[no-any-return]
+        context.statement,
+        context.parameters,
+        failure,
+        dbapi.Error,
+        hide_parameters=True,
+        connection_invalidated=True,
+        dialect=context.dialect,
+    )
+
+
+def _terminate(connection: Connection) -> None:
+    """Close the socket at once: SQLAlchemy would first wait for a polite goodbye."""
+    if not connection.invalidated:
+        driver: Any = connection.connection.driver_connection
+        driver.terminate()

@@ -1,0 +1,95 @@
+"""psycopg's connections, with every call bounded: it has no limit of its own but for connecting."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from typing import Any, ClassVar, TypeVar
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from querywright.engine.limits import Limits
+
+__all__ = ["BoundedAsyncConnection", "BoundedConnection", "bounded_async_class", "bounded_class"]
+
+T = TypeVar("T")
+Steps = Generator[Any, Any, T]
+
+
+class _Bounded(psycopg.BaseConnection[Any]):
+    limits: ClassVar[Limits]
+    # While a connection is tested.
+    limit: float | None = None
+
+    def _bounded(self, steps: Steps[T], limit: float | None) -> Steps[T]:
+        """Run a generator of psycopg's protocol until nothing has come for so many seconds.
+
+        psycopg resumes it with what is ready, or every tenth of a second with nothing.
+        """
+        silent_since = 0.0
+        error: type[psycopg.Error] = psycopg.OperationalError
+        try:
+            wanted = next(steps)
+            while True:
+                ready = yield wanted
+                if ready is None:
+                    # Begun to wait anew: psycopg was interrupted, has sent a cancel request, and expects this error.
+                    limit, silent_since, error = self.limits.connect, 0.0, psycopg.errors.QueryCanceled
+                if ready:
+                    silent_since = 0.0
+                elif limit is not None and self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                    now = time.monotonic()
+                    silent_since = silent_since or now
+                    if now - silent_since >= limit:
+                        self.pgconn.finish()
+                        raise error("the server did not answer in time")
+                wanted = steps.send(ready)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def _exec_command(self, *args: Any, **options: Any) -> Any:
+        """Bound BEGIN, COMMIT and ROLLBACK even where statements have no limit."""
+        steps = super()._exec_command(*args, **options)
+        return steps if self.limits.statement else self._bounded(steps, self.limits.command)
+
+
+class BoundedConnection(_Bounded, psycopg.Connection[Any]):
+    """A synchronous connection whose calls all end.
+
+    Attributes:
+        limits: How long each call may take.
+    """
+
+    def wait(self, gen: Steps[T], *args: Any, **options: Any) -> T:
+        """Wait for the server, not longer than the limit."""
+        return super().wait(self._bounded(gen, self.limit or self.limits.statement), *args, **options)
+
+    def _try_cancel(self, *, timeout: float = 5.0) -> None:
+        super()._try_cancel(timeout=min(timeout, self.limits.connect))
+
+
+class BoundedAsyncConnection(_Bounded, psycopg.AsyncConnection[Any]):
+    """An asynchronous connection whose calls all end.
+
+    Attributes:
+        limits: How long each call may take.
+    """
+
+    async def wait(self, gen: Steps[T], *args: Any, **options: Any) -> T:
+        """Wait for the server, not longer than the limit."""
+        return await super().wait(self._bounded(gen, self.limit or self.limits.statement), *args, **options)
+
+    async def _try_cancel(self, *, timeout: float = 5.0) -> None:
+        await super()._try_cancel(timeout=min(timeout, self.limits.connect))
+
+
+def bounded_class(limits: Limits) -> type[BoundedConnection]:
+    """Make the class of a synchronous engine's connections."""
+    return type("BoundedConnection", (BoundedConnection,), {"limits": limits})
+
+
+def bounded_async_class(limits: Limits) -> type[BoundedAsyncConnection]:
+    """Make the class of an asynchronous engine's connections."""
+    return type("BoundedAsyncConnection", (BoundedAsyncConnection,), {"limits": limits})
