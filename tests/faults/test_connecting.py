@@ -7,9 +7,10 @@ import gc
 import logging
 import os
 import random
+import sqlite3
 import threading
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,9 @@ from sqlalchemy import NullPool, create_engine, text
 
 from querywright import AsyncDatabase
 from querywright.engine import pool_snapshot
+from querywright.engine.sqlite import SQLiteConnection
 
-CANCELS = 150
+CANCELS = 100
 ASYNC = ("sqlite+aiosqlite", "postgresql+psycopg async", "postgresql+asyncpg")
 
 
@@ -95,3 +97,15 @@ async def test_a5_cancelled_while_connecting_leaks_nothing(url: str, complaints:
         await ping(db)
     await wait_until_closed(url, name)
     assert threading.active_count() == threads
+
+
+def test_a_closed_sqlite_connection_keeps_no_lock_while_a_traceback_holds_its_cursor(tmp_path: Path) -> None:
+    path = tmp_path / "test.db"
+    closed = sqlite3.connect(path, isolation_level=None, factory=SQLiteConnection)
+    closed.execute("BEGIN IMMEDIATE")
+    cursor = closed.execute("SELECT 1")
+    closed.close()
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as other:
+        other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(sqlite3.ProgrammingError):
+        cursor.fetchall()

@@ -15,7 +15,7 @@ from querywright.engine.limits import Limits
 from querywright.engine.mysql import connect_arguments as mysql_connect_arguments
 from querywright.engine.mysql import install_mysql
 from querywright.engine.pool import install_ping
-from querywright.engine.sqlite import install_sqlite
+from querywright.engine.sqlite import SQLiteConnection, install_sqlite
 from querywright.engine.statements import install_timing
 from querywright.engine.transactions import install_transactions
 from querywright.settings import DatabaseSettings
@@ -74,7 +74,7 @@ def _arguments(settings: DatabaseSettings, url: sqlalchemy.URL) -> dict[str, Any
 def _connect_arguments(settings: DatabaseSettings, url: sqlalchemy.URL) -> dict[str, Any]:
     driver = driver_of(url)
     if driver.database == "sqlite":
-        return {"timeout": settings.busy_timeout}
+        return {"timeout": settings.busy_timeout, "factory": SQLiteConnection}
     if driver.extra == "mysql":
         return mysql_connect_arguments(settings)
     server = {

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Connection, Engine, ExceptionContext, event
 from sqlalchemy.exc import StatementError
 
-__all__ = ["AUTOCOMMIT", "READ_ONLY", "install_sqlite"]
+__all__ = ["AUTOCOMMIT", "READ_ONLY", "SQLiteConnection", "install_sqlite"]
 
 # Execution options that say how a transaction of this connection begins.
 AUTOCOMMIT = "querywright_autocommit"
 READ_ONLY = "querywright_read_only"
 
 _QUERY_ONLY = "querywright_query_only"
+
+
+class SQLiteConnection(sqlite3.Connection):
+    """A connection that ends its transaction when it is closed.
+
+    SQLite keeps a closed connection, and its locks, until the last of its cursors is gone
+    (https://www.sqlite.org/c3ref/close.html), and the traceback of a cancelled task holds one.
+    """
+
+    def close(self) -> None:
+        """Roll back and close."""
+        with suppress(sqlite3.Error):
+            self.rollback()
+        super().close()
 
 
 def install_sqlite(engine: Engine) -> None:
