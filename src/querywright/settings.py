@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -24,6 +24,8 @@ _EXAMPLES = {
     "lock_timeout": "10",
     "idle_in_transaction_timeout": "60",
     "busy_timeout": "5",
+    "reset_on_return": "always",
+    "pooler": "pgbouncer",
     "cursor_secret": "any long text",
     "application_name": "shop-api",
 }
@@ -47,6 +49,10 @@ class DatabaseSettings(BaseSettings):
         lock_timeout: Seconds one statement may wait for a lock (PostgreSQL); 0 means no limit.
         idle_in_transaction_timeout: Seconds an open transaction may do nothing (PostgreSQL); 0 means no limit.
         busy_timeout: Seconds to wait for another writer (SQLite).
+        reset_on_return: When a connection that comes back is reset to its initial state: if a statement of its user
+            has ``changed`` the session (SET, advisory lock, LISTEN, temporary table, PRAGMA, ATTACH and the like), or
+            ``always``, for one round trip more, where functions of the database change it.
+        pooler: The pooler between here and PostgreSQL, if it lends its connections for one transaction at a time.
         cursor_secret: What the cursors of pages are signed with; by default a key made of the URL.
         application_name: The name shown in ``pg_stat_activity`` (PostgreSQL).
 
@@ -79,6 +85,8 @@ class DatabaseSettings(BaseSettings):
     lock_timeout: float = Field(default=10.0, ge=0)
     idle_in_transaction_timeout: float = Field(default=60.0, ge=0)
     busy_timeout: float = Field(default=5.0, ge=0)
+    reset_on_return: Literal["changed", "always"] = "changed"
+    pooler: Literal["pgbouncer"] | None = None
     cursor_secret: SecretStr | None = None
     application_name: str = Field(default="querywright", min_length=1, max_length=63)
 

@@ -44,14 +44,27 @@ class BoundedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has
         with suppress(asyncio.TimeoutError, OSError):
             await super().close(timeout=self.limits.connect if timeout is None else timeout)
 
-    async def ping(self) -> None:
-        """Make one round trip, of one message: a pooler may hand each message to another server.
+    def is_of_other_loop(self) -> bool:
+        """Say whether it belongs to another event loop than this one, and give it up if so."""
+        if self._loop is asyncio.get_running_loop():
+            return False
+        # Closed, as far as anyone here can see: to say goodbye, this loop would have to wait for that one.
+        self._aborted = True
+        try:
+            self._loop.call_soon_threadsafe(self._transport.abort)
+        except RuntimeError:
+            # That loop is closed, and nobody else closes the socket.
+            _close_socket(self._transport)
+        return True
+
+    async def quickly(self, command: str) -> None:
+        """Run what never takes long, in one message: a pooler may hand each message to another server.
 
         Raises:
             asyncio.TimeoutError: There was no answer within the limit for connecting; the connection is closed.
         """
         try:
-            await super().execute(";", timeout=self.limits.connect)
+            await super().execute(command, timeout=self.limits.connect)
         except asyncio.TimeoutError:
             self.terminate()
             raise
@@ -63,6 +76,13 @@ class BoundedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has
             await super()._cancel(waiter, cancel_waiter)
         finally:
             giving_up.cancel()
+
+
+def _close_socket(transport: Any) -> None:
+    """Close the socket of a transport that has lost its event loop; uvloop has done so already."""
+    with suppress(AttributeError):
+        transport._sock.close()  # noqa: SLF001 - the loop would do it
+        transport._sock = None  # noqa: SLF001 - or its __del__ complains
 
 
 def bounded_class(limits: Limits) -> type[BoundedConnection]:

@@ -11,13 +11,17 @@ from sqlalchemy.ext.asyncio import create_async_engine as sqlalchemy_create_asyn
 
 from querywright.engine.connecting import install_connecting
 from querywright.engine.dialect import driver_of, parse_url
+from querywright.engine.fork import forget_in_child
 from querywright.engine.limits import Limits
 from querywright.engine.mysql import connect_arguments as mysql_connect_arguments
 from querywright.engine.mysql import install_mysql
 from querywright.engine.pool import install_ping
+from querywright.engine.postgresql import connect_arguments as postgresql_connect_arguments
+from querywright.engine.reset import install_reset
 from querywright.engine.sqlite import SQLiteConnection, install_sqlite
 from querywright.engine.statements import install_timing
 from querywright.engine.transactions import install_transactions
+from querywright.errors import ConfigurationError
 from querywright.settings import DatabaseSettings
 
 __all__ = ["create_async_engine", "create_sync_engine"]
@@ -67,40 +71,21 @@ def _arguments(settings: DatabaseSettings, url: sqlalchemy.URL) -> dict[str, Any
             "pool_timeout": settings.pool_timeout,
             # The connection used last is the likeliest to be alive and warm; the others may age out.
             "pool_use_lifo": True,
+            # install_reset() does it.
+            "pool_reset_on_return": None,
         }
     return arguments
 
 
 def _connect_arguments(settings: DatabaseSettings, url: sqlalchemy.URL) -> dict[str, Any]:
     driver = driver_of(url)
+    if settings.pooler and driver.database != "postgresql":
+        raise ConfigurationError(f"pooler={settings.pooler!r} does not fit {driver.database}, only PostgreSQL.")
     if driver.database == "sqlite":
         return {"timeout": settings.busy_timeout, "factory": SQLiteConnection}
     if driver.extra == "mysql":
-        return mysql_connect_arguments(settings)
-    server = {
-        "application_name": settings.application_name,
-        "statement_timeout": _milliseconds(settings.statement_timeout),
-        "lock_timeout": _milliseconds(settings.lock_timeout),
-        "idle_in_transaction_session_timeout": _milliseconds(settings.idle_in_transaction_timeout),
-        "timezone": "UTC",
-    }
-    if driver.module == "asyncpg":
-        # Without command_timeout a cancellation can wait for a silent server for ever (asyncpg#1326).
-        limits = Limits.of(settings)
-        return {"timeout": limits.connect, "command_timeout": limits.statement, "server_settings": server}
-    options = " ".join(f"-c {name}={_escape(value)}" for name, value in server.items())
-    # Behind ours, for the last one counts.
-    options += f" {url.query['options']}" if "options" in url.query else ""
-    return {"connect_timeout": max(1, round(settings.connect_timeout)), "options": options}
-
-
-def _milliseconds(seconds: float) -> str:
-    return str(round(seconds * 1000))
-
-
-def _escape(value: str) -> str:
-    """Escape a value for libpq's ``options`` (PostgreSQL manual, 34.1.2)."""
-    return value.replace("\\", "\\\\").replace(" ", "\\ ")
+        return mysql_connect_arguments(settings, driver.module)
+    return postgresql_connect_arguments(settings, url)
 
 
 def _is_memory(url: sqlalchemy.URL) -> bool:
@@ -119,3 +104,7 @@ def _install(engine: Engine, settings: DatabaseSettings) -> None:
         if engine.dialect.name in {"mysql", "mariadb"}:
             install_mysql(engine)
         install_ping(engine, after_idle=settings.ping_after_idle)
+    if not _is_memory(engine.url):
+        # Behind a pooler another server may get the next message: there is no session to reset.
+        install_reset(engine, when="never" if settings.pooler else settings.reset_on_return)
+    forget_in_child(engine)

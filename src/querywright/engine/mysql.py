@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, ExceptionContext, event
 
+from querywright.engine.limits import Limits
 from querywright.settings import DatabaseSettings
 
 __all__ = ["READ_ONLY", "SQLSTATES", "connect_arguments", "install_mysql"]
@@ -52,7 +53,7 @@ SQLSTATES = {
 }
 
 
-def connect_arguments(settings: DatabaseSettings) -> dict[str, Any]:
+def connect_arguments(settings: DatabaseSettings, driver: str) -> dict[str, Any]:
     """Translate settings into arguments of PyMySQL and aiomysql; 0 means no limit, as in the settings."""
     lock = max(1, round(settings.lock_timeout)) if settings.lock_timeout else 2**30
     milliseconds = round(settings.statement_timeout * 1000)
@@ -63,12 +64,16 @@ def connect_arguments(settings: DatabaseSettings) -> dict[str, Any]:
         f" /*M!100300 , idle_transaction_timeout={round(settings.idle_in_transaction_timeout)} */"
         f" /*!80000 , max_execution_time={milliseconds} */"
     )
-    return {
+    arguments = {
         "charset": "utf8mb4",
         "connect_timeout": max(1, round(settings.connect_timeout)),
         "init_command": start,
         "program_name": settings.application_name,
     }
+    if driver == "pymysql" and (limit := Limits.of(settings).statement):
+        # aiomysql has no such limits.
+        arguments |= {"read_timeout": limit, "write_timeout": limit}
+    return arguments
 
 
 def install_mysql(engine: Engine) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Engine, QueuePool, event
+from sqlalchemy import Connection, Engine, QueuePool, event
 from sqlalchemy.exc import DisconnectionError
 
-__all__ = ["PoolSnapshot", "install_ping", "is_closed", "pool_snapshot"]
+__all__ = ["PoolSnapshot", "install_ping", "is_closed", "pool_snapshot", "run_quickly"]
 
 _USED = "querywright_used"
 
@@ -65,30 +65,44 @@ def install_ping(engine: Engine, *, after_idle: float) -> None:
     waits for the answer as long as for that of any statement.
     """
     dialect = engine.dialect
-    driver_is_closed = _IS_CLOSED[dialect.driver]
-    ping = _PING.get(dialect.driver, _ping)
+    is_closed = _IS_CLOSED[dialect.driver]
+    ping = partial(run_quickly, command="SELECT 1") if dialect.name == "postgresql" else dialect.do_ping
 
     def checked_out(connection: Any, record: Any, _proxy: Any) -> None:
         now = time.monotonic()
         used = record.info.get(_USED)
         record.info[_USED] = now
-        if used is not None and (driver_is_closed(connection) or (now - used > after_idle and not answers(connection))):
+        if used is not None and (is_closed(connection) or (now - used > after_idle and not answers(connection))):
             # The pool throws the connection away and opens another.
             raise DisconnectionError
 
     def answers(connection: Any) -> bool:
         try:
-            ping(dialect, connection)
-        except (dialect.loaded_dbapi.Error, OSError, asyncio.TimeoutError):
+            ping(connection)
+        except Exception:  # noqa: BLE001 - drivers have many words for it
             return False
         return True
 
     event.listen(engine.pool, "checkout", checked_out)
 
 
+def run_quickly(connection: Any, command: str) -> None:
+    """Run what never takes long, in one round trip and within the limit for connecting (PostgreSQL).
+
+    Args:
+        connection: What SQLAlchemy's pool lends: the driver's connection, or the adapter around an asynchronous one.
+        command: The SQL, outside of a transaction.
+    """
+    if hasattr(connection, "run_async"):
+        connection.run_async(lambda driver: driver.quickly(command))
+    else:
+        connection.quickly(command)
+
+
 def _is_closed_asyncpg(connection: Any) -> bool:
     # asyncpg notices a closed socket by itself, so this needs no round trip.
-    return bool(connection.driver_connection.is_closed())
+    driver = connection.driver_connection
+    return bool(driver.is_closed() or driver.is_of_other_loop())
 
 
 def _is_closed_psycopg(connection: Any) -> bool:
@@ -109,24 +123,3 @@ _IS_CLOSED = {
     "pymysql": _is_closed_pymysql,
     "aiomysql": _is_closed_aiomysql,
 }
-
-
-def _ping(dialect: Dialect, connection: Any) -> None:
-    dialect.do_ping(connection)
-
-
-def _ping_asyncpg(_dialect: Dialect, connection: Any) -> None:
-    connection.run_async(lambda driver: driver.ping())
-
-
-def _ping_psycopg(dialect: Dialect, connection: Any) -> None:
-    driver = getattr(connection, "driver_connection", connection)
-    driver.limit = driver.limits.connect
-    try:
-        dialect.do_ping(connection)
-    finally:
-        driver.limit = None
-
-
-# Bounded by the limit for connecting; the others are bounded as a statement is.
-_PING = {"asyncpg": _ping_asyncpg, "psycopg": _ping_psycopg}

@@ -7,7 +7,9 @@ from collections.abc import Generator
 from typing import Any, ClassVar, TypeVar
 
 import psycopg
-from psycopg.pq import TransactionStatus
+from psycopg import generators
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus, TransactionStatus
 
 from querywright.engine.limits import Limits
 
@@ -19,8 +21,6 @@ Steps = Generator[Any, Any, T]
 
 class _Bounded(psycopg.BaseConnection[Any]):
     limits: ClassVar[Limits]
-    # While a connection is tested.
-    limit: float | None = None
 
     def _bounded(self, steps: Steps[T], limit: float | None) -> Steps[T]:
         """Run a generator of psycopg's protocol until nothing has come for so many seconds.
@@ -54,6 +54,17 @@ class _Bounded(psycopg.BaseConnection[Any]):
         steps = super()._exec_command(*args, **options)
         return steps if self.limits.statement else self._bounded(steps, self.limits.command)
 
+    def _quickly(self, command: str) -> Steps[None]:
+        return self._bounded(self._run_all(command), self.limits.connect)
+
+    def _run_all(self, command: str) -> Steps[None]:
+        """Run one command or several, in one message."""
+        self.pgconn.send_query(command.encode())
+        results = yield from generators.execute(self.pgconn)
+        for result in results:
+            if result.status == ExecStatus.FATAL_ERROR:
+                raise error_from_result(result)
+
 
 class BoundedConnection(_Bounded, psycopg.Connection[Any]):
     """A synchronous connection whose calls all end.
@@ -64,7 +75,12 @@ class BoundedConnection(_Bounded, psycopg.Connection[Any]):
 
     def wait(self, gen: Steps[T], *args: Any, **options: Any) -> T:
         """Wait for the server, not longer than the limit."""
-        return super().wait(self._bounded(gen, self.limit or self.limits.statement), *args, **options)
+        return super().wait(self._bounded(gen, self.limits.statement), *args, **options)
+
+    def quickly(self, command: str) -> None:
+        """Run what never takes long, outside of a transaction and not longer than the limit for connecting."""
+        with self.lock:
+            self.wait(self._quickly(command))
 
     def _try_cancel(self, *, timeout: float = 5.0) -> None:
         super()._try_cancel(timeout=min(timeout, self.limits.connect))
@@ -79,7 +95,12 @@ class BoundedAsyncConnection(_Bounded, psycopg.AsyncConnection[Any]):
 
     async def wait(self, gen: Steps[T], *args: Any, **options: Any) -> T:
         """Wait for the server, not longer than the limit."""
-        return await super().wait(self._bounded(gen, self.limit or self.limits.statement), *args, **options)
+        return await super().wait(self._bounded(gen, self.limits.statement), *args, **options)
+
+    async def quickly(self, command: str) -> None:
+        """Run what never takes long, outside of a transaction and not longer than the limit for connecting."""
+        async with self.lock:
+            await self.wait(self._quickly(command))
 
     async def _try_cancel(self, *, timeout: float = 5.0) -> None:
         await super()._try_cancel(timeout=min(timeout, self.limits.connect))

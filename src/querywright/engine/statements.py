@@ -1,15 +1,17 @@
-"""Time every statement for `StatementExecuted`, at no cost while nobody subscribes."""
+"""Look at every statement: time it for `StatementExecuted` if anyone subscribes, and see whether it leaves a mark."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, PoolProxiedConnection, event
 
+from querywright.engine.changes import changes_session
+from querywright.engine.reset import CHANGED
 from querywright.events import StatementExecuted, emit, has_subscribers
 
-__all__ = ["has_foreign_listeners", "install_timing"]
+__all__ = ["has_foreign_listeners", "install_timing", "mark_change"]
 
 _STARTED = "querywright_statement_started"
 
@@ -17,6 +19,7 @@ _STARTED = "querywright_statement_started"
 def _before(
     conn: Connection, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: Any
 ) -> tuple[str, Any]:
+    mark_change(conn, conn.dialect.name, statement)
     if has_subscribers(StatementExecuted):
         conn.info[_STARTED] = time.perf_counter()
     return statement, parameters
@@ -26,6 +29,12 @@ def _after(conn: Connection, _cursor: Any, statement: str, _parameters: Any, _co
     started = conn.info.pop(_STARTED, None)
     if started is not None:
         emit(StatementExecuted(statement, time.perf_counter() - started))
+
+
+def mark_change(connection: Connection | PoolProxiedConnection, dialect: str, statement: str) -> None:
+    """Have a connection reset when it goes back to the pool, if this statement may change what its next user sees."""
+    if changes_session(dialect, statement):
+        connection.info[CHANGED] = True
 
 
 def install_timing(engine: Engine) -> None:
