@@ -77,6 +77,8 @@ def open_connections(url: str, name: str) -> int:
 
 async def wait_until_closed(url: str, name: str) -> None:
     """Wait for the server's backends to end, which they do after the sockets."""
+    # SQLite keeps the files of a closed connection open as long as there is a cursor, here in a traceback.
+    gc.collect()
     with fail_after(10):
         while open_connections(url, name):  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)

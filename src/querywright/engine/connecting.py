@@ -99,15 +99,9 @@ def _async_psycopg(limits: Limits) -> Opening:
 
 
 def _aiosqlite(_limits: Limits) -> Opening:
-    import aiosqlite  # noqa: PLC0415 - an optional package
+    from querywright.engine.aiosqlite import open_connection  # noqa: PLC0415 - an optional package
 
-    async def connect(*arguments: Any, **options: Any) -> Any:
-        connection = aiosqlite.connect(*arguments, **options)
-        # As SQLAlchemy does: a connection that nobody closed must not keep the process from ending.
-        connection._thread.daemon = True  # noqa: SLF001
-        return await connection
-
-    return connect
+    return open_connection
 
 
 def _aiomysql(_limits: Limits) -> Opening:

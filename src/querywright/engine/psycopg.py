@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Generator
 from typing import Any, ClassVar, TypeVar
 
 import psycopg
-from psycopg import generators
+from psycopg import generators, waiting
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus, TransactionStatus
 
+from querywright.engine.completion import to_the_end
 from querywright.engine.limits import Limits
 
 __all__ = ["BoundedAsyncConnection", "BoundedConnection", "bounded_async_class", "bounded_class"]
 
+# Seconds between two looks at the clock; psycopg's own choice.
+_INTERVAL = 0.1
 T = TypeVar("T")
 Steps = Generator[Any, Any, T]
 
@@ -93,9 +97,32 @@ class BoundedAsyncConnection(_Bounded, psycopg.AsyncConnection[Any]):
         limits: How long each call may take.
     """
 
-    async def wait(self, gen: Steps[T], *args: Any, **options: Any) -> T:
-        """Wait for the server, not longer than the limit."""
-        return await super().wait(self._bounded(gen, self.limits.statement), *args, **options)
+    async def wait(  # type: ignore[override] # newer versions have a timeout as well
+        self, gen: Steps[T], interval: float = _INTERVAL, **options: Any
+    ) -> T:
+        """Wait for the server, not longer than the limit.
+
+        As psycopg's own, but a cancellation that comes while the first one is obeyed does not interrupt that: psycopg
+        would close the connection and warn of it, before 3.3.9 keep it in a state of which it knows nothing. anyio
+        cancels at every await.
+        """
+        steps = self._bounded(gen, self.limits.statement)
+        try:
+            return await waiting.wait_async(steps, self.pgconn.socket, interval, **options)
+        except asyncio.CancelledError:
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                await to_the_end(self._interrupt(steps, interval))
+            raise
+
+    async def _interrupt(self, steps: Steps[Any], interval: float) -> None:
+        """Cancel the statement on the server and read its end, or close the connection."""
+        try:
+            await self._try_cancel(timeout=self.limits.connect)
+            await waiting.wait_async(steps, self.pgconn.socket, interval)
+        except psycopg.errors.QueryCanceled:
+            pass
+        except Exception:  # noqa: BLE001 - the cancellation is what the caller hears of
+            self.pgconn.finish()
 
     async def quickly(self, command: str) -> None:
         """Run what never takes long, outside of a transaction and not longer than the limit for connecting."""

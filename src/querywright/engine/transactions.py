@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -14,13 +13,14 @@ from querywright.engine.dialect import sqlstate_of
 from querywright.engine.sqlite import AUTOCOMMIT
 from querywright.errors import TransactionLost
 
-__all__ = ["give_up", "install_transactions", "require_sound"]
+__all__ = ["install_transactions", "require_sound"]
 
 # A savepoint can be rolled back after these, but what the transaction has read until then is void
 # (PostgreSQL manual, 13.5: the whole transaction must be run again). MySQL rolls back all of it: see mysql.py.
 _VOIDING = frozenset({"40001", "40P01"})
 _void: WeakKeyDictionary[RootTransaction, str] = WeakKeyDictionary()
 
+_FAILED = "25P02"  # in_failed_sql_transaction
 # libpq's PQTRANS_INTRANS and PQTRANS_INERROR.
 _INTRANS, _INERROR = 2, 3
 InTransaction = Callable[[Any], bool]
@@ -50,21 +50,15 @@ def require_sound(connection: Connection) -> None:
         raise TransactionLost(message, sqlstate=state, hint="Run the whole transaction again, as db.run() does.")
 
 
-def give_up(connection: Connection) -> None:
-    """Prepare a connection that is in use for being closed.
-
-    One of SQLite keeps its locks after it was closed, for as long as anything refers to a cursor of it.
-    """
-    if connection.dialect.name == "sqlite" and not connection.closed:
-        with suppress(connection.dialect.loaded_dbapi.Error):
-            connection.dialect.do_rollback(connection.connection.dbapi_connection)  # type: ignore[arg-type]
-
-
-def _remember(context: ExceptionContext) -> None:
+def _remember(context: ExceptionContext) -> TransactionLost | None:
     state = sqlstate_of(context.original_exception)
+    if state == _FAILED and context.statement is None:
+        # The answer to a COMMIT, and not the symptom that every statement after the failed one shows.
+        return _lost()
     transaction = context.connection.get_transaction() if state in _VOIDING and context.connection else None
     if transaction is not None and state is not None:
         _void[transaction] = state
+    return None
 
 
 def _check(connection: Connection) -> None:
@@ -72,8 +66,12 @@ def _check(connection: Connection) -> None:
     require_sound(connection)
     lost = _LOST.get(connection.dialect.driver)
     if lost is not None and lost(connection):
-        message = "A statement failed and the error was caught, but the whole transaction was rolled back with it."
-        raise TransactionLost(message, hint="Let the error out, or try the statement inside a savepoint.")
+        raise _lost()
+
+
+def _lost() -> TransactionLost:
+    message = "A statement failed and the error was caught, but the whole transaction was rolled back with it."
+    return TransactionLost(message, hint="Let the error out, or try the statement inside a savepoint.")
 
 
 def _end(dialect: Dialect, in_transaction: InTransaction, connection: Any, _record: Any, state: PoolResetState) -> None:

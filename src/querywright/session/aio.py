@@ -14,13 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 from typing_extensions import Self, TypeVarTuple, Unpack
 
+from querywright.engine.completion import to_the_end
 from querywright.engine.create import create_async_engine
 from querywright.engine.dialect import AUTOCOMMIT_OPTIONS
 from querywright.fetch import AsyncFetch
 from querywright.fetch import fetch as fetch_from
 from querywright.fetch.form import Strategy
 from querywright.session.base import BaseDatabase, pause_after, settings_from
-from querywright.session.completion import to_the_end
 from querywright.session.hooks import call_all_async
 from querywright.session.idempotency import IdempotencyKey
 from querywright.session.nesting import Nested, entered, surrounding

@@ -10,7 +10,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from querywright.engine.exclusive import exclusive
 from querywright.engine.pool import is_closed
-from querywright.engine.transactions import give_up
 from querywright.errors import CommitOutcomeUnknown, ConcurrentUse, TransactionLost
 from querywright.session.options import TransactionOptions
 from querywright.session.outcome import Outcome, find_outcome, is_answer, take_receipt
@@ -68,8 +67,6 @@ def abandon(session: Session) -> None:
                 sqlalchemy.orm.Session.close(session)
     except ConcurrentUse:
         # Someone else is in the middle of a statement: the connection is of no use to anyone any more.
-        for connection in session.begun:
-            give_up(connection)
         with suppress(SQLAlchemyError):
             sqlalchemy.orm.Session.invalidate(session)
         raise
