@@ -98,6 +98,8 @@ async def test_a5_cancelled_while_connecting_leaks_nothing(url: str, complaints:
         assert pool_snapshot(db.engine.sync_engine).checked_out == 0
         await ping(db)
     await wait_until_closed(url, name)
+    for thread in threading.enumerate()[threads:]:
+        thread.join(10)
     assert threading.active_count() == threads
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Engine, QueuePool, event
+from sqlalchemy import Connection, Dialect, Engine, QueuePool, event
 from sqlalchemy.exc import DisconnectionError
 
-__all__ = ["PoolSnapshot", "install_ping", "is_closed", "pool_snapshot", "run_quickly"]
+__all__ = ["PoolSnapshot", "install_ping", "is_closed", "known_closed", "pool_snapshot", "run_quickly"]
 
 _USED = "querywright_used"
 
@@ -54,8 +54,13 @@ def pool_snapshot(engine: Engine) -> PoolSnapshot:
 
 def is_closed(connection: Connection) -> bool:
     """Say whether the driver knows that a connection is closed; needs no round trip."""
-    check = _IS_CLOSED.get(connection.dialect.driver)
-    return connection.invalidated or (check is not None and check(connection.connection.dbapi_connection))
+    return connection.invalidated or known_closed(connection.dialect, connection.connection.dbapi_connection)
+
+
+def known_closed(dialect: Dialect, connection: Any) -> bool:
+    """Say the same of what the pool lends."""
+    check = _IS_CLOSED.get(dialect.driver)
+    return check is not None and check(connection)
 
 
 def install_ping(engine: Engine, *, after_idle: float) -> None:
@@ -65,14 +70,15 @@ def install_ping(engine: Engine, *, after_idle: float) -> None:
     waits for the answer as long as for that of any statement.
     """
     dialect = engine.dialect
-    is_closed = _IS_CLOSED[dialect.driver]
     ping = partial(run_quickly, command="SELECT 1") if dialect.name == "postgresql" else dialect.do_ping
 
     def checked_out(connection: Any, record: Any, _proxy: Any) -> None:
         now = time.monotonic()
         used = record.info.get(_USED)
         record.info[_USED] = now
-        if used is not None and (is_closed(connection) or (now - used > after_idle and not answers(connection))):
+        if used is not None and (
+            known_closed(dialect, connection) or (now - used > after_idle and not answers(connection))
+        ):
             # The pool throws the connection away and opens another.
             raise DisconnectionError
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from sqlalchemy import Engine, PoolResetState, event
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from querywright.engine.pool import run_quickly
+from querywright.engine.pool import known_closed, run_quickly
 
 __all__ = ["CHANGED", "install_reset"]
 
@@ -35,6 +35,9 @@ def install_reset(engine: Engine, *, when: Literal["changed", "always", "never"]
     def reset(connection: Any, record: ConnectionPoolEntry | None, state: PoolResetState) -> None:
         if not state.asyncio_safe:
             # The garbage collector has found it, and closes it.
+            return
+        if record is not None and known_closed(dialect, connection):
+            record.invalidate()
             return
         if not state.transaction_was_reset:
             dialect.do_rollback(connection)
