@@ -1,0 +1,108 @@
+"""A12: behind PgBouncer in transaction mode everything works as it does without."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from sqlalchemy import NullPool, create_engine, func, select, text, update
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from querywright import AsyncDatabase, ConfigurationError, Database
+from querywright.testing import EmbeddedPostgres
+from tests.conftest import POSTGRES
+from tests.faults.pgbouncer import SERVER_CONNECTIONS, PgBouncer, missing_program
+from tests.faults.report import Figures
+from tests.suite.support import AnyDatabase, resolve
+
+TASKS = 15
+ROUNDS = 20
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Counter(Base):
+    __tablename__ = "counters_behind_pgbouncer"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    value: Mapped[int] = mapped_column(default=0)
+
+
+class CounterOut(BaseModel):
+    id: int
+    value: int
+
+
+@pytest.fixture(scope="module")
+def pgbouncer(postgres: EmbeddedPostgres) -> Iterator[PgBouncer]:
+    if missing := missing_program():
+        pytest.skip(missing)
+    with PgBouncer(postgres.port) as running:
+        yield running
+
+
+@pytest.fixture
+async def db(pgbouncer: PgBouncer, url: str, request: pytest.FixtureRequest) -> AsyncIterator[AnyDatabase]:
+    schema = create_engine(url.replace("+asyncpg", "+psycopg"), poolclass=NullPool)
+    Base.metadata.create_all(schema)
+    driver = request.node.callspec.params["url"]
+    options: dict[str, Any] = {"pool_size": TASKS, "pooler": "pgbouncer", "pool_timeout": 30, "ping_after_idle": 0}
+    kind = Database if driver == "postgresql+psycopg" else AsyncDatabase
+    opened: AnyDatabase = kind(pgbouncer.url(url), **options)
+    yield opened
+    await resolve(opened.dispose())
+    Base.metadata.drop_all(schema)
+
+
+def write(sync: Session, number: int) -> None:
+    """Insert, read back and change, by statements of several shapes: each would be prepared under a name."""
+    row = Counter(value=number)
+    sync.add(row)
+    sync.flush()
+    for extra in range(number % 4):
+        condition = (Counter.value >= extra) & (Counter.id == row.id)
+        sync.execute(update(Counter).where(condition).values(value=Counter.value + 1))
+    assert sync.scalar(select(Counter.value).where(Counter.id == row.id)) == number + number % 4
+
+
+async def client(db: AnyDatabase, number: int) -> None:
+    for each in range(ROUNDS):
+        if isinstance(db, AsyncDatabase):
+            async with db.transaction() as tx:
+                await tx.run_sync(write, number + each)
+        else:
+            await asyncio.to_thread(in_thread, db, number + each)
+        statement = select(Counter).where(Counter.value > each).order_by(Counter.id).limit(1 + each % 3)
+        fetch: Any = db.fetch(CounterOut, statement)
+        data = await (fetch.json() if isinstance(db, AsyncDatabase) else asyncio.to_thread(fetch.json))
+        assert data.startswith(b"[")
+
+
+def in_thread(db: Database, number: int) -> None:
+    with db.transaction() as tx:
+        write(tx, number)
+
+
+@pytest.mark.drivers(*POSTGRES)
+async def test_a12_pgbouncer_transactions_and_fetches_all_succeed(db: AnyDatabase, url: str, figures: Figures) -> None:
+    await asyncio.gather(*(client(db, number) for number in range(TASKS)))
+    engine = create_engine(url.replace("+asyncpg", "+psycopg"), poolclass=NullPool)
+    with engine.connect() as direct:
+        written = direct.scalar(select(func.count()).select_from(Counter))
+        served = direct.scalar(text("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'querywright'"))
+    assert written == TASKS * ROUNDS
+    assert served is not None
+    assert served <= SERVER_CONNECTIONS
+    figures.sent = figures.acknowledged = 2 * TASKS * ROUNDS
+    figures.lost = TASKS * ROUNDS - written
+    figures.notes.append(f"{TASKS} clients over {served} server connections")
+
+
+def test_a_pooler_belongs_to_postgresql() -> None:
+    with pytest.raises(ConfigurationError, match="does not fit sqlite"):
+        Database("sqlite+pysqlite://", pooler="pgbouncer")
