@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Dialect, Engine, QueuePool, event
 from sqlalchemy.exc import DisconnectionError
 
-__all__ = ["PoolSnapshot", "install_ping", "is_closed", "known_closed", "pool_snapshot", "run_quickly"]
+__all__ = ["PoolSnapshot", "cut", "install_ping", "is_closed", "known_closed", "pool_snapshot", "run_quickly"]
 
 _USED = "querywright_used"
 
@@ -61,6 +62,13 @@ def known_closed(dialect: Dialect, connection: Any) -> bool:
     """Say the same of what the pool lends."""
     check = _IS_CLOSED.get(dialect.driver)
     return check is not None and check(connection)
+
+
+def cut(connection: Connection) -> None:
+    """Close the socket of a connection that someone else is waiting on; a goodbye would get into their answer."""
+    end = _CUT.get(connection.dialect.driver)
+    if end is not None and not connection.closed and not connection.invalidated:
+        end(connection.connection.driver_connection)
 
 
 def install_ping(engine: Engine, *, after_idle: float) -> None:
@@ -128,4 +136,9 @@ _IS_CLOSED = {
     "psycopg": _is_closed_psycopg,
     "pymysql": _is_closed_pymysql,
     "aiomysql": _is_closed_aiomysql,
+}
+
+_CUT: dict[str, Callable[[Any], object]] = {
+    "asyncpg": lambda driver: driver.terminate(),
+    "psycopg": lambda driver: driver.pgconn.finish(),
 }

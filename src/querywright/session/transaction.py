@@ -9,7 +9,7 @@ import sqlalchemy.orm
 from sqlalchemy.exc import SQLAlchemyError
 
 from querywright.engine.exclusive import exclusive
-from querywright.engine.pool import is_closed
+from querywright.engine.pool import cut, is_closed
 from querywright.errors import CommitOutcomeUnknown, ConcurrentUse, TransactionLost
 from querywright.session.options import TransactionOptions
 from querywright.session.outcome import Outcome, find_outcome, is_answer, take_receipt
@@ -67,6 +67,8 @@ def abandon(session: Session) -> None:
                 sqlalchemy.orm.Session.close(session)
     except ConcurrentUse:
         # Someone else is in the middle of a statement: the connection is of no use to anyone any more.
+        for connection in session.begun:
+            cut(connection)
         with suppress(SQLAlchemyError):
             sqlalchemy.orm.Session.invalidate(session)
         raise
