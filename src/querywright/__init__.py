@@ -14,15 +14,20 @@ from querywright.errors import (
     InvalidRow,
     InvalidValue,
     KeyReused,
+    LockNotAvailable,
     ManagedTransaction,
     MissingExtra,
     MultipleFound,
     NestedTransaction,
     NotFound,
     PoolTimeout,
+    PreconditionFailed,
+    PreconditionRequired,
     QuerywrightError,
     SessionMisuse,
     ShapeError,
+    StaleData,
+    StaleRow,
     StatementTimeout,
     TransactionConflict,
     TransactionLost,
@@ -54,8 +59,15 @@ from querywright.fetch import (
     fetch,
     prepare,
 )
-from querywright.models import Base, Document, ExactDecimal, Timestamps, UTCDateTime, UUIDKey
-from querywright.session import AsyncDatabase, AsyncSession, Database, IdempotencyKey, IdempotencyKeys, Session
+from querywright.models import Base, Document, ExactDecimal, Timestamps, UTCDateTime, UUIDKey, Versioned
+from querywright.session import (
+    AsyncDatabase,
+    AsyncSession,
+    Database,
+    IdempotencyKey,
+    IdempotencyKeys,
+    Session,
+)
 from querywright.settings import DatabaseSettings
 
 __all__ = [
@@ -94,6 +106,7 @@ __all__ = [
     "KeyReused",
     "Keys",
     "Latest",
+    "LockNotAvailable",
     "ManagedTransaction",
     "Many",
     "Max",
@@ -106,11 +119,15 @@ __all__ = [
     "Path",
     "PlanReport",
     "PoolTimeout",
+    "PreconditionFailed",
+    "PreconditionRequired",
     "PreparedQuery",
     "QuerywrightError",
     "Session",
     "SessionMisuse",
     "ShapeError",
+    "StaleData",
+    "StaleRow",
     "StatementTimeout",
     "Sum",
     "Timestamps",
@@ -119,6 +136,7 @@ __all__ = [
     "UTCDateTime",
     "UUIDKey",
     "UnknownFields",
+    "Versioned",
     "check_shapes",
     "fetch",
     "prepare",

@@ -1,7 +1,7 @@
 """Every error Querywright raises: what happened, where, and what to do.
 
 QuerywrightError
-├── ConfigurationError          a setting or a URL that cannot work
+├── ConfigurationError          a setting, a URL or an argument that cannot work
 │   └── MissingExtra            an optional package is not installed
 ├── ShapeError                  a response model that does not fit its mapped class
 ├── InvalidRow                  a row that does not fit the response model
@@ -9,6 +9,8 @@ QuerywrightError
 │   ├── InvalidCursor           a cursor that was changed, or belongs to another list
 │   ├── KeyReused               an idempotency key that stands for something else
 │   ├── InvalidPage             a page size or number out of bounds
+│   ├── PreconditionFailed      an entity tag that is no longer the row's
+│   ├── PreconditionRequired    a request that has to say which version it means
 │   └── UnknownFields           fields that the response model does not have
 ├── SessionMisuse               a session used as it must not be
 │   ├── ManagedTransaction      commit or rollback by hand inside a managed block
@@ -16,6 +18,7 @@ QuerywrightError
 │   └── ConcurrentUse           two tasks or threads in one session at once
 ├── NotFound                    no row (also SQLAlchemy's NoResultFound)
 ├── MultipleFound               more than one row (also SQLAlchemy's MultipleResultsFound)
+├── StaleData                   rows that somebody else changed first (also SQLAlchemy's StaleDataError)
 └── DatabaseError               what a database or its driver reported, without its words
     ├── ConstraintViolation
     │   ├── Conflict            unique, foreign key or exclusion constraint
@@ -23,6 +26,7 @@ QuerywrightError
     ├── TransactionLost         a failed statement was ignored, so nothing could be committed
     ├── CommitOutcomeUnknown    nobody can say whether a COMMIT took effect
     └── DatabaseUnavailable     try again later
+        ├── LockNotAvailable    somebody else holds a lock
         ├── PoolTimeout         every pooled connection stayed in use
         ├── StatementTimeout    the database gave up on a statement
         └── TransactionConflict deadlock or serialization failure; retry the whole transaction
@@ -30,7 +34,11 @@ QuerywrightError
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 from sqlalchemy.exc import MultipleResultsFound, NoResultFound
+from sqlalchemy.orm.exc import StaleDataError
 
 
 class QuerywrightError(Exception):
@@ -48,7 +56,7 @@ class QuerywrightError(Exception):
 
 
 class ConfigurationError(QuerywrightError):
-    """A setting, environment variable or URL cannot work as it stands."""
+    """A setting, environment variable, URL or argument cannot work as it stands."""
 
 
 class MissingExtra(ConfigurationError):
@@ -112,6 +120,14 @@ class KeyReused(InvalidRequest):
 
 class InvalidPage(InvalidRequest):
     """A page size or number is out of bounds."""
+
+
+class PreconditionFailed(InvalidRequest):
+    """What a client read is no longer there as it was read: its entity tag does not match."""
+
+
+class PreconditionRequired(InvalidRequest):
+    """A client has to say which version it means to change."""
 
 
 class UnknownFields(InvalidRequest):
@@ -192,6 +208,42 @@ class MultipleFound(QuerywrightError, MultipleResultsFound):
         self.entity = entity
 
 
+@dataclass(frozen=True)
+class StaleRow:
+    """One row that is no longer what was read.
+
+    Attributes:
+        entity: The name of the mapped class.
+        key: Its primary key, a tuple.
+        version: The version that was expected; ``None`` where the class has none.
+    """
+
+    entity: str
+    key: tuple[Any, ...]
+    version: Any
+
+    def __str__(self) -> str:
+        key = ", ".join(map(str, self.key))
+        return f"{self.entity} {key}" if self.version is None else f"{self.entity} {key} (version {self.version})"
+
+
+class StaleData(QuerywrightError, StaleDataError):
+    """A flush would have overwritten or deleted rows that somebody else had changed or deleted since they were read.
+
+    Args:
+        rows: Which, as far as they can be told.
+    """
+
+    def __init__(self, rows: tuple[StaleRow, ...] = ()) -> None:
+        entities = " or ".join(dict.fromkeys(row.entity for row in rows))
+        expected = f"Expected {', '.join(map(str, rows))}. " if rows else ""
+        super().__init__(
+            f"A row{f' of {entities}' if entities else ''} was changed or deleted by somebody else after it was read.",
+            hint=f"{expected}Read again in a new transaction and repeat the change.",
+        )
+        self.rows = rows
+
+
 class DatabaseError(QuerywrightError):
     """The database or its driver reported an error; its own text is only in ``__cause__``.
 
@@ -231,6 +283,10 @@ class CommitOutcomeUnknown(DatabaseError):
 
 class DatabaseUnavailable(DatabaseError):
     """The database cannot serve now; the same request may succeed later."""
+
+
+class LockNotAvailable(DatabaseUnavailable):
+    """Somebody else holds the lock, and it was not to be waited for (any longer)."""
 
 
 class PoolTimeout(DatabaseUnavailable):

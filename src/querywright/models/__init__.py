@@ -1,7 +1,7 @@
 """A declarative base, mixins and column types with sound defaults; all of it optional."""
 
 from querywright.models.base import NAMING_CONVENTION, TYPE_ANNOTATION_MAP, Base
-from querywright.models.mixins import Timestamps, UUIDKey, uuid7
+from querywright.models.mixins import Timestamps, UUIDKey, Versioned, uuid7
 from querywright.models.types import Document, ExactDecimal, UTCDateTime
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "Timestamps",
     "UTCDateTime",
     "UUIDKey",
+    "Versioned",
     "uuid7",
 ]

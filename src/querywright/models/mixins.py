@@ -1,4 +1,4 @@
-"""Mixins that most tables want: when a row was written, and a key that needs no round trip."""
+"""Mixins that most tables want: when a row was written, a key that needs no round trip, a version to lock by."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import datetime as dt
 import os
 import time
 import uuid
+from typing import Any, ClassVar
 
 from sqlalchemy import func
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, Mapper, mapped_column
 
+from querywright.errors import ConfigurationError
 from querywright.models.types import UTCDateTime
 
-__all__ = ["Timestamps", "UUIDKey", "uuid7"]
+__all__ = ["Timestamps", "UUIDKey", "Versioned", "uuid7"]
 
 _RANDOM_A_BITS = 12
 _RANDOM_B_BITS = 62
@@ -70,3 +72,35 @@ class Timestamps:
     updated_at: Mapped[dt.datetime] = mapped_column(
         UTCDateTime(), default=_now, onupdate=_now, server_default=func.now(), sort_order=1001
     )
+
+
+class Versioned:
+    """A ``version`` that counts the flushes of a row, so that nobody overwrites what they have not read.
+
+    A flush updates or deletes the row only if it still has the version that was read, and raises `StaleData`
+    otherwise. UPDATE statements of your own have to count by themselves: ``.values(version=Post.version + 1)``.
+    ``__mapper_args__`` of the class or of other mixins are kept.
+
+    Example:
+        >>> from querywright import Base
+        >>> class Draft(Versioned, UUIDKey, Base):
+        ...     __tablename__ = "draft"
+        >>> Draft.__mapper__.version_id_col.name
+        'version'
+    """
+
+    version: Mapped[int] = mapped_column(server_default="1", sort_order=1002)
+
+    __mapper_args__: ClassVar[dict[str, Any]] = {"version_id_col": version}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Combine with other ``__mapper_args__``, of which Python's attribute lookup would find only the first."""
+        mapper: Mapper[Any] | None = getattr(cls, "__mapper__", None)
+        if mapper is None:
+            cls.__mapper_args__ = {**cls.__mapper_args__, "version_id_col": cls.version}
+        elif mapper.version_id_col is None:
+            message = f"{cls.__name__} is mapped without its version."
+            raise ConfigurationError(
+                message, hint="Name Versioned before the declarative base: class Post(Versioned, Base)."
+            )
+        super().__init_subclass__(**options)

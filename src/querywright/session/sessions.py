@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 import sqlalchemy.ext.asyncio
-import sqlalchemy.orm
 from sqlalchemy import Connection, Select, event
 from sqlalchemy.orm import SessionTransaction
 from typing_extensions import TypeVarTuple, Unpack
@@ -19,6 +18,7 @@ from querywright.fetch import AsyncFetch, Fetch
 from querywright.fetch import fetch as fetch_from
 from querywright.fetch.form import Strategy
 from querywright.session.hooks import Call, Hooks, call_all, call_all_async, require_sync
+from querywright.session.stale import NamingSession
 
 __all__ = ["AsyncSession", "Session"]
 
@@ -26,7 +26,7 @@ Model = TypeVar("Model")
 Arguments = TypeVarTuple("Arguments")
 
 
-class Session(sqlalchemy.orm.Session):
+class Session(NamingSession):
     """A SQLAlchemy `Session` with `fetch`, `savepoint`, and hooks for its end."""
 
     # Whether this object calls its hooks itself; the session inside an AsyncSession leaves that to what awaits it.
