@@ -9,9 +9,21 @@ from types import ModuleType
 import pytest
 
 import querywright.errors
-from querywright import AsyncDatabase, AsyncFetch, AsyncSession, Database, Fetch, QuerywrightError, Session
+from querywright import (
+    AsyncDatabase,
+    AsyncFetch,
+    AsyncRepository,
+    AsyncSession,
+    AsyncUnitOfWork,
+    Database,
+    Fetch,
+    QuerywrightError,
+    Repository,
+    Session,
+    UnitOfWork,
+)
 
-NAMES = ("", ".engine", ".events", ".fastapi", ".fetch", ".models", ".session", ".testing")
+NAMES = ("", ".engine", ".events", ".fastapi", ".fetch", ".models", ".repository", ".session", ".testing")
 # By import_module: the name querywright.fetch is the function.
 MODULES = [importlib.import_module(f"querywright{name}") for name in NAMES]
 
@@ -67,7 +79,14 @@ def _told(method: object) -> str:
 
 
 @pytest.mark.parametrize(
-    ("sync", "asynchronous"), [(Database, AsyncDatabase), (Fetch, AsyncFetch), (Session, AsyncSession)]
+    ("sync", "asynchronous"),
+    [
+        (Database, AsyncDatabase),
+        (Fetch, AsyncFetch),
+        (Repository, AsyncRepository),
+        (Session, AsyncSession),
+        (UnitOfWork, AsyncUnitOfWork),
+    ],
 )
 def test_sync_and_async_have_the_same_surface(sync: type, asynchronous: type) -> None:
     # A session is flushed by SQLAlchemy's own method, which on the asynchronous kind leads to the synchronous one.

@@ -60,6 +60,7 @@ from querywright.fetch import (
     prepare,
 )
 from querywright.models import Base, Document, ExactDecimal, Timestamps, UTCDateTime, UUIDKey, Versioned
+from querywright.repository import AsyncRepository, AsyncUnitOfWork, Repository, UnitOfWork
 from querywright.session import (
     AsyncDatabase,
     AsyncSession,
@@ -67,13 +68,17 @@ from querywright.session import (
     IdempotencyKey,
     IdempotencyKeys,
     Session,
+    advisory_lock,
+    lock_key,
 )
 from querywright.settings import DatabaseSettings
 
 __all__ = [
     "AsyncDatabase",
     "AsyncFetch",
+    "AsyncRepository",
     "AsyncSession",
+    "AsyncUnitOfWork",
     "Avg",
     "Base",
     "CommitOutcomeUnknown",
@@ -123,6 +128,7 @@ __all__ = [
     "PreconditionRequired",
     "PreparedQuery",
     "QuerywrightError",
+    "Repository",
     "Session",
     "SessionMisuse",
     "ShapeError",
@@ -135,10 +141,13 @@ __all__ = [
     "TransactionLost",
     "UTCDateTime",
     "UUIDKey",
+    "UnitOfWork",
     "UnknownFields",
     "Versioned",
+    "advisory_lock",
     "check_shapes",
     "fetch",
+    "lock_key",
     "prepare",
 ]
 __version__ = "0.1.0"
