@@ -1,6 +1,7 @@
-"""Querywright in a FastAPI application: lifespan, dependencies, JSON responses, error handlers, health routes."""
+"""Querywright in a FastAPI application: lifespan, dependencies, JSON, entity tags, error handlers, health routes."""
 
 from querywright.fastapi.dependencies import Reader, SyncReader, SyncWriter, Writer
+from querywright.fastapi.etags import IfMatch, IfNoneMatch, OptionalIfMatch, etag
 from querywright.fastapi.idempotency import IdempotentRoute
 from querywright.fastapi.install import install
 from querywright.fastapi.json import Json
@@ -9,12 +10,16 @@ from querywright.fastapi.writers import LateCommitWarning
 
 __all__ = [
     "IdempotentRoute",
+    "IfMatch",
+    "IfNoneMatch",
     "Json",
     "LateCommitWarning",
+    "OptionalIfMatch",
     "Reader",
     "SyncReader",
     "SyncWriter",
     "Writer",
+    "etag",
     "install",
     "lifespan",
 ]

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from fastapi import FastAPI, WebSocket
 from sqlalchemy.exc import StatementError
 from sqlalchemy.exc import TimeoutError as SATimeoutError
+from sqlalchemy.orm.exc import StaleDataError
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.status import WS_1008_POLICY_VIOLATION, WS_1011_INTERNAL_ERROR
@@ -22,7 +23,10 @@ from querywright.errors import (
     InvalidRequest,
     InvalidValue,
     NotFound,
+    PreconditionFailed,
+    PreconditionRequired,
     QuerywrightError,
+    StaleData,
 )
 
 __all__ = ["install_handlers", "problem"]
@@ -31,6 +35,9 @@ _log = logging.getLogger("querywright")
 _STATUS: tuple[tuple[type[QuerywrightError], HTTPStatus], ...] = (
     (NotFound, HTTPStatus.NOT_FOUND),
     (Conflict, HTTPStatus.CONFLICT),
+    (StaleData, HTTPStatus.CONFLICT),
+    (PreconditionFailed, HTTPStatus.PRECONDITION_FAILED),
+    (PreconditionRequired, HTTPStatus.PRECONDITION_REQUIRED),
     (InvalidRequest, HTTPStatus.UNPROCESSABLE_ENTITY),
     (InvalidValue, HTTPStatus.UNPROCESSABLE_ENTITY),
     (DatabaseUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
@@ -56,12 +63,12 @@ def problem(status: HTTPStatus, detail: str = "", *, retry: bool = True) -> Resp
 
 def install_handlers(app: FastAPI) -> None:
     """Answer the errors of Querywright and of databases with problem details."""
-    for kind in (QuerywrightError, StatementError, SATimeoutError):
+    for kind in (QuerywrightError, StatementError, SATimeoutError, StaleDataError):
         app.add_exception_handler(kind, _handle)  # type: ignore[arg-type]  # its type forgets websockets
 
 
 async def _handle(connection: HTTPConnection, error: Exception) -> Response | None:
-    known = error if isinstance(error, QuerywrightError) else classify(error)
+    known = _known(error)
     status = next((status for kind, status in _STATUS if isinstance(known, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _report(error, known)
@@ -75,6 +82,12 @@ async def _handle(connection: HTTPConnection, error: Exception) -> Response | No
     detail = str(known) if isinstance(known, InvalidRequest) else known.message
     # Who does not know whether it was done must not be told to do it again.
     return problem(status, detail, retry=not isinstance(known, CommitOutcomeUnknown))
+
+
+def _known(error: Exception) -> QuerywrightError | None:
+    if isinstance(error, StaleDataError) and not isinstance(error, StaleData):
+        return StaleData()
+    return error if isinstance(error, QuerywrightError) else classify(error)
 
 
 def _report(error: Exception, known: QuerywrightError | None) -> None:
