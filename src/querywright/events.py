@@ -6,10 +6,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from uuid import UUID
 
 __all__ = [
     "FetchSplit",
     "HookFailed",
+    "MessageDead",
+    "MessageFailed",
+    "MessagePublished",
+    "RelayPaused",
     "StatementExecuted",
     "UnitRetried",
     "emit",
@@ -73,6 +78,70 @@ class UnitRetried:
     attempt: int
     sqlstate: str | None
     pause: float
+
+
+@dataclass(frozen=True)
+class MessagePublished:
+    """A message of an outbox was published, and that was written down.
+
+    Attributes:
+        id: The message.
+        topic: What it is about.
+        attempts: How often publishing it was begun.
+    """
+
+    id: UUID
+    topic: str
+    attempts: int
+
+
+@dataclass(frozen=True)
+class MessageFailed:
+    """A message of an outbox could not be published, and will be tried again.
+
+    Attributes:
+        id: The message.
+        topic: What it is about.
+        attempts: How often publishing it was begun.
+        error: The class of the error, without its text.
+        retry_in: Seconds until the next attempt.
+    """
+
+    id: UUID
+    topic: str
+    attempts: int
+    error: str
+    retry_in: float
+
+
+@dataclass(frozen=True)
+class MessageDead:
+    """A message of an outbox was given up.
+
+    Attributes:
+        id: The message.
+        topic: What it is about.
+        attempts: How often publishing it was begun.
+        error: The class of the last error, without its text.
+    """
+
+    id: UUID
+    topic: str
+    attempts: int
+    error: str
+
+
+@dataclass(frozen=True)
+class RelayPaused:
+    """A relay could not reach its database, and waits before it tries again.
+
+    Attributes:
+        error: The class of the error, without its text.
+        seconds: How long it waits.
+    """
+
+    error: str
+    seconds: float
 
 
 Event = TypeVar("Event")

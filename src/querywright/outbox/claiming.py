@@ -1,0 +1,115 @@
+"""Claim messages and settle what became of them, in a transaction that the caller has begun.
+
+A claim is a lease, not a row lock: ``due_at`` says until when, ``claim`` by whom. A row lock would end with its relay,
+which is simple, but it needs a transaction that stays open for as long as a broker takes to answer: one connection for
+each message in flight, a horizon that keeps VACUUM from cleaning, and on SQLite nobody else could write. With a lease
+the transactions are short. Its price is that the messages of a killed relay wait for the end of the lease, and that a
+relay which stood still for longer than a lease may publish a message again; it cannot settle it, as the token has
+changed.
+
+What may be claimed is found by state. To read on from the last position seen would lose messages: positions are drawn
+before the commit, so a lower one can appear after a higher one. Of each key only the first pending message may be
+claimed, so a later one waits until the earlier one was published or became a dead letter.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+
+from sqlalchemy import Select, Table, delete, exists, or_, select, tuple_, update
+from sqlalchemy.orm import Session
+
+from querywright.outbox.delivery import Change, Claim, Event, RelayOptions, Settlement, burial
+from querywright.outbox.messages import PENDING, PUBLISHED, message_from
+
+__all__ = ["Claimed", "claim", "purge", "settle"]
+
+# The error of a message whose relay ended without a word each time, perhaps because of the message.
+LEASE_EXPIRED = "LeaseExpired"
+
+_PURGED_AT_ONCE = 1000
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """What a relay got.
+
+    Attributes:
+        claims: The messages to publish.
+        events: What to tell once the transaction is committed.
+    """
+
+    claims: list[Claim] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+
+
+def claim(session: Session, table: Table, limit: int, *, now: dt.datetime, options: RelayOptions) -> Claimed:
+    """Claim messages that are due, oldest first, and none that another relay holds.
+
+    Attempts are counted here, before they are made: a message that kills each relay that publishes it becomes a dead
+    letter, too.
+    """
+    rows = session.execute(_claimable(table, now).limit(limit)).all()
+    if not rows:
+        return Claimed()
+    token = uuid.uuid4()
+    session.execute(
+        update(table)
+        .where(table.c.position.in_([row.position for row in rows]))
+        .values(claim=token, due_at=now + dt.timedelta(seconds=options.lease), attempts=table.c.attempts + 1)
+    )
+    claims = [Claim(row.position, token, message_from(row, row.attempts + 1)) for row in rows]
+    used_up = [claimed for claimed in claims if claimed.message.attempts > options.max_attempts]
+    events = settle(session, table, [burial(claimed, LEASE_EXPIRED, now) for claimed in used_up])
+    return Claimed([claimed for claimed in claims if claimed not in used_up], events)
+
+
+def _claimable(table: Table, now: dt.datetime) -> Select[tuple[object, ...]]:
+    """Select what is due and the first of its key; rows that another relay is about to claim are left out."""
+    earlier = table.alias("earlier")
+    waits = exists().where(
+        earlier.c.state == PENDING, earlier.c.key == table.c.key, earlier.c.position < table.c.position
+    )
+    return (
+        select(table)
+        .where(table.c.state == PENDING, or_(table.c.due_at.is_(None), table.c.due_at <= now), ~waits)
+        .order_by(table.c.position)
+        # On SQLite nothing is locked: its transaction is the only one that writes.
+        .with_for_update(skip_locked=True)
+    )
+
+
+def settle(session: Session, table: Table, settlements: Iterable[Settlement]) -> list[Event]:
+    """Write down what became of messages, except those that another relay has taken over.
+
+    Returns:
+        What to tell of it, once the transaction is committed.
+    """
+    alike: defaultdict[Change | None, list[Settlement]] = defaultdict(list)
+    for settlement in settlements:
+        alike[settlement.change].append(settlement)
+    told: list[Event] = []
+    for change, group in alike.items():
+        settled = _apply(session, table, change, [settlement.claim for settlement in group])
+        told += [s.event for s in group if s.event is not None and s.claim.position in settled]
+    return told
+
+
+def _apply(session: Session, table: Table, change: Change | None, claims: Sequence[Claim]) -> set[int]:
+    """Change or delete the messages whose claims still stand; return their positions."""
+    held = tuple_(table.c.position, table.c.claim).in_([(claim.position, claim.token) for claim in claims])
+    statement = delete(table).where(held) if change is None else update(table).where(held).values(**asdict(change))
+    return set(session.scalars(statement.returning(table.c.position)))
+
+
+def purge(session: Session, table: Table, before: dt.datetime) -> None:
+    """Delete some of what was published before a time; the oldest first, so that each call is short."""
+    oldest = select(table.c.position, table.c.settled_at).where(table.c.state == PUBLISHED)
+    oldest = oldest.order_by(table.c.position).limit(_PURGED_AT_ONCE).with_for_update(skip_locked=True)
+    positions = [row.position for row in session.execute(oldest) if row.settled_at <= before]
+    if positions:
+        session.execute(delete(table).where(table.c.position.in_(positions)))

@@ -1,0 +1,37 @@
+"""A relay in a process of its own: one that hangs while it publishes, or one that shares the work with others."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+from sqlalchemy import MetaData
+
+from querywright import AsyncDatabase, Database
+from querywright.outbox import Message, Outbox, Relay, RelayOptions
+
+
+async def main(kind: str, url: str, log: str) -> None:
+    """Relay what is in the outbox at ``url``, and append a line to ``log`` for each message."""
+    # Lines this short are appended whole, whichever process writes them (write(2)).
+    file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    async def publish(message: Message) -> None:
+        os.write(file, f"{message.id} {message.key} {message.payload}\n".encode())
+        if kind == "hang":
+            print("publishing", flush=True)
+            await asyncio.Event().wait()
+        await asyncio.sleep(0)
+
+    options = RelayOptions(concurrency=4 if kind == "share" else 1)
+    db = Database(url) if sys.argv[4] == "sync" else AsyncDatabase(url)
+    relay = Relay(Outbox(MetaData()), db, publish, options)
+    if kind == "share":
+        print("ready", flush=True)
+        sys.stdin.readline()
+    await relay.drain()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:4]))

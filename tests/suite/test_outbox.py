@@ -1,0 +1,617 @@
+"""Messages of an outbox live and die with their transaction, and reach their consumers at least once, in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import math
+import random
+import subprocess
+import sys
+import threading
+import uuid
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from sqlalchemy import MetaData, create_engine, func, select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from querywright import AsyncDatabase, ConfigurationError, Database
+from querywright.engine import pool_snapshot
+from querywright.events import MessageDead, MessageFailed, MessagePublished, RelayPaused, subscribed
+from querywright.outbox import Message, Outbox, Relay, RelayOptions
+from querywright.outbox.claiming import LEASE_EXPIRED
+from querywright.testing import EmbeddedPostgres
+from tests.suite.support import AnyDatabase, resolve, run_sync, session, transaction
+
+ROOT = Path(__file__).parents[2]
+DRIVERS = (
+    "sqlite+pysqlite", "sqlite+aiosqlite", "postgresql+psycopg", "postgresql+psycopg async", "postgresql+asyncpg"
+)  # fmt: skip
+POSTGRES = DRIVERS[2:]
+pytestmark = pytest.mark.drivers(*DRIVERS)
+
+outbox = Outbox(MetaData())
+PATIENT = RelayOptions(max_attempts=1000)
+
+
+class Clock:
+    """A clock for relays that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc)
+
+    def __call__(self, _session: Session) -> dt.datetime:
+        return self.now
+
+    def move(self, seconds: float) -> None:
+        self.now += dt.timedelta(seconds=seconds)
+
+
+class Broker:
+    """Takes messages, or refuses them."""
+
+    def __init__(self) -> None:
+        self.got: list[Message] = []
+        self.refuses = 0
+
+    async def publish(self, message: Message) -> None:
+        await asyncio.sleep(0)
+        if self.refuses:
+            self.refuses -= 1
+            raise ConnectionError("password=hunter2")
+        self.got.append(message)
+
+    @property
+    def payloads(self) -> list[Any]:
+        return [message.payload for message in self.got]
+
+    def by_key(self) -> dict[str | None, list[Any]]:
+        grouped = defaultdict(list)
+        for message in self.got:
+            grouped[message.key].append(message.payload)
+        return dict(grouped)
+
+
+@pytest.fixture
+async def box(db: AnyDatabase) -> AsyncIterator[AnyDatabase]:
+    """A database with an outbox."""
+    await _schema(db, outbox.table.metadata.create_all)
+    yield db
+    await _schema(db, outbox.table.metadata.drop_all)
+
+
+async def _schema(db: AnyDatabase, work: Any) -> None:
+    async with transaction(db) as tx:
+        await run_sync(tx, lambda sync: work(sync.connection()))
+
+
+@pytest.fixture
+def broker() -> Broker:
+    return Broker()
+
+
+async def send(db: AnyDatabase, *payloads: Any, key: str | None = None) -> list[uuid.UUID]:
+    async with transaction(db) as tx:
+        return [await resolve(outbox.add(tx, "topic", payload, key=key)) for payload in payloads]
+
+
+async def states(db: AnyDatabase) -> list[str]:
+    async with session(db) as opened:
+        return list(await resolve(opened.scalars(select(outbox.table.c.state).order_by(outbox.table.c.position))))
+
+
+def checked_out(db: AnyDatabase) -> int:
+    return pool_snapshot(db.engine if isinstance(db, Database) else db.engine.sync_engine).checked_out
+
+
+# ---- adding
+
+
+async def test_a_message_shares_the_fate_of_its_transaction(box: AnyDatabase, broker: Broker) -> None:
+    with pytest.raises(RuntimeError):
+        async with transaction(box) as tx:
+            await resolve(outbox.add(tx, "topic", "lost", key="k"))
+            raise RuntimeError
+    async with transaction(box) as tx:
+        await resolve(outbox.add(tx, "topic", "kept", key="k"))
+        nested = await resolve(tx.begin_nested())
+        await resolve(outbox.add(tx, "topic", "lost with the savepoint", key="k"))
+        await resolve(nested.rollback())
+    assert await Relay(outbox, box, broker.publish).drain() == 1
+    assert broker.payloads == ["kept"]
+    assert await states(box) == []
+
+
+async def test_what_a_message_carries(box: AnyDatabase, broker: Broker) -> None:
+    class Order(BaseModel):
+        id: uuid.UUID
+        at: dt.date
+
+    order = Order(id=uuid.UUID(int=1), at=dt.date(2026, 1, 2))
+    async with transaction(box) as tx:
+        added = await resolve(outbox.add(tx, "orders", {"z": order, "a": math.nan}, key="é", headers={"trace": "1"}))
+        await resolve(outbox.add(tx, "orders", None))
+    await Relay(outbox, box, broker.publish).drain()
+    first, second = broker.got
+    assert (first.id, first.topic, first.key, first.attempts) == (added, "orders", "é", 1)
+    assert first.payload == {"z": {"id": str(order.id), "at": "2026-01-02"}, "a": None}
+    assert list(first.payload) == ["z", "a"]
+    assert first.headers == {"trace": "1"}
+    assert first.created_at.utcoffset() == dt.timedelta(0)
+    assert added.version == 7
+    assert (second.key, second.payload, second.headers) == (None, None, {})
+    assert "2026-01-02" not in repr(first)
+    assert "trace" not in repr(first)
+
+
+async def test_a_payload_that_is_no_json_is_refused(box: AnyDatabase) -> None:
+    async with transaction(box) as tx:
+        with pytest.raises(ValueError, match="serialize"):
+            await resolve(outbox.add(tx, "topic", object()))
+
+
+@pytest.mark.drivers("sqlite+pysqlite")
+def test_a_database_without_an_outbox_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="no outbox on mariadb"):
+        outbox.add(Session(create_engine("mariadb+pymysql://localhost/x")), "topic", 1, key="k")
+
+
+@pytest.mark.drivers(*POSTGRES[1:])
+async def test_transactions_of_a_key_follow_each_other(box: AsyncDatabase, broker: Broker) -> None:
+    """The position is drawn before the commit: unordered, the second could be seen, and published, first."""
+    async with box.transaction() as tx:
+        await outbox.add(tx, "topic", "first", key="a")
+        second = asyncio.create_task(send(box, "second", key="a"))
+        await send(box, "other", key="b")
+        async with box.transaction() as watcher:
+            waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+            while not await watcher.scalar(waiting):
+                await asyncio.sleep(0.01)
+        await Relay(outbox, box, broker.publish).drain()
+        assert broker.payloads == ["other"]
+    await second
+    await Relay(outbox, box, broker.publish).drain()
+    assert broker.payloads == ["other", "first", "second"]
+
+
+@pytest.mark.drivers(*POSTGRES[1:])
+async def test_a_message_that_commits_late_is_not_lost(box: AsyncDatabase, broker: Broker) -> None:
+    relay = Relay(outbox, box, broker.publish)
+    async with box.transaction() as tx:
+        await outbox.add(tx, "topic", "lower position")
+        await send(box, "higher position")
+        assert await relay.drain() == 1
+    assert await relay.drain() == 1
+    assert broker.payloads == ["higher position", "lower position"]
+
+
+# ---- order and sharing
+
+
+async def test_many_relays_keep_the_order_of_each_key(box: AnyDatabase, url: str) -> None:
+    """Six relays on two databases, and a third of all attempts fails."""
+    for number in range(12):
+        for key in "abcde":
+            await send(box, number, key=key)
+        await send(box, number)
+    chance = random.Random(1)
+    clock = Clock()
+    broker = Broker()
+
+    async def publish(message: Message) -> None:
+        broker.refuses = int(chance.random() < 1 / 3)
+        await broker.publish(message)
+
+    other = type(box)(url)
+    try:
+        relays = [
+            Relay(outbox, db, publish, RelayOptions(concurrency=3, max_attempts=100), clock=clock)
+            for db in (box, other) * 3
+        ]
+        while await states(box):
+            await asyncio.gather(*(relay.drain() for relay in relays))
+            clock.move(1000)
+    finally:
+        await resolve(other.dispose())
+    got = broker.by_key()
+    assert sorted(got.pop(None)) == list(range(12))
+    assert got == {key: list(range(12)) for key in "abcde"}
+
+
+async def test_a_stuck_key_holds_up_nobody_else(box: AnyDatabase, broker: Broker) -> None:
+    await send(box, "stuck", "behind", key="a")
+    await send(box, "free 1", "free 2", key="b")
+    await send(box, "free 3")
+    go_on = asyncio.Event()
+
+    async def publish(message: Message) -> None:
+        if message.payload == "stuck":
+            await go_on.wait()
+        await broker.publish(message)
+        if len(broker.got) == 3:
+            go_on.set()
+
+    assert await Relay(outbox, box, publish, RelayOptions(concurrency=2)).drain() == 5
+    assert sorted(broker.payloads[:3]) == ["free 1", "free 2", "free 3"]
+    assert broker.payloads[3:] == ["stuck", "behind"]
+
+
+async def test_a_failing_key_holds_up_nobody_else(box: AnyDatabase, broker: Broker) -> None:
+    await send(box, "failing", "behind", key="a")
+    await send(box, "free", key="b")
+    clock = Clock()
+
+    async def publish(message: Message) -> None:
+        broker.refuses = message.payload == "failing" and message.attempts < 3
+        await broker.publish(message)
+
+    relay = Relay(outbox, box, publish, clock=clock)
+    await relay.drain()
+    assert broker.payloads == ["free"]
+    for _ in range(2):
+        clock.move(600)
+        await relay.drain()
+    assert broker.payloads == ["free", "failing", "behind"]
+
+
+# ---- failing
+
+
+async def test_backoff_doubles_up_to_its_cap(box: AnyDatabase, broker: Broker) -> None:
+    await send(box, "late")
+    clock = Clock()
+    broker.refuses = 4
+    options = RelayOptions(backoff_base=8, backoff_cap=20)
+    relay = Relay(outbox, box, broker.publish, options, clock=clock, random=lambda: 0.5)
+    waits = []
+    with subscribed(MessageFailed, lambda event: waits.append((event.attempts, event.retry_in, event.error))):
+        await relay.drain()
+        for seconds in (4, 8, 10, 10):
+            clock.move(seconds - 0.001)
+            assert await relay.drain() == 0
+            clock.move(0.001)
+            await relay.drain()
+    assert waits == [(n, wait, "ConnectionError") for n, wait in enumerate((4, 8, 10, 10), start=1)]
+    assert [message.attempts for message in broker.got] == [5]
+
+
+async def test_a_dead_letter_lets_its_key_go_on_and_can_be_revived(box: AnyDatabase, broker: Broker) -> None:
+    dead, _ = await send(box, "dead", "next", key="k")
+    clock = Clock()
+    broker.refuses = 2
+    relay = Relay(outbox, box, broker.publish, RelayOptions(max_attempts=2), clock=clock)
+    buried = []
+    with subscribed(MessageDead, buried.append):
+        await relay.drain()
+        clock.move(1)
+        await relay.drain()
+    assert buried == [MessageDead(dead, "topic", 2, "ConnectionError")]
+    assert broker.payloads == ["next"]
+
+    async with transaction(box) as tx:
+        (letter,) = await resolve(outbox.dead(tx, topic="topic"))
+        assert (letter.message.id, letter.message.payload, letter.error) == (dead, "dead", "ConnectionError")
+        assert letter.died_at == clock.now
+        assert await resolve(outbox.dead(tx, topic="another")) == []
+    await send(box, "last", key="k")
+    async with transaction(box) as tx:
+        assert await resolve(outbox.revive(tx, dead, uuid.uuid4())) == 1
+        assert await resolve(outbox.revive(tx, dead)) == 0
+    await relay.drain()
+    assert broker.payloads == ["next", "dead", "last"]
+    assert broker.got[1].attempts == 1
+
+
+async def test_a_publish_that_hangs_is_ended(box: AnyDatabase) -> None:
+    await send(box, 1)
+    ended = []
+
+    async def publish(_message: Message) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    failed: list[MessageFailed] = []
+    with subscribed(MessageFailed, failed.append):
+        assert await Relay(outbox, box, publish, RelayOptions(timeout=0.01)).drain() == 0
+    assert ended == [True]
+    assert failed[0].error == "TimeoutError"
+
+
+async def test_a_cancellation_from_inside_of_publish_is_a_failure(box: AnyDatabase) -> None:
+    await send(box, 1)
+
+    async def publish(_message: Message) -> None:
+        raise asyncio.CancelledError
+
+    failed: list[MessageFailed] = []
+    with subscribed(MessageFailed, failed.append):
+        await Relay(outbox, box, publish).drain()
+    assert [event.error for event in failed] == ["CancelledError"]
+
+
+async def test_a_message_that_kills_its_relays_dies_too(box: AnyDatabase, broker: Broker) -> None:
+    await send(box, "deadly", "next", key="k")
+    clock = Clock()
+    options = RelayOptions(max_attempts=2)
+    for _ in range(2):
+        await _die_while_publishing(box, clock, options)
+        clock.move(options.lease)
+    buried: list[MessageDead] = []
+    with subscribed(MessageDead, buried.append):
+        await Relay(outbox, box, broker.publish, options, clock=clock).drain()
+    assert [event.error for event in buried] == [LEASE_EXPIRED]
+    assert broker.payloads == ["next"]
+
+
+async def _die_while_publishing(db: AnyDatabase, clock: Clock, options: RelayOptions) -> None:
+    """Claim as a relay does, and never settle."""
+    from querywright.outbox.claiming import claim  # noqa: PLC0415 - the only test that acts as a relay
+
+    async with transaction(db) as tx:
+        claimed = await run_sync(tx, lambda sync: claim(sync, outbox.table, 1, now=clock.now, options=options))
+    assert len(claimed.claims) == 1
+
+
+async def test_who_lost_the_lease_settles_nothing(box: AnyDatabase, broker: Broker) -> None:
+    """A relay that stood still for longer than its lease must not undo what another did meanwhile."""
+    await send(box, "slow", "next", key="k")
+    clock = Clock()
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(message: Message) -> None:
+        started.set()
+        await go_on.wait()
+        raise ConnectionError(message.id)
+
+    failed: list[MessageFailed] = []
+    with subscribed(MessageFailed, failed.append):
+        standing = asyncio.create_task(Relay(outbox, box, slow, clock=clock).drain())
+        await started.wait()
+        clock.move(RelayOptions().lease - 1)
+        assert await Relay(outbox, box, broker.publish, clock=clock).drain() == 0
+        clock.move(1)
+        assert await Relay(outbox, box, broker.publish, clock=clock).drain() == 2
+        go_on.set()
+        assert await standing == 0
+    assert broker.payloads == ["slow", "next"]
+    assert failed == []
+    assert await states(box) == []
+
+
+# ---- running, stopping
+
+
+async def test_runs_until_stopped_and_finishes_what_it_holds(box: AnyDatabase, broker: Broker) -> None:
+    await send(box, "in flight", "behind", key="k")
+    started, go_on, stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def publish(message: Message) -> None:
+        started.set()
+        await go_on.wait()
+        await broker.publish(message)
+
+    running = asyncio.create_task(Relay(outbox, box, publish).run(stop))
+    await started.wait()
+    stop.set()
+    go_on.set()
+    await running
+    assert broker.payloads == ["in flight"]
+    assert await states(box) == ["pending"]
+    assert checked_out(box) == 0
+    await Relay(outbox, box, publish).run(stop)
+    assert await Relay(outbox, box, publish).drain() == 1
+
+
+async def test_cancelled_it_gives_back_what_it_holds(box: AnyDatabase, broker: Broker) -> None:
+    await send(box, *range(3))
+    clock = Clock()
+    started = asyncio.Event()
+
+    async def hang(message: Message) -> None:
+        if message.payload == 2:
+            started.set()
+        await asyncio.Event().wait()
+
+    running = asyncio.create_task(Relay(outbox, box, hang, clock=clock).run())
+    await started.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert checked_out(box) == 0
+    assert await Relay(outbox, box, broker.publish, clock=clock).drain() == 3
+    assert [message.attempts for message in broker.got] == [1, 1, 1]
+
+
+async def test_cancelled_anywhere_it_loses_and_holds_nothing(box: AnyDatabase) -> None:
+    """Whatever the moment of the cancellation, another relay publishes all the rest without waiting for a lease."""
+    chance = random.Random(2)
+    clock = Clock()
+    got: set[Any] = set()
+
+    async def publish(message: Message) -> None:
+        for _ in range(chance.randrange(3)):
+            await asyncio.sleep(0)
+        got.add(message.payload)
+
+    for number in range(40):
+        await send(box, number, key=str(number % 2))
+        running = asyncio.create_task(Relay(outbox, box, publish, clock=clock).run())
+        await asyncio.sleep(chance.random() * 0.01)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert checked_out(box) == 0
+    await Relay(outbox, box, publish, clock=clock).drain()
+    assert got == set(range(40))
+    assert await states(box) == []
+
+
+async def test_wake_ends_the_wait_between_two_looks(box: AnyDatabase, broker: Broker) -> None:
+    relay = Relay(outbox, box, broker.publish, RelayOptions(poll=3600))
+    relay.wake()
+    stop, published = asyncio.Event(), asyncio.Event()
+    with subscribed(MessagePublished, lambda _: published.set()):
+        running = asyncio.create_task(relay.run(stop))
+        for number in range(3):
+            await send(box, number)
+            published.clear()
+            # From another thread, as a hook of a synchronous transaction would.
+            await asyncio.to_thread(relay.wake)
+            await asyncio.wait_for(published.wait(), 30)
+        stop.set()
+        await running
+    assert broker.payloads == [0, 1, 2]
+
+
+async def test_plain_functions_publish_in_threads_at_once(box: AnyDatabase) -> None:
+    await send(box, *range(12))
+    together = threading.Barrier(12, timeout=30)
+    assert await Relay(outbox, box, lambda _: together.wait()).drain() == 12
+
+
+async def test_published_messages_are_kept_for_a_while(box: AnyDatabase, broker: Broker) -> None:
+    clock = Clock()
+    options = RelayOptions(retain=100)
+    first, _ = await send(box, "first", "second", key="k")
+    await Relay(outbox, box, broker.publish, options, clock=clock).drain()
+    assert await states(box) == ["published", "published"]
+    async with transaction(box) as tx:
+        assert await resolve(outbox.revive(tx, first)) == 0
+    clock.move(99)
+    await send(box, "third", key="k")
+    await Relay(outbox, box, broker.publish, options, clock=clock).drain()
+    assert await states(box) == ["published"] * 3
+    clock.move(1)
+    await Relay(outbox, box, broker.publish, options, clock=clock).drain()
+    assert await states(box) == ["published"]
+    assert broker.payloads == ["first", "second", "third"]
+
+
+async def test_an_error_that_will_not_pass_ends_the_relay(db: AnyDatabase, broker: Broker) -> None:
+    with pytest.raises(DBAPIError, match="querywright_outbox"):
+        await Relay(outbox, db, broker.publish).run()
+    assert checked_out(db) == 0
+
+
+async def test_an_error_of_a_subscriber_ends_the_relay_and_holds_nothing(box: AnyDatabase, broker: Broker) -> None:
+    await send(box, 1, 2, key="k")
+    clock = Clock()
+    failing = subscribed(MessagePublished, lambda _: 1 / 0)
+    with failing, pytest.raises(ZeroDivisionError):
+        await Relay(outbox, box, broker.publish, clock=clock).run()
+    assert await states(box) in ([], ["pending"])
+    await Relay(outbox, box, broker.publish, clock=clock).drain()
+    assert set(broker.payloads) == {1, 2}
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg async", "asyncpg"])
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+async def test_survives_a_restart_of_the_database(driver: str, mode: str, broker: Broker) -> None:
+    with EmbeddedPostgres() as server:
+        url = server.url(driver.removesuffix(" async"))
+        db = Database(url) if driver == "psycopg" else AsyncDatabase(url)
+        await _schema(db, outbox.table.metadata.create_all)
+        relay = Relay(outbox, db, broker.publish, RelayOptions(poll=0.01), random=lambda: 0.01)
+        stop, published, paused = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+        with (
+            subscribed(MessagePublished, lambda _: published.set()),
+            subscribed(RelayPaused, lambda _: loop.call_soon_threadsafe(paused.set)),
+        ):
+            running = asyncio.create_task(relay.run(stop))
+            await send(db, "before")
+            await asyncio.wait_for(published.wait(), 30)
+            await asyncio.to_thread(server._run, "pg_ctl", "-m", mode, "-w", "stop")
+            await asyncio.wait_for(paused.wait(), 30)
+            published.clear()
+            await asyncio.to_thread(server.start)
+            await send(db, "after")
+            await asyncio.wait_for(published.wait(), 60)
+            stop.set()
+            await running
+        assert broker.payloads == ["before", "after"]
+        await resolve(db.dispose())
+
+
+# ---- processes
+
+
+@contextlib.contextmanager
+def relay_process(kind: str, db: AnyDatabase, log: Path) -> Iterator[subprocess.Popen[str]]:
+    url = db.engine.url.render_as_string(hide_password=False)
+    mode = "sync" if isinstance(db, Database) else "async"
+    command = [sys.executable, "-m", "tests.suite.outbox_process", kind, url, str(log), mode]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own code
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+async def test_a9_outbox_survives_kill(box: AnyDatabase, broker: Broker, tmp_path: Path) -> None:
+    """A relay is killed while it publishes: its message comes again, and before the next of its key."""
+    await send(box, "first", "second", key="k")
+    log = tmp_path / "published"
+    with relay_process("hang", box, log) as process:
+        assert process.stdout is not None
+        assert await asyncio.to_thread(process.stdout.readline) == "publishing\n"
+        process.kill()
+        process.wait()
+    await send(box, "free", key="other")
+    assert await Relay(outbox, box, broker.publish).drain() == 1
+    assert broker.payloads == ["free"]
+
+    lease = dt.timedelta(seconds=RelayOptions().lease)
+    later = Relay(outbox, box, broker.publish, clock=lambda _: dt.datetime.now(dt.timezone.utc) + lease)
+    assert await later.drain() == 2
+    assert broker.payloads == ["free", "first", "second"]
+    assert [message.attempts for message in broker.got] == [1, 2, 1]
+    (line,) = log.read_text().splitlines()
+    assert line == f"{broker.got[1].id} k first", "the consumer sees the same id twice"
+    assert await states(box) == []
+
+
+async def test_two_processes_publish_nothing_twice(box: AnyDatabase, tmp_path: Path) -> None:
+    for number in range(30):
+        for key in "abcdefgh":
+            await send(box, number, key=key)
+        await send(box, number)
+    log = tmp_path / "published"
+    with relay_process("share", box, log) as one, relay_process("share", box, log) as two:
+        for process in (one, two):
+            assert process.stdout is not None
+            assert await asyncio.to_thread(process.stdout.readline) == "ready\n"
+        done = await asyncio.gather(*(asyncio.to_thread(process.communicate, "go\n") for process in (one, two)))
+        assert [process.returncode for process in (one, two)] == [0, 0], done
+    published = [line.split() for line in log.read_text().splitlines()]
+    assert len({message for message, _, _ in published}) == len(published) == 270
+    for key in "abcdefgh":
+        assert [int(number) for _, k, number in published if k == key] == list(range(30))
+
+
+@pytest.mark.drivers("sqlite+pysqlite")
+def test_options_that_cannot_work_are_refused() -> None:
+    for wrong in ({"timeout": 0}, {"max_attempts": 0}, {"lease": 5, "timeout": 5}, {"retain": -1}):
+        with pytest.raises(ConfigurationError, match="RelayOptions"):
+            RelayOptions(**wrong)
+
+
+@pytest.mark.drivers(*POSTGRES)
+async def test_a_relay_holds_no_transaction_while_it_publishes(box: AnyDatabase) -> None:
+    await send(box, 1)
+
+    async def publish(_message: Message) -> None:
+        assert checked_out(box) == 0
+
+    assert await Relay(outbox, box, publish).drain() == 1
+    async with session(box) as opened:
+        assert await resolve(opened.scalar(select(func.count()).select_from(outbox.table))) == 0
