@@ -23,7 +23,7 @@ from querywright import (
     UnitOfWork,
 )
 
-NAMES = ("", ".engine", ".events", ".fastapi", ".fetch", ".models", ".repository", ".session", ".testing")
+NAMES = ("", ".engine", ".events", ".fastapi", ".fetch", ".models", ".outbox", ".repository", ".session", ".testing")
 # By import_module: the name querywright.fetch is the function.
 MODULES = [importlib.import_module(f"querywright{name}") for name in NAMES]
 

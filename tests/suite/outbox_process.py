@@ -20,7 +20,8 @@ async def main(kind: str, url: str, log: str) -> None:
     async def publish(message: Message) -> None:
         os.write(file, f"{message.id} {message.key} {message.payload}\n".encode())
         if kind == "hang":
-            print("publishing", flush=True)
+            sys.stdout.write("publishing\n")
+            sys.stdout.flush()
             await asyncio.Event().wait()
         await asyncio.sleep(0)
 
@@ -28,7 +29,8 @@ async def main(kind: str, url: str, log: str) -> None:
     db = Database(url) if sys.argv[4] == "sync" else AsyncDatabase(url)
     relay = Relay(Outbox(MetaData()), db, publish, options)
     if kind == "share":
-        print("ready", flush=True)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
         sys.stdin.readline()
     await relay.drain()
 

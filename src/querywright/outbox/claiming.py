@@ -19,8 +19,9 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
-from sqlalchemy import Select, Table, delete, exists, or_, select, tuple_, update
+from sqlalchemy import Select, Table, case, delete, exists, func, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from querywright.outbox.delivery import Change, Claim, Event, RelayOptions, Settlement, burial
@@ -31,6 +32,8 @@ __all__ = ["Claimed", "claim", "purge", "settle"]
 # The error of a message whose relay ended without a word each time, perhaps because of the message.
 LEASE_EXPIRED = "LeaseExpired"
 
+# So many pending messages are looked at by one claim.
+LOOKED_AT = 1000
 _PURGED_AT_ONCE = 1000
 
 
@@ -41,10 +44,12 @@ class Claimed:
     Attributes:
         claims: The messages to publish.
         events: What to tell once the transaction is committed.
+        more: Whether there may be more to claim, behind many messages of the same keys.
     """
 
     claims: list[Claim] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    more: bool = False
 
 
 def claim(session: Session, table: Table, limit: int, *, now: dt.datetime, options: RelayOptions) -> Claimed:
@@ -53,7 +58,7 @@ def claim(session: Session, table: Table, limit: int, *, now: dt.datetime, optio
     Attempts are counted here, before they are made: a message that kills each relay that publishes it becomes a dead
     letter, too.
     """
-    rows = session.execute(_claimable(table, now).limit(limit)).all()
+    rows = session.execute(_claimable(table, now, limit)).all()
     if not rows:
         return Claimed()
     token = uuid.uuid4()
@@ -65,19 +70,36 @@ def claim(session: Session, table: Table, limit: int, *, now: dt.datetime, optio
     claims = [Claim(row.position, token, message_from(row, row.attempts + 1)) for row in rows]
     used_up = [claimed for claimed in claims if claimed.message.attempts > options.max_attempts]
     events = settle(session, table, [burial(claimed, LEASE_EXPIRED, now) for claimed in used_up])
-    return Claimed([claimed for claimed in claims if claimed not in used_up], events)
+    more = len(rows) < limit and rows[0].looked_at >= LOOKED_AT
+    return Claimed([claimed for claimed in claims if claimed not in used_up], events, more)
 
 
-def _claimable(table: Table, now: dt.datetime) -> Select[tuple[object, ...]]:
-    """Select what is due and the first of its key; rows that another relay is about to claim are left out."""
-    earlier = table.alias("earlier")
-    waits = exists().where(
-        earlier.c.state == PENDING, earlier.c.key == table.c.key, earlier.c.position < table.c.position
-    )
-    return (
-        select(table)
-        .where(table.c.state == PENDING, or_(table.c.due_at.is_(None), table.c.due_at <= now), ~waits)
+def _claimable(table: Table, now: dt.datetime, limit: int) -> Select[tuple[Any, ...]]:
+    """Select what is due and the first of its key; rows that another relay is about to claim are left out.
+
+    Only the oldest rows are looked at, without the keys that wait for a lease or a retry: what is left of a key then
+    begins with its first message. The plans of this are linear at worst. To ask of each row whether an earlier one
+    has its key is not: behind one stuck key, PostgreSQL makes of it a join over all pairs.
+    """
+    held = table.alias("held")
+    is_due = or_(table.c.due_at.is_(None), table.c.due_at <= now)
+    is_held = exists().where(held.c.state == PENDING, held.c.key == table.c.key, held.c.due_at > now)
+    oldest = (
+        select(table.c.position, table.c.key)
+        .where(table.c.state == PENDING, is_due, ~is_held)
         .order_by(table.c.position)
+        .limit(max(limit, LOOKED_AT))
+        .cte("oldest")
+    )
+    # Without a key, each message is a group of its own.
+    alone = case((oldest.c.key.is_(None), oldest.c.position))
+    first_of_key = select(func.min(oldest.c.position)).group_by(oldest.c.key, alone)
+    return (
+        select(table, select(func.count()).select_from(oldest).scalar_subquery().label("looked_at"))
+        # The state and the time again, for a row that has changed since the statement began.
+        .where(table.c.position.in_(first_of_key), table.c.state == PENDING, is_due)
+        .order_by(table.c.position)
+        .limit(limit)
         # On SQLite nothing is locked: its transaction is the only one that writes.
         .with_for_update(skip_locked=True)
     )

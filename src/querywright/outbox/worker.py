@@ -59,7 +59,7 @@ class Worker:
         self._bench = bench
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
-        self._publishing: set[asyncio.Task[Outcome]] = set()
+        self._publishing: dict[asyncio.Task[Outcome], Claim] = {}
         self._unsettled: list[Outcome] = []
         # Its own: slow brokers must not take the threads that statements run in.
         self._threads = ThreadPoolExecutor(bench.options.concurrency, thread_name_prefix="querywright-relay")
@@ -161,6 +161,8 @@ class Worker:
         for event in got.events:
             self._published += isinstance(event, MessagePublished)
             emit(event)
+        if got.more:
+            self._changed.set()
         return bool(got.claims or got.events)
 
     def _settle_and_claim(self, session: Session, outcomes: tuple[Outcome, ...], free: int) -> Claimed:
@@ -172,12 +174,13 @@ class Worker:
         if options.retain and time.monotonic() - self._purged_at >= _PURGE_EVERY:
             self._purged_at = time.monotonic()
             purge(session, bench.table, now - dt.timedelta(seconds=options.retain))
-        return Claimed(claimed.claims, events + claimed.events)
+        return Claimed(claimed.claims, events + claimed.events, claimed.more)
 
     def _collect(self) -> None:
-        ended = {task for task in self._publishing if task.done()}
-        self._publishing -= ended
-        self._unsettled += [task.result() for task in ended]
+        for task in [task for task in self._publishing if task.done()]:
+            claimed = self._publishing.pop(task)
+            # A task that is cancelled before its first step does not even begin.
+            self._unsettled.append(Outcome(claimed, "released") if task.cancelled() else task.result())
 
     def _begin(self, claimed: Claim, deadline: float) -> None:
         """Start publishing; what was claimed while the relay was told to stop is given back at once."""
@@ -186,7 +189,7 @@ class Worker:
             return
         task = self._loop.create_task(self._publish(claimed, deadline))
         task.add_done_callback(lambda _: self._changed.set())
-        self._publishing.add(task)
+        self._publishing[task] = claimed
 
     async def _publish(self, claimed: Claim, deadline: float) -> Outcome:
         """Publish one message, as long as nobody else may."""
