@@ -251,7 +251,7 @@ async def test_a_busy_key_holds_up_nobody_else(
         await broker.publish(message)
         go_on.set()
 
-    assert await Relay(outbox, box, publish, RelayOptions(timeout=60, lease=120)).drain() == 11
+    assert await Relay(outbox, box, publish, RelayOptions(concurrency=2)).drain() == 11
     assert broker.payloads == ["free", *range(10)]
 
 
@@ -394,6 +394,27 @@ async def test_who_lost_the_lease_settles_nothing(box: AnyDatabase, broker: Brok
     assert await states(box) == []
 
 
+async def test_who_lost_the_lease_cannot_end_that_of_another(box: AnyDatabase, broker: Broker) -> None:
+    await send(box, 1)
+    clock = Clock()
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(_message: Message) -> None:
+        started.set()
+        await go_on.wait()
+        raise ConnectionError
+
+    standing = asyncio.create_task(Relay(outbox, box, slow, clock=clock, random=lambda: 0).drain())
+    await started.wait()
+    clock.move(RelayOptions().lease)
+    await _die_while_publishing(box, clock, RelayOptions())
+    go_on.set()
+    await standing
+    assert await Relay(outbox, box, broker.publish, clock=clock).drain() == 0
+    clock.move(RelayOptions().lease)
+    assert await Relay(outbox, box, broker.publish, clock=clock).drain() == 1
+
+
 # ---- running, stopping
 
 
@@ -436,6 +457,24 @@ async def test_cancelled_it_gives_back_what_it_holds(box: AnyDatabase, broker: B
     assert checked_out(box) == 0
     assert await Relay(outbox, box, broker.publish, clock=clock).drain() == 3
     assert [message.attempts for message in broker.got] == [1, 1, 1]
+
+
+async def test_cancelled_while_it_claims_it_publishes_nothing(box: AnyDatabase, broker: Broker) -> None:
+    await send(box, 1)
+    clock = Clock()
+    loop = asyncio.get_running_loop()
+
+    def cancelling(opened: Session) -> dt.datetime:
+        loop.call_soon_threadsafe(running.cancel)
+        return clock(opened)
+
+    async def hang(_message: Message) -> None:
+        await asyncio.Event().wait()
+
+    running = asyncio.create_task(Relay(outbox, box, hang, clock=cancelling).run())
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert await Relay(outbox, box, broker.publish, clock=clock).drain() == 1
 
 
 async def test_cancelled_anywhere_it_loses_and_holds_nothing(box: AnyDatabase) -> None:
