@@ -95,7 +95,7 @@ def broker() -> Broker:
 
 
 async def send(db: AnyDatabase, *payloads: Any, key: str | None = None) -> list[uuid.UUID]:
-    async with transaction(db) as tx:
+    async with transaction(db, nested="new") as tx:
         return [await resolve(outbox.add(tx, "topic", payload, key=key)) for payload in payloads]
 
 
@@ -167,7 +167,7 @@ async def test_transactions_of_a_key_follow_each_other(box: AsyncDatabase, broke
         await outbox.add(tx, "topic", "first", key="a")
         second = asyncio.create_task(send(box, "second", key="a"))
         await send(box, "other", key="b")
-        async with box.transaction() as watcher:
+        async with box.transaction(nested="new") as watcher:
             waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
             while not await watcher.scalar(waiting):  # noqa: ASYNC110 - the server tells nobody
                 await asyncio.sleep(0.01)
@@ -330,7 +330,7 @@ async def test_a_publish_that_hangs_is_ended(box: AnyDatabase) -> None:
 
     failed: list[MessageFailed] = []
     with subscribed(MessageFailed, failed.append):
-        assert await Relay(outbox, box, publish, RelayOptions(timeout=0.01)).drain() == 0
+        assert await Relay(outbox, box, publish, RelayOptions(timeout=0.01), clock=Clock()).drain() == 0
     assert ended == [True]
     assert failed[0].error == "TimeoutError"
 
@@ -343,7 +343,7 @@ async def test_a_cancellation_from_inside_of_publish_is_a_failure(box: AnyDataba
 
     failed: list[MessageFailed] = []
     with subscribed(MessageFailed, failed.append):
-        await Relay(outbox, box, publish).drain()
+        await Relay(outbox, box, publish, clock=Clock()).drain()
     assert [event.error for event in failed] == ["CancelledError"]
 
 
@@ -508,14 +508,17 @@ async def test_wake_ends_the_wait_between_two_looks(box: AnyDatabase, broker: Br
     with subscribed(MessagePublished, lambda _: published.set()):
         running = asyncio.create_task(relay.run(stop))
         for number in range(3):
-            await send(box, number)
-            published.clear()
-            # From another thread, as a hook of a synchronous transaction would.
-            await asyncio.to_thread(relay.wake)
+            async with transaction(box) as tx:
+                await resolve(outbox.add(tx, "topic", number))
+                tx.on_commit(relay.wake)
             await asyncio.wait_for(published.wait(), 30)
+            published.clear()
+        await send(box, 3)
+        await asyncio.to_thread(relay.wake)
+        await asyncio.wait_for(published.wait(), 30)
         stop.set()
         await running
-    assert broker.payloads == [0, 1, 2]
+    assert broker.payloads == [0, 1, 2, 3]
 
 
 async def test_plain_functions_publish_in_threads_at_once(box: AnyDatabase) -> None:

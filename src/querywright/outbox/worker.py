@@ -16,7 +16,7 @@ from sqlalchemy import Table
 from sqlalchemy.orm import Session
 
 from querywright.engine.dialect import classify
-from querywright.errors import DatabaseUnavailable
+from querywright.errors import CommitOutcomeUnknown, DatabaseUnavailable
 from querywright.events import MessagePublished, RelayPaused, emit
 from querywright.outbox.claiming import Claimed, claim, purge, settle
 from querywright.outbox.delivery import Claim, Outcome, RelayOptions, backoff, settlement
@@ -230,4 +230,5 @@ def _is_async(publish: Callable[..., object]) -> bool:
 
 
 def _is_temporary(error: Exception) -> bool:
-    return isinstance(classify(error) or error, DatabaseUnavailable)
+    # After a COMMIT without an answer, what was claimed comes back with the end of its lease.
+    return isinstance(classify(error) or error, (DatabaseUnavailable, CommitOutcomeUnknown))
