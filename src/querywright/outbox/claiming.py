@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sqlalchemy import Select, Table, case, delete, exists, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, Table, delete, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from querywright.outbox.delivery import Change, Claim, Event, RelayOptions, Settlement, burial
@@ -33,7 +33,7 @@ __all__ = ["Claimed", "claim", "purge", "settle"]
 LEASE_EXPIRED = "LeaseExpired"
 
 # So many pending messages are looked at by one claim.
-LOOKED_AT = 1000
+LOOKED_AT = 500
 _PURGED_AT_ONCE = 1000
 
 
@@ -58,51 +58,70 @@ def claim(session: Session, table: Table, limit: int, *, now: dt.datetime, optio
     Attempts are counted here, before they are made: a message that kills each relay that publishes it becomes a dead
     letter, too.
     """
-    rows = session.execute(_claimable(table, now, limit)).all()
-    if not rows:
-        return Claimed()
+    looked_at = session.execute(_oldest(table, now, max(limit, LOOKED_AT))).all()
+    firsts = first_of_each_key((row.position, row.key) for row in looked_at)[:limit]
+    rows = session.execute(_lock(table, now, firsts)).all() if firsts else []
     token = uuid.uuid4()
-    session.execute(
-        update(table)
-        .where(table.c.position.in_([row.position for row in rows]))
-        .values(claim=token, due_at=now + dt.timedelta(seconds=options.lease), attempts=table.c.attempts + 1)
-    )
+    if rows:
+        session.execute(
+            update(table)
+            .where(table.c.position.in_([row.position for row in rows]))
+            .values(claim=token, due_at=now + dt.timedelta(seconds=options.lease), attempts=table.c.attempts + 1)
+        )
     claims = [Claim(row.position, token, message_from(row, row.attempts + 1)) for row in rows]
     used_up = [claimed for claimed in claims if claimed.message.attempts > options.max_attempts]
     events = settle(session, table, [burial(claimed, LEASE_EXPIRED, now) for claimed in used_up])
-    more = len(rows) < limit and rows[0].looked_at >= LOOKED_AT
+    more = bool(rows) and len(firsts) < limit and len(looked_at) >= LOOKED_AT
     return Claimed([claimed for claimed in claims if claimed not in used_up], events, more)
 
 
-def _claimable(table: Table, now: dt.datetime, limit: int) -> Select[tuple[Any, ...]]:
-    """Select what is due and the first of its key; rows that another relay is about to claim are left out.
+def first_of_each_key(rows: Iterable[tuple[int, str | None]]) -> list[int]:
+    """Pick the positions that nothing stands before; a message without a key stands alone.
 
-    Only the oldest rows are looked at, without the keys that wait for a lease or a retry: what is left of a key then
-    begins with its first message. The plans of this are linear at worst. To ask of each row whether an earlier one
-    has its key is not: behind one stuck key, PostgreSQL makes of it a join over all pairs.
+    Example:
+        >>> first_of_each_key([(1, "a"), (2, None), (3, "a"), (4, "b"), (5, None)])
+        [1, 2, 4, 5]
+    """
+    seen: set[str] = set()
+    firsts = []
+    for position, key in rows:
+        if key is None or key not in seen:
+            firsts.append(position)
+        if key is not None:
+            seen.add(key)
+    return firsts
+
+
+def _oldest(table: Table, now: dt.datetime, limit: int) -> Select[tuple[int, str | None]]:
+    """Select the oldest messages that are due, without the keys that wait for a lease or a retry.
+
+    What is left of a key begins with its first message, for only first messages are ever claimed.
+
+    To ask of each message whether an earlier one has its key would be shorter. But an outbox was empty whenever
+    PostgreSQL last looked, so it expects to find one row, and joins the messages behind a stuck key in all their
+    pairs. The subquery here is read once into a hash table, whatever is expected of it.
     """
     held = table.alias("held")
-    is_due = or_(table.c.due_at.is_(None), table.c.due_at <= now)
-    is_held = exists().where(held.c.state == PENDING, held.c.key == table.c.key, held.c.due_at > now)
-    oldest = (
-        select(table.c.position, table.c.key)
-        .where(table.c.state == PENDING, is_due, ~is_held)
-        .order_by(table.c.position)
-        .limit(max(limit, LOOKED_AT))
-        .cte("oldest")
-    )
-    # Without a key, each message is a group of its own.
-    alone = case((oldest.c.key.is_(None), oldest.c.position))
-    first_of_key = select(func.min(oldest.c.position)).group_by(oldest.c.key, alone)
+    keys = select(held.c.key).where(held.c.state == PENDING, held.c.due_at > now, held.c.key.is_not(None))
     return (
-        select(table, select(func.count()).select_from(oldest).scalar_subquery().label("looked_at"))
-        # The state and the time again, for a row that has changed since the statement began.
-        .where(table.c.position.in_(first_of_key), table.c.state == PENDING, is_due)
+        select(table.c.position, table.c.key)
+        .where(*_is_due(table, now), or_(table.c.key.is_(None), table.c.key.not_in(keys)))
         .order_by(table.c.position)
         .limit(limit)
-        # On SQLite nothing is locked: its transaction is the only one that writes.
-        .with_for_update(skip_locked=True)
     )
+
+
+def _lock(table: Table, now: dt.datetime, positions: Sequence[int]) -> Select[tuple[Any, ...]]:
+    """Lock messages that are still due; rows that another relay is claiming are left out.
+
+    On SQLite nothing is locked: its transaction is the only one that writes.
+    """
+    still_due = select(table).where(table.c.position.in_(positions), *_is_due(table, now))
+    return still_due.order_by(table.c.position).with_for_update(skip_locked=True)
+
+
+def _is_due(table: Table, now: dt.datetime) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return table.c.state == PENDING, or_(table.c.due_at.is_(None), table.c.due_at <= now)
 
 
 def settle(session: Session, table: Table, settlements: Iterable[Settlement]) -> list[Event]:

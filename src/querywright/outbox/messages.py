@@ -84,7 +84,7 @@ def outbox_table(metadata: MetaData, name: str) -> Table:
         Column("settled_at", UTCDateTime()),
         Column("error", String(255)),
         Index(f"ix_{name}_state_position", "state", "position"),
-        Index(f"ix_{name}_state_key_due_at", "state", "key", "due_at"),
+        Index(f"ix_{name}_state_due_at", "state", "due_at"),
         # Or SQLite would give the position of a deleted message to a new one.
         sqlite_autoincrement=True,
     )
