@@ -37,14 +37,22 @@ class Receipt:
         transaction: PostgreSQL's number of it; ``None`` if it has written nothing.
         timeline: The history it belongs to. A standby that was promoted begins another one: it may lack the
             transaction, and give its number to another.
+        crash: When the server last came up from a crash, which may do the same: the number of a transaction is not
+            yet on disk while it runs.
     """
 
     transaction: str | None
     timeline: str
+    crash: str | None
 
 
 _TIMELINE = "substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)"
-_TAKE = f"SELECT pg_current_xact_id_if_assigned()::text, {_TIMELINE}"
+# A crash, and nothing else that happens by itself, begins the statistics anew (PostgreSQL manual, 27.2).
+_CRASH = "pg_stat_get_bgwriter_stat_reset_time()::text"
+_TAKE = f"SELECT pg_current_xact_id_if_assigned()::text, {_TIMELINE}, {_CRASH}"
+_STATUS = "SELECT pg_xact_status('{}'::xid8)"
+# "transaction ID is in the future"
+_FUTURE = "22023"
 # How long the server is asked, and how often: it may be starting again, or the COMMIT still running.
 _SECONDS = 10.0
 _PAUSE = 0.2
@@ -54,8 +62,7 @@ def take_receipt(connection: Connection) -> Receipt | None:
     """Ask for the number of the open transaction, in one round trip; ``None`` where a database has none."""
     if connection.dialect.name != "postgresql":
         return None
-    transaction, timeline = connection.exec_driver_sql(_TAKE).one()
-    return Receipt(transaction, timeline)
+    return Receipt(*connection.exec_driver_sql(_TAKE).one())
 
 
 def is_answer(error: BaseException, dialect: str) -> bool:
@@ -96,11 +103,18 @@ def _status(engine: Engine, receipt: Receipt) -> str | None:
     with engine.connect() as connection:
         if connection.exec_driver_sql("SELECT pg_is_in_recovery()").scalar_one():
             return "in progress"
-        if connection.exec_driver_sql(f"SELECT {_TIMELINE}").scalar_one() != receipt.timeline:
+        timeline, crash = connection.exec_driver_sql(f"SELECT {_TIMELINE}, {_CRASH}").one()
+        if timeline != receipt.timeline:
             return None
-        number = int(receipt.transaction or 0)
-        found: str | None = connection.exec_driver_sql(f"SELECT pg_xact_status('{number}'::xid8)").scalar_one()
-        return found
+        try:
+            status: str | None = connection.exec_driver_sql(_STATUS.format(int(receipt.transaction or 0))).scalar_one()
+        except DBAPIError as error:
+            if sqlstate_of(error.orig) != _FUTURE:
+                raise
+            # The crash has taken even the number back.
+            return "aborted"
+        # After a crash another transaction may bear the number; one that was aborted proves that this one was too.
+        return None if status == "committed" and crash != receipt.crash else status
 
 
 def _pause(seconds: float) -> None:
