@@ -38,6 +38,7 @@ def failed(sqlstate: str | None, *, lost: bool = False, kind: Any = DBAPIError) 
         (failed("57P03"), Cause.CONNECTION),
         (failed("53300"), Cause.CONNECTION),
         (failed("08001"), Cause.CONNECTION),
+        (OperationalError(None, None, DriverError(None)), Cause.ABSENT),
         (failed("0A000"), Cause.OUTDATED),
         (failed("26000"), Cause.OUTDATED),
         (failed("25006"), Cause.OUTDATED),
@@ -107,6 +108,8 @@ def test_lost_connections_use_up_a_budget_and_conflicts_do_not() -> None:
     assert [attempts(RetryPolicy(), budget=budget).pause_after(down) is not None for _ in range(6)] == [
         True, True, True, False, True, False,
     ]  # fmt: skip
+    absent = OperationalError(None, None, DriverError(None))
+    assert attempts(RetryPolicy(), budget=budget).pause_after(absent) is not None
     assert attempts(RetryPolicy(), budget=budget).pause_after(failed("40001")) is not None
 
 

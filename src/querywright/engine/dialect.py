@@ -39,6 +39,7 @@ __all__ = [
     "classify",
     "driver_of",
     "is_connection_loss",
+    "never_connected",
     "parse_url",
     "sqlstate_of",
 ]
@@ -249,9 +250,10 @@ def sqlstate_of(original: Any) -> str | None:
     arguments = getattr(original, "args", ())
     if arguments and arguments[0] in MYSQL_SQLSTATES:
         return MYSQL_SQLSTATES[arguments[0]]
-    state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
-    if state:
-        return str(state)
+    # SQLAlchemy leaves the code of asyncpg's InvalidCachedStatementError behind, in the error's cause.
+    for error in (original, getattr(original, "__cause__", None)):
+        if state := getattr(error, "sqlstate", None) or getattr(error, "pgcode", None):
+            return str(state)
     text = str(original)
     return next((code for start, code in _SQLITE_MESSAGES.items() if text.startswith(start)), None)
 
@@ -259,10 +261,10 @@ def sqlstate_of(original: Any) -> str | None:
 def is_connection_loss(error: DBAPIError) -> bool:
     """Say whether a connection was lost or never came about, as opposed to a server's answer."""
     state = sqlstate_of(error.orig) or ""
-    return error.connection_invalidated or state.startswith(("08", "57P0")) or _never_connected(error)
+    return error.connection_invalidated or state.startswith(("08", "57P0")) or never_connected(error)
 
 
-def _never_connected(error: DBAPIError) -> bool:
+def never_connected(error: DBAPIError) -> bool:
     """Recognise a failed connection attempt: no statement was running and there is no SQLSTATE."""
     unnamed = error.statement is None and sqlstate_of(error.orig) is None
     return unnamed and type(error).__name__ in {"OperationalError", "InterfaceError"}

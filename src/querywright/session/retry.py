@@ -14,7 +14,7 @@ from enum import Enum
 
 from sqlalchemy.exc import DBAPIError
 
-from querywright.engine.dialect import is_connection_loss, sqlstate_of
+from querywright.engine.dialect import is_connection_loss, never_connected, sqlstate_of
 from querywright.errors import CommitOutcomeUnknown, DatabaseError
 
 __all__ = ["Attempts", "Cause", "RetryBudget", "RetryPolicy", "cause_of"]
@@ -25,8 +25,10 @@ class Cause(Enum):
 
     # The database rolled it back in favour of another.
     CONFLICT = "conflict"
-    # The connection was lost before COMMIT was sent, or never came about.
+    # The connection was lost before COMMIT was sent, or the server had none to give.
     CONNECTION = "connection"
+    # There was no server to connect to.
+    ABSENT = "absent"
     # The tables have changed since the driver prepared the statement, or the server has become a standby.
     OUTDATED = "outdated"
     # The COMMIT got no answer, and the unit carries a key that keeps it from being done twice.
@@ -65,6 +67,8 @@ def cause_of(error: BaseException, also: Collection[str] = (), *, keyed: bool = 
         return Cause.CONFLICT
     if state in _OUTDATED:
         return Cause.OUTDATED
+    if isinstance(error, DBAPIError) and never_connected(error):
+        return Cause.ABSENT
     return Cause.CONNECTION if lost or state in _NOT_NOW else None
 
 
@@ -89,6 +93,7 @@ class RetryPolicy:
 _PAUSES = {
     Cause.CONFLICT: (0.015, 1.0),
     Cause.CONNECTION: (0.05, 2.0),
+    Cause.ABSENT: (0.05, 2.0),
     Cause.OUTDATED: (0.05, 0.05),
     Cause.UNKNOWN: (0.05, 2.0),
 }
@@ -97,7 +102,8 @@ _PAUSES = {
 class RetryBudget:
     """Keep retries from multiplying the load on a database that is down: a token bucket for one process.
 
-    Only lost connections are counted; a conflict is the work of a database that is well.
+    Only lost connections are counted: a conflict is the work of a database that is well, and one that is not there
+    has no load.
 
     Args:
         ratio: How many retries each unit of work earns.
