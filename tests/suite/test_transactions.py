@@ -300,3 +300,15 @@ def test_options_of_the_url_are_kept(url: str) -> None:
     with Database(f"{url}?options=-csearch_path%3Delsewhere&connect_timeout=9") as db, db.session() as opened:
         assert opened.scalar(text("SHOW search_path")) == "elsewhere"
         assert opened.scalar(text("SHOW statement_timeout")) == "30s"
+
+
+async def test_dispose_closes_what_is_in_use_when_it_comes_back(db: AnyDatabase) -> None:
+    closed: list[object] = []
+    engine = db.engine.sync_engine if isinstance(db, AsyncDatabase) else db.engine
+    async with session(db) as opened:
+        await resolve(opened.execute(text("SELECT 1")))
+        event.listen(engine.pool, "close", lambda connection, _: closed.append(connection))
+        await resolve(db.dispose())
+        assert closed == []
+    assert len(closed) == 1
+    assert pool_snapshot(engine).checked_out == 0

@@ -11,7 +11,16 @@ from typing import Any
 from sqlalchemy import Connection, Dialect, Engine, QueuePool, event
 from sqlalchemy.exc import DisconnectionError
 
-__all__ = ["PoolSnapshot", "cut", "install_ping", "is_closed", "known_closed", "pool_snapshot", "run_quickly"]
+__all__ = [
+    "PoolSnapshot",
+    "cut",
+    "dispose",
+    "install_ping",
+    "is_closed",
+    "known_closed",
+    "pool_snapshot",
+    "run_quickly",
+]
 
 _USED = "querywright_used"
 
@@ -69,6 +78,25 @@ def cut(connection: Connection) -> None:
     end = _CUT.get(connection.dialect.driver)
     if end is not None and not connection.closed and not connection.invalidated:
         end(connection.connection.driver_connection)
+
+
+def dispose(engine: Engine) -> None:
+    """Close the idle connections now, and those in use when they come back.
+
+    SQLAlchemy's own ``dispose()`` forgets the latter: they return to the pool that it has replaced, and stay open
+    there until they are garbage.
+    """
+    replaced = engine.pool
+    engine.dispose()
+    if isinstance(replaced, QueuePool):
+        # Not before: the new pool would inherit the listener.
+        event.listen(replaced, "checkin", _close)
+        # What came back in between.
+        replaced.dispose()
+
+
+def _close(_connection: Any, record: Any) -> None:
+    record.invalidate()
 
 
 def install_ping(engine: Engine, *, after_idle: float) -> None:

@@ -17,6 +17,7 @@ from typing_extensions import Self, TypeVarTuple, Unpack
 from querywright.engine.completion import to_the_end
 from querywright.engine.create import create_async_engine
 from querywright.engine.dialect import AUTOCOMMIT_OPTIONS
+from querywright.engine.pool import dispose
 from querywright.fetch import AsyncFetch
 from querywright.fetch import fetch as fetch_from
 from querywright.fetch.form import Strategy
@@ -227,7 +228,7 @@ class AsyncDatabase(BaseDatabase[AsyncEngine]):
 
     async def dispose(self) -> None:
         """Close the idle connections; those in use are closed when they come back."""
-        await self.engine.dispose()
+        await greenlet_spawn(dispose, self.engine.sync_engine)
 
     async def __aenter__(self) -> Self:
         """Return the database itself."""

@@ -14,6 +14,7 @@ from typing_extensions import Self, TypeVarTuple, Unpack
 
 from querywright.engine.create import create_sync_engine
 from querywright.engine.dialect import AUTOCOMMIT_OPTIONS
+from querywright.engine.pool import dispose
 from querywright.fetch import Fetch
 from querywright.fetch import fetch as fetch_from
 from querywright.fetch.form import Strategy
@@ -225,7 +226,7 @@ class Database(BaseDatabase[Engine]):
 
     def dispose(self) -> None:
         """Close the idle connections; those in use are closed when they come back."""
-        self.engine.dispose()
+        dispose(self.engine)
 
     def __enter__(self) -> Self:
         """Return the database itself."""
