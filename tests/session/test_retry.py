@@ -41,7 +41,7 @@ def failed(sqlstate: str | None, *, lost: bool = False, kind: Any = DBAPIError) 
         (OperationalError(None, None, DriverError(None)), Cause.ABSENT),
         (failed("0A000"), Cause.OUTDATED),
         (failed("26000"), Cause.OUTDATED),
-        (failed("25006"), Cause.OUTDATED),
+        (failed("25006"), Cause.DEMOTED),
         (TransactionLost("void", sqlstate="40001"), Cause.CONFLICT),
         (OperationalError("BEGIN", None, sqlite3.OperationalError("disk I/O error")), None),
         (TransactionLost("ignored"), None),
@@ -95,11 +95,12 @@ def test_no_attempt_begins_after_the_deadline() -> None:
     assert runs.pause_after(failed("40001")) is None
 
 
-def test_once_only_after_a_change_of_tables_or_primary() -> None:
+def test_once_only_after_a_change_of_the_primary() -> None:
     runs = attempts(RetryPolicy())
+    assert runs.pause_after(failed("0A000")) is not None
     assert runs.pause_after(failed("25006")) is not None
-    assert runs.pause_after(failed("40001")) is not None
-    assert runs.pause_after(failed("0A000")) is None
+    assert runs.pause_after(failed("0A000")) is not None
+    assert runs.pause_after(failed("25006")) is None
 
 
 def test_lost_connections_use_up_a_budget_and_conflicts_do_not() -> None:

@@ -136,8 +136,8 @@ class AsyncDatabase(BaseDatabase[AsyncEngine]):
         """Run a whole unit of work in a transaction, and again in a new session where that is safe.
 
         It is run again after a deadlock or serialization failure, after a connection that was lost before COMMIT was
-        sent, and once after a change of the tables or of the primary. Not after a timeout, a broken constraint, or a
-        COMMIT that got no answer and whose outcome cannot be found out.
+        sent, after a change of the tables, and once after a change of the primary. Not after a timeout, a broken
+        constraint, or a COMMIT that got no answer and whose outcome cannot be found out.
 
         Args:
             work: Is called with a session and the arguments; it must do nothing but database work, as it may be run

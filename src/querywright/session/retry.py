@@ -29,16 +29,25 @@ class Cause(Enum):
     CONNECTION = "connection"
     # There was no server to connect to.
     ABSENT = "absent"
-    # The tables have changed since the driver prepared the statement, or the server has become a standby.
+    # The tables have changed since the driver prepared the statement.
     OUTDATED = "outdated"
+    # The server has become a standby.
+    DEMOTED = "demoted"
     # The COMMIT got no answer, and the unit carries a key that keeps it from being done twice.
     UNKNOWN = "unknown"
 
 
-_CONFLICTS = frozenset({"40001", "40P01"})
-# 0A000: "cached plan must not change result type"; 26000, 42P05: prepared statements behind a pooler;
-# 25006: a write on a server that was demoted.
-_OUTDATED = frozenset({"0A000", "26000", "42P05", "25006"})
+_CAUSES = {
+    "40001": Cause.CONFLICT,
+    "40P01": Cause.CONFLICT,
+    # "cached plan must not change result type", and prepared statements behind a pooler. Each attempt puts one
+    # connection right, and the next may get another one: once is not enough.
+    "0A000": Cause.OUTDATED,
+    "26000": Cause.OUTDATED,
+    "42P05": Cause.OUTDATED,
+    # A write on a server that was demoted, or in a transaction that must not write.
+    "25006": Cause.DEMOTED,
+}
 # The server is starting, or has no connection left; nothing was sent.
 _NOT_NOW = frozenset({"57P03", "53300"})
 # What the user or the operator has decided, and what signs of trouble a new attempt would meet again.
@@ -63,10 +72,8 @@ def cause_of(error: BaseException, also: Collection[str] = (), *, keyed: bool = 
         return None
     if state in _NEVER:
         return None
-    if state in _CONFLICTS or state in also:
-        return Cause.CONFLICT
-    if state in _OUTDATED:
-        return Cause.OUTDATED
+    if state in also or state in _CAUSES:
+        return _CAUSES.get(state or "", Cause.CONFLICT)
     if isinstance(error, DBAPIError) and never_connected(error):
         return Cause.ABSENT
     return Cause.CONNECTION if lost or state in _NOT_NOW else None
@@ -95,6 +102,7 @@ _PAUSES = {
     Cause.CONNECTION: (0.05, 2.0),
     Cause.ABSENT: (0.05, 2.0),
     Cause.OUTDATED: (0.05, 0.05),
+    Cause.DEMOTED: (0.05, 0.05),
     Cause.UNKNOWN: (0.05, 2.0),
 }
 
@@ -157,7 +165,7 @@ class Attempts:
         cause = cause_of(error, self.policy.also, keyed=self.policy.keyed)
         if cause is None or self.made >= self.policy.attempts:
             return None
-        if cause is Cause.OUTDATED and cause in self._causes:
+        if cause is Cause.DEMOTED and cause in self._causes:
             return None
         self._causes.add(cause)
         base, cap = _PAUSES[cause]
