@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -22,6 +23,8 @@ from tests.faults.report import Figures
 
 T = TypeVar("T")
 AnyDatabase = Database | AsyncDatabase
+# Chooses between a size for every day and the full one.
+Sized = Callable[[int, int], int]
 
 # After a refusal a client thinks for this many seconds, as one that heeds Retry-After would for longer.
 _THINK = 0.02
@@ -124,6 +127,25 @@ class Clients:
         await asyncio.gather(*self._tasks)
 
 
+@asynccontextmanager
+async def open_database(driver: str, url: Callable[[str], str], **options: Any) -> AsyncIterator[AnyDatabase]:
+    """Open a database of ten connections.
+
+    Args:
+        driver: As tests name it, such as ``postgresql+psycopg async``.
+        url: Makes the URL of a driver.
+        options: More of its settings.
+    """
+    name, _, asynchronous = driver.partition("+")[2].partition(" ")
+    options = {"pool_size": 10, "max_overflow": 0, "pool_timeout": 5.0, "application_name": "clients"} | options
+    if asynchronous or name == "asyncpg":
+        async with AsyncDatabase(url(name), **options) as db:
+            yield db
+    else:
+        with Database(url(name), **options) as sync_db:
+            yield sync_db
+
+
 def insert(session: Session, key: str) -> None:
     """Write a receipt."""
     session.add(Receipt(key=key))
@@ -153,10 +175,16 @@ class Witness:
         self.engine: Engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
 
     def prepare(self) -> None:
-        """Make the table of receipts anew."""
+        """Make the tables anew, and end what an earlier test has left behind."""
+        self.terminate(1000)
         with self.engine.begin() as connection:
             Base.metadata.drop_all(connection)
             Base.metadata.create_all(connection)
+
+    def add_all(self, rows: Iterable[Base]) -> None:
+        with Session(self.engine) as session:
+            session.add_all(rows)
+            session.commit()
 
     def execute(self, sql: str) -> None:
         with self.engine.connect() as connection:

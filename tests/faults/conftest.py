@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from dataclasses import asdict
 
 import pytest
 
-from querywright import AsyncDatabase, Database
 from querywright.testing import EmbeddedPostgres
-from tests.faults.clients import AnyDatabase, Witness
+from tests.faults.clients import AnyDatabase, Sized, Witness, open_database
 from tests.faults.proxy import Proxy
 from tests.faults.report import FIGURES, SUBJECT, Figures, subject, table
 
@@ -23,8 +22,14 @@ def proxy(postgres: EmbeddedPostgres) -> Iterator[Proxy]:
 
 @pytest.fixture(scope="session")
 def private_server() -> Iterator[EmbeddedPostgres]:
-    """A server that only the fault tests of this process use; a crash loses nothing that it has acknowledged."""
-    with EmbeddedPostgres(shared_buffers="32MB", max_connections="100", synchronous_commit="on") as server:
+    """A server that only the fault tests of this process use.
+
+    A crash loses nothing that it has acknowledged, and as much as possible of what it has not.
+    """
+    server = EmbeddedPostgres(
+        shared_buffers="32MB", max_connections="100", synchronous_commit="on", wal_writer_delay="10s"
+    )
+    with server:
         yield server
 
 
@@ -48,14 +53,8 @@ def witness(server: EmbeddedPostgres) -> Iterator[Witness]:
 @pytest.fixture
 async def pooled(driver: str, server: EmbeddedPostgres) -> AsyncIterator[AnyDatabase]:
     """A database of ten connections on the server to break, by the driver that the test is parametrized with."""
-    name, _, asynchronous = driver.partition("+")[2].partition(" ")
-    options = {"pool_size": 10, "max_overflow": 0, "pool_timeout": 2.0, "application_name": "clients"}
-    if asynchronous or name == "asyncpg":
-        async with AsyncDatabase(server.url(name), **options) as db:
-            yield db
-    else:
-        with Database(server.url(name), **options) as sync_db:
-            yield sync_db
+    async with open_database(driver, server.url) as db:
+        yield db
 
 
 @pytest.fixture
@@ -65,7 +64,7 @@ def figures() -> Figures:
 
 
 @pytest.fixture
-def sized(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+def sized(request: pytest.FixtureRequest) -> Sized:
     """Choose between a size for every day and the full one."""
     full = request.config.getoption("--faults") == "full"
     return lambda quick, large: large if full else quick

@@ -137,6 +137,12 @@ def subject(item: pytest.Function) -> tuple[int, str] | None:
     return int(prefix), driver.partition("+")[2] or driver
 
 
+def percentile(values: Iterable[float], rank: int) -> float:
+    """Return the value that so many percent do not exceed; 0 if there are none."""
+    ordered = sorted(values)
+    return ordered[(len(ordered) - 1) * rank // 100] if ordered else 0
+
+
 def _reason(report: Any) -> str:
     reason: object = report.longrepr
     return str(reason[2]).removeprefix("Skipped: ") if isinstance(reason, tuple) else "skipped"
