@@ -7,7 +7,7 @@ BIN := .venv/bin
 FUZZ_EXAMPLES ?= 50000
 PYTEST := -q -n 2 --dist loadgroup
 
-.PHONY: run run-postgres test test-newest test-oldest fuzz mutate check format bench bench-report bench-sizes bench-orm lock clean
+.PHONY: run run-postgres test test-newest test-oldest fuzz faults mutate check format bench bench-report bench-sizes bench-orm lock clean
 
 run: .venv/.installed
 	@$(BIN)/python -m examples.blog --port $(PORT)
@@ -38,6 +38,10 @@ fuzz: .venv/.installed
 # Breaks a copy of the source on purpose.
 mutate: .venv/.installed
 	@$(BIN)/python scripts/mutate.py
+
+# One test after the other: several restart their server and measure how long it takes them to recover.
+faults: .venv/.installed
+	$(BIN)/python -m pytest tests/faults -q --faults=full
 
 check: .venv/.installed
 	$(BIN)/ruff format --check .
