@@ -19,9 +19,8 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, delete, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Executable, Table, delete, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from querywright.outbox.delivery import Change, Claim, Event, RelayOptions, Settlement, burial
@@ -92,7 +91,7 @@ def first_of_each_key(rows: Iterable[tuple[int, str | None]]) -> list[int]:
     return firsts
 
 
-def _oldest(table: Table, now: dt.datetime, limit: int) -> Select[tuple[int, str | None]]:
+def _oldest(table: Table, now: dt.datetime, limit: int) -> Executable:
     """Select the oldest messages that are due, without the keys that wait for a lease or a retry.
 
     What is left of a key begins with its first message, for only first messages are ever claimed.
@@ -111,7 +110,7 @@ def _oldest(table: Table, now: dt.datetime, limit: int) -> Select[tuple[int, str
     )
 
 
-def _lock(table: Table, now: dt.datetime, positions: Sequence[int]) -> Select[tuple[Any, ...]]:
+def _lock(table: Table, now: dt.datetime, positions: Sequence[int]) -> Executable:
     """Lock messages that are still due; rows that another relay is claiming are left out.
 
     On SQLite nothing is locked: its transaction is the only one that writes.
