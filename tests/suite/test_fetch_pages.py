@@ -16,7 +16,7 @@ from sqlalchemy.sql import operators
 from querywright import InvalidCursor, InvalidPage, Page, ShapeError
 from tests.suite.models import Author, Book, Everything, EverythingOut, NameOut
 from tests.suite.strategies import everything
-from tests.suite.support import AnyDatabase, add, by_orm, resolve, session, statements, transaction
+from tests.suite.support import AnyDatabase, add, by_orm, resolve, session, statements
 from tests.suite.test_fetch_properties import can_hold, copy
 
 ONE_OF_EACH = pytest.mark.drivers(
@@ -68,23 +68,23 @@ async def test_walk_through_all_pages(
     db: AnyDatabase, rows: list[Everything], *, repeated: bool, order: list[Any], size: int
 ) -> None:
     assume(can_hold(db, rows))
-    async with transaction(db) as tx:
+    async with session(db) as opened:
         copies = [copy(row) for row in rows]
         for row in copies[1:] if repeated else []:
             for name in SORTABLE[1:6]:
                 setattr(row, name, getattr(copies[0], name))
-        tx.add_all(copies)
-        await resolve(tx.flush())
-        tx.expunge_all()
+        opened.add_all(copies)
+        await resolve(opened.flush())
+        opened.expunge_all()
         statement = select(Everything).order_by(*order)
         last = order and str(order[-1]).endswith(("DESC", "DESC NULLS FIRST", "DESC NULLS LAST"))
         clauses = [part for clause in order for part in spelled_out(clause)] if db.engine.name == "mariadb" else order
         total_order = select(Everything).order_by(*clauses, Everything.id.desc() if last else Everything.id)
-        whole = await resolve(tx.fetch(EverythingOut, total_order).all())
+        whole = await resolve(opened.fetch(EverythingOut, total_order).all())
         forth: list[Any] = []
         cursor, pages = None, []
         while True:
-            page = await resolve(tx.fetch(EverythingOut, statement).page(size=size, after=cursor))
+            page = await resolve(opened.fetch(EverythingOut, statement).page(size=size, after=cursor))
             assert page.total == len(rows)
             forth += page.items
             pages.append(page)
@@ -95,15 +95,14 @@ async def test_walk_through_all_pages(
         back = list(pages[-1].items)
         cursor = pages[-1].previous
         while cursor is not None:
-            page = await resolve(tx.fetch(EverythingOut, statement).page(size=size, before=cursor))
+            page = await resolve(opened.fetch(EverythingOut, statement).page(size=size, before=cursor))
             assert page.next is not None
             back = page.items + back
             cursor = page.previous
         assert back == whole
         number = len(whole) // size + 1
-        by_number = await resolve(tx.fetch(EverythingOut, statement).page(size=size, number=number))
+        by_number = await resolve(opened.fetch(EverythingOut, statement).page(size=size, number=number))
         assert by_number.items == whole[(number - 1) * size :]
-        await resolve(tx.rollback())
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from tests.suite.models import Author, Base, Book, Everything, EverythingOut, Profile, Tag, book_tags
 from tests.suite.strategies import everything, models, worlds
-from tests.suite.support import AnyDatabase, resolve, run_sync, transaction, validate
+from tests.suite.support import AnyDatabase, resolve, run_sync, session, validate
 
 ONE_OF_EACH = pytest.mark.drivers(
     "sqlite+pysqlite", "sqlite+aiosqlite", "postgresql+psycopg", "postgresql+asyncpg",
@@ -31,23 +31,22 @@ EXAMPLES = settings(suppress_health_check=list(HealthCheck))
 
 async def check(db: AnyDatabase, rows: list[list[object]], tagged: list[dict[str, Any]], pairs: list[Any]) -> None:
     """Write rows, compare every model and statement, and undo."""
-    async with transaction(db) as tx:
+    async with session(db) as opened:
         for group in rows:
-            tx.add_all(group)
-            await resolve(tx.flush())
+            opened.add_all(group)
+            await resolve(opened.flush())
         if tagged:
-            await resolve(tx.execute(book_tags.insert(), tagged))
-        tx.expunge_all()
+            await resolve(opened.execute(book_tags.insert(), tagged))
+        opened.expunge_all()
         for model, statement in pairs:
-            expected = await run_sync(tx, lambda sync, m=model, s=statement: validate(sync, m, s))
-            tx.expunge_all()
+            expected = await run_sync(opened, lambda sync, m=model, s=statement: validate(sync, m, s))
+            opened.expunge_all()
             adapter = TypeAdapter(list[model])
-            assert await resolve(tx.fetch(model, statement).all()) == expected
-            split = await resolve(tx.fetch(model, statement, strategy="levels").json())
-            text = await resolve(tx.fetch(model, statement).json())
+            assert await resolve(opened.fetch(model, statement).all()) == expected
+            split = await resolve(opened.fetch(model, statement, strategy="levels").json())
+            text = await resolve(opened.fetch(model, statement).json())
             assert split == text
             assert comparable(json.loads(text)) == comparable(json.loads(adapter.dump_json(expected)))
-        await resolve(tx.rollback())
 
 
 def comparable(value: Any) -> Any:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import DeclarativeBase, mapped_column, relationship
 
 from querywright import prepare
 from tests.suite.models import Author, NameOut, Out
-from tests.suite.support import AnyDatabase, add, resolve, run_sync, transaction
+from tests.suite.support import AnyDatabase, add, resolve, run_sync, session
 
 ONE_OF_EACH = pytest.mark.drivers("sqlite+pysqlite", "sqlite+aiosqlite", "postgresql+psycopg", "postgresql+asyncpg")
 pytestmark = ONE_OF_EACH
@@ -42,13 +42,12 @@ async def test_tables_of_five_hundred_columns(db: AnyDatabase) -> None:
     fields: Any = {f"column_number_{n}": (int | None, ...) for n in range(COLUMNS)}
     inner = create_model("WiderOut", __base__=Out, **fields)
     outer = create_model("WideOut", __base__=Out, **fields, wider=(list[inner], ...))
-    async with transaction(db) as tx:
-        await run_sync(tx, lambda sync: WideBase.metadata.create_all(sync.connection()))
-        tx.add(Wide(id=1, **{f"column_number_{n}": n for n in range(COLUMNS)}))
-        await resolve(tx.flush())
-        tx.add(Wider(id=1, wide_id=1, column_number_499=7))
-        [row] = json.loads(await resolve(tx.fetch(outer, select(Wide)).json()))
-        await resolve(tx.rollback())
+    async with session(db) as opened:
+        await run_sync(opened, lambda sync: WideBase.metadata.create_all(sync.connection()))
+        opened.add(Wide(id=1, **{f"column_number_{n}": n for n in range(COLUMNS)}))
+        await resolve(opened.flush())
+        opened.add(Wider(id=1, wide_id=1, column_number_499=7))
+        [row] = json.loads(await resolve(opened.fetch(outer, select(Wide)).json()))
     assert list(row) == [*(f"column_number_{n}" for n in range(COLUMNS)), "wider"]
     assert (row["column_number_499"], row["wider"][0]["column_number_499"]) == (499, 7)
 

@@ -5,7 +5,7 @@ import json
 from sqlalchemy import select
 from sqlmodel import Field, Relationship, SQLModel
 
-from tests.suite.support import AnyDatabase, resolve, run_sync, transaction
+from tests.suite.support import AnyDatabase, resolve, run_sync, session
 
 
 class Team(SQLModel, table=True):
@@ -32,11 +32,10 @@ class TeamOut(SQLModel):
 
 
 async def test_sqlmodel_tables_and_models(db: AnyDatabase) -> None:
-    async with transaction(db) as tx:
-        await run_sync(tx, lambda sync: SQLModel.metadata.create_all(sync.connection()))
-        tx.add(Team(id=1, name="one", heroes=[Hero(id=1, name="a"), Hero(id=2, name="b")]))
-        await resolve(tx.flush())
-        row = json.loads(await resolve(tx.fetch(TeamOut, select(Team)).json_one()))
-        await resolve(tx.rollback())
+    async with session(db) as opened:
+        await run_sync(opened, lambda sync: SQLModel.metadata.create_all(sync.connection()))
+        opened.add(Team(id=1, name="one", heroes=[Hero(id=1, name="a"), Hero(id=2, name="b")]))
+        await resolve(opened.flush())
+        row = json.loads(await resolve(opened.fetch(TeamOut, select(Team)).json_one()))
     assert row["name"] == "one"
     assert sorted(hero["name"] for hero in row["heroes"]) == ["a", "b"]

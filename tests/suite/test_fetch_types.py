@@ -33,7 +33,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
 from querywright import Document, ExactDecimal, UTCDateTime
-from tests.suite.support import AnyDatabase, resolve, run_sync, transaction, validate
+from tests.suite.support import AnyDatabase, resolve, run_sync, session, validate
 from tests.suite.test_fetch_properties import comparable
 
 UTC = dt.timezone.utc
@@ -195,19 +195,18 @@ async def check(db: AnyDatabase, column: Any, annotation: Any, values: list[Any]
     model.model_rebuild()
     rows = [Row(needed=value, maybe=maybe) for value in values for maybe in (value, None)]
     statement = select(Row).order_by(Row.id)
-    async with transaction(db) as tx:
+    async with session(db) as opened:
         if db.engine.dialect.name == "mariadb":
             # Its DDL commits, so the table of the test before is still there.
-            await run_sync(tx, lambda sync: Base.metadata.drop_all(sync.connection()))
-        await run_sync(tx, lambda sync: Base.metadata.create_all(sync.connection()))
-        tx.add_all(rows)
-        await resolve(tx.flush())
-        tx.expunge_all()
-        expected = await run_sync(tx, lambda sync: validate(sync, model, statement))
-        assert same(await resolve(tx.fetch(model, statement).all()), expected)
+            await run_sync(opened, lambda sync: Base.metadata.drop_all(sync.connection()))
+        await run_sync(opened, lambda sync: Base.metadata.create_all(sync.connection()))
+        opened.add_all(rows)
+        await resolve(opened.flush())
+        opened.expunge_all()
+        expected = await run_sync(opened, lambda sync: validate(sync, model, statement))
+        assert same(await resolve(opened.fetch(model, statement).all()), expected)
         written = json.loads(TypeAdapter(list[model]).dump_json(expected, by_alias=True))
-        assert comparable(json.loads(await resolve(tx.fetch(model, statement).json()))) == comparable(written)
-        await resolve(tx.rollback())
+        assert comparable(json.loads(await resolve(opened.fetch(model, statement).json()))) == comparable(written)
 
 
 def same(one: Any, other: Any) -> bool:
