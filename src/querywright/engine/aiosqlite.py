@@ -1,4 +1,4 @@
-"""aiosqlite's connection, which may be closed twice."""
+"""aiosqlite's connection, which can be told to stop more than once."""
 
 from __future__ import annotations
 
@@ -9,29 +9,32 @@ from typing import Any
 
 import aiosqlite
 
-__all__ = ["connect"]
+__all__ = ["open_connection"]
+
+_ROWS_AT_ONCE = 64
 
 
 class _Connection(aiosqlite.Connection):
-    """A connection that stops its thread once.
+    """A connection whose thread is stopped once, however often that is asked for.
 
-    A task that is cancelled while SQLAlchemy closes the connection for it stops the thread; whoever asks it for
-    more than that afterwards waits for an answer that never comes.
+    SQLAlchemy stops one that is being closed when its task is cancelled a second time. The first stop ends the thread,
+    and whoever waits for the second one would wait for ever.
     """
 
+    _stopping: asyncio.Future[Any] | None = None
+    _told = False
+
     def stop(self) -> asyncio.Future[Any] | None:
-        """Let the thread close the connection and end, unless it has been told already."""
-        return super().stop() if self._running else None
-
-    async def close(self) -> None:
-        """Close the connection, unless that is under way."""
-        if self._running:
-            await super().close()
+        """Close the connection and end its thread, behind what is waiting already."""
+        if not self._told:
+            self._told = True
+            self._stopping = super().stop()
+        return self._stopping
 
 
-async def connect(database: str, **options: Any) -> aiosqlite.Connection:
-    """Open a connection as `aiosqlite.connect` does."""
-    connection = _Connection(partial(sqlite3.connect, database, **options), iter_chunk_size=64)
+async def open_connection(*arguments: Any, **options: Any) -> aiosqlite.Connection:
+    """Open a connection in a thread of its own, with the arguments of `sqlite3.connect`."""
+    connection = _Connection(partial(sqlite3.connect, *arguments, **options), _ROWS_AT_ONCE)
     # As SQLAlchemy does: a connection that nobody closed must not keep the process from ending.
     connection._thread.daemon = True  # noqa: SLF001
     return await connection

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from sqlalchemy import Dialect, Engine, event
+from sqlalchemy.exc import MissingGreenlet
+from sqlalchemy.util import await_only
 
-from querywright.engine.background import in_background, wait_for_background
 from querywright.engine.limits import Limits
 
 __all__ = ["install_connecting"]
@@ -23,8 +25,9 @@ def install_connecting(engine: Engine, limits: Limits) -> None:
     dialect = engine.dialect
     connect: Callable[..., Any] = dialect.connect
     if dialect.is_async:
-        connect = partial(dialect.connect, async_creator_fn=_protected(_ASYNC[dialect.driver](limits)))
-        event.listen(engine, "engine_disposed", lambda _engine: wait_for_background())
+        openings = _Openings(_ASYNC[dialect.driver](limits))
+        connect = partial(dialect.connect, async_creator_fn=openings.open)
+        event.listen(engine, "engine_disposed", openings.finish)
     elif dialect.driver == "psycopg":
         connect = _psycopg(limits)
     if dialect.driver == "asyncpg":
@@ -36,30 +39,43 @@ def install_connecting(engine: Engine, limits: Limits) -> None:
     event.listen(engine, "do_connect", do_connect)
 
 
-def _protected(driver: Opening) -> Opening:
+class _Openings:
     """Open each connection in a task of its own, which a cancellation of the caller does not reach.
 
     asyncpg and aiosqlite lose a half-open connection, and aiosqlite its thread with it, when they are cancelled in
     the middle (aiosqlite#259). So the task goes on, within the limit for connecting, and closes what it has opened.
     """
 
-    async def opening(*arguments: Any, **options: Any) -> Any:
-        task = asyncio.ensure_future(driver(*arguments, **options))
+    def __init__(self, driver: Opening) -> None:
+        self._driver = driver
+        self._abandoned: set[asyncio.Task[Any]] = set()
+
+    async def open(self, *arguments: Any, **options: Any) -> Any:
+        """Open a connection of the driver."""
+        task = asyncio.ensure_future(self._driver(*arguments, **options))
         try:
             await asyncio.wait({task})
         except asyncio.CancelledError:
-            in_background(_close_when_open(task))
+            closing = asyncio.ensure_future(_close_when_open(task))
+            self._abandoned.add(closing)
+            closing.add_done_callback(self._abandoned.discard)
             raise
         return task.result()
 
-    return opening
+    def finish(self, _engine: Engine) -> None:
+        """Wait for what was abandoned, if this is a place to wait in."""
+        with suppress(RuntimeError, MissingGreenlet):
+            loop = asyncio.get_running_loop()
+            if mine := {task for task in self._abandoned if task.get_loop() is loop}:
+                await_only(asyncio.wait(mine))
 
 
 async def _close_when_open(task: asyncio.Task[Any]) -> None:
-    connection = await task
-    closed = connection.close()
-    if closed is not None:
-        await closed
+    with suppress(Exception):
+        connection = await task
+        closed = connection.close()
+        if closed is not None:
+            await closed
 
 
 def _asyncpg(limits: Limits) -> Opening:
@@ -83,9 +99,9 @@ def _async_psycopg(limits: Limits) -> Opening:
 
 
 def _aiosqlite(_limits: Limits) -> Opening:
-    from querywright.engine.aiosqlite import connect  # noqa: PLC0415 - an optional package
+    from querywright.engine.aiosqlite import open_connection  # noqa: PLC0415 - an optional package
 
-    return connect
+    return open_connection
 
 
 def _aiomysql(_limits: Limits) -> Opening:

@@ -12,16 +12,15 @@ from psycopg import generators, waiting
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus, TransactionStatus
 
-from querywright.engine.background import in_background
+from querywright.engine.completion import to_the_end
 from querywright.engine.limits import Limits
 
 __all__ = ["BoundedAsyncConnection", "BoundedConnection", "bounded_async_class", "bounded_class"]
 
+# Seconds between two looks at the clock; psycopg's own choice.
+_INTERVAL = 0.1
 T = TypeVar("T")
 Steps = Generator[Any, Any, T]
-
-# psycopg's own: seconds after which it looks at what else there is.
-_INTERVAL = 0.1
 
 
 class _Bounded(psycopg.BaseConnection[Any]):
@@ -98,43 +97,40 @@ class BoundedAsyncConnection(_Bounded, psycopg.AsyncConnection[Any]):
         limits: How long each call may take.
     """
 
-    _leaving = False
+    async def wait(  # type: ignore[override] # newer versions have a timeout as well
+        self, gen: Steps[T], interval: float = _INTERVAL, **options: Any
+    ) -> T:
+        """Wait for the server, not longer than the limit.
 
-    @property
-    def closed(self) -> bool:
-        """Whether it can no longer be used."""
-        return self._leaving or super().closed
-
-    async def wait(self, gen: Steps[T], *args: Any, **options: Any) -> T:
-        """Wait for the server, not longer than the limit, and not at all once the task was cancelled.
-
-        psycopg would go on waiting, for the cancelled statement to end; the pool closes the connection all the same.
+        As psycopg's own, but a cancellation that comes while the first one is obeyed does not interrupt that: psycopg
+        would close the connection and warn of it, before 3.3.9 keep it in a state of which it knows nothing. anyio
+        cancels at every await.
         """
         steps = self._bounded(gen, self.limits.statement)
         try:
-            return await waiting.wait_async(steps, self.pgconn.socket, *args, **{"interval": _INTERVAL, **options})
+            return await waiting.wait_async(steps, self.pgconn.socket, interval, **options)
         except asyncio.CancelledError:
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
-                self._leaving = True
-                in_background(self._leave())
+                await to_the_end(self._interrupt(steps, interval))
             raise
 
-    async def _leave(self) -> None:
-        """End the statement on the server, for that would not notice that nobody waits for it."""
+    async def _interrupt(self, steps: Steps[Any], interval: float) -> None:
+        """Cancel the statement on the server and read its end, or close the connection."""
         try:
-            await asyncio.wait_for(self.cancel_safe(timeout=self.limits.connect), self.limits.connect)
-        finally:
+            await self._try_cancel(timeout=self.limits.connect)
+            await waiting.wait_async(steps, self.pgconn.socket, interval)
+        except psycopg.errors.QueryCanceled:
+            pass
+        except Exception:  # noqa: BLE001 - the cancellation is what the caller hears of
             self.pgconn.finish()
-
-    async def close(self) -> None:
-        """Close the connection, unless that is under way."""
-        if not self._leaving:
-            await super().close()
 
     async def quickly(self, command: str) -> None:
         """Run what never takes long, outside of a transaction and not longer than the limit for connecting."""
         async with self.lock:
             await self.wait(self._quickly(command))
+
+    async def _try_cancel(self, *, timeout: float = 5.0) -> None:
+        await super()._try_cancel(timeout=min(timeout, self.limits.connect))
 
 
 def bounded_class(limits: Limits) -> type[BoundedConnection]:
