@@ -26,6 +26,9 @@ from querywright.settings import DatabaseSettings
 
 __all__ = ["create_async_engine", "create_sync_engine"]
 
+# SQLAlchemy shows the query of an engine's URL to everyone, so these go to the driver without it.
+_SECRETS = ("password", "sslpassword")
+
 
 def create_sync_engine(settings: DatabaseSettings) -> Engine:
     """Make an engine for `Database`; no connection is opened yet.
@@ -34,7 +37,7 @@ def create_sync_engine(settings: DatabaseSettings) -> Engine:
         ConfigurationError: The URL names no usable driver.
     """
     url = parse_url(settings.url.get_secret_value(), asynchronous=False)
-    engine = sqlalchemy.create_engine(url, **_arguments(settings, url))
+    engine = sqlalchemy.create_engine(url.difference_update_query(_SECRETS), **_arguments(settings, url))
     _install(engine, settings)
     return engine
 
@@ -46,7 +49,7 @@ def create_async_engine(settings: DatabaseSettings) -> AsyncEngine:
         ConfigurationError: The URL names no usable driver.
     """
     url = parse_url(settings.url.get_secret_value(), asynchronous=True)
-    engine = sqlalchemy_create_async_engine(url, **_arguments(settings, url))
+    engine = sqlalchemy_create_async_engine(url.difference_update_query(_SECRETS), **_arguments(settings, url))
     _install(engine.sync_engine, settings)
     return engine
 
@@ -62,7 +65,8 @@ def _arguments(settings: DatabaseSettings, url: sqlalchemy.URL) -> dict[str, Any
             name: value
             for name, value in _connect_arguments(settings, url).items()
             if name not in url.query or name == "options"
-        },
+        }
+        | {name: url.query[name] for name in _SECRETS if name in url.query},
     }
     if not _is_memory(url):
         arguments |= {
