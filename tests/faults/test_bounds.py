@@ -16,9 +16,10 @@ from sqlalchemy.orm import Session
 from querywright import AsyncDatabase, Database
 from querywright.engine import classify, pool_snapshot
 from querywright.errors import DatabaseUnavailable, PoolTimeout, TransactionLost
-from tests.conftest import POSTGRES
+from tests.conftest import POSTGRES, SYNC
 from tests.faults.proxy import Proxy
 from tests.faults.report import Figures
+from tests.mariadb import PrivateMariaDB
 from tests.suite.support import AnyDatabase, AnySession, resolve, session
 
 # Seconds. psycopg, as libpq, gives a connection at least two to be opened.
@@ -26,12 +27,14 @@ LIMITS = {"connect_timeout": 0.5, "statement_timeout": 0.5, "pool_timeout": 1.0,
 # Without a bound a call would wait for the proxy, so for ever; with one it may be slow on a busy machine.
 SLOW = 15.0
 
+MARIADB = ("mariadb+pymysql", "mariadb+aiomysql")
+
 pytestmark = pytest.mark.drivers(*POSTGRES)
 
 
 @asynccontextmanager
 async def opened(url: str, driver: str, **options: Any) -> AsyncIterator[AnyDatabase]:
-    db = Database(url, **options) if driver == "postgresql+psycopg" else AsyncDatabase(url, **options)
+    db = Database(url, **options) if driver in SYNC else AsyncDatabase(url, **options)
     try:
         yield db
     finally:
@@ -115,6 +118,23 @@ async def test_a3_blackhole_bounds_every_call(
     assert figures.slowest is not None
     assert figures.slowest < SLOW
     assert not caplog.records
+
+
+@pytest.mark.drivers(*MARIADB)
+async def test_a3_blackhole_bounds_every_call_of_mariadb(
+    mariadb: PrivateMariaDB, url: str, driver: str, figures: Figures
+) -> None:
+    # PyMySQL takes whole seconds to connect.
+    limits = LIMITS | {"connect_timeout": 1.0}
+    with Proxy(mariadb.port) as proxy:
+        async with opened(proxy.url(url), driver, **limits) as db:
+            results = await in_blackhole(db, proxy, IN_TRANSACTION)
+            await recovers(db, proxy)
+    note(figures, results)
+    for name in {*results} - {"rollback", "close"}:
+        assert isinstance(classify(results[name][1]), DatabaseUnavailable), name  # type: ignore[arg-type]
+    assert figures.slowest is not None
+    assert figures.slowest < SLOW
 
 
 async def test_a3_blackhole_bounds_commands_where_statements_have_no_limit(

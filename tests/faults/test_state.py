@@ -137,6 +137,23 @@ async def test_a10_state_of_sqlite_ends_with_its_connection(db: AnyDatabase, wha
     assert await scalar(db, ask) == expected
 
 
+MARIADB_CHANGES = {
+    "session variable": ("SET SESSION sql_mode = ''", "SELECT @@sql_mode = ''", 0),
+    "isolation": ("SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE", "SELECT @@tx_isolation", "REPEATABLE-READ"),
+    "user variable": ("SET @mine = 1", "SELECT @mine", None),
+    "lock": ("SELECT GET_LOCK('mine', 1)", "SELECT IS_USED_LOCK('mine')", None),
+    "database": ("USE mysql", "SELECT database()", "test"),
+}
+
+
+@pytest.mark.drivers("mariadb+pymysql", "mariadb+aiomysql")
+@pytest.mark.parametrize("what", MARIADB_CHANGES)
+async def test_a10_state_of_mariadb_ends_with_its_connection(db: AnyDatabase, what: str) -> None:
+    change, ask, expected = MARIADB_CHANGES[what]
+    await scalar(db, change, commit=True)
+    assert await scalar(db, ask) == expected
+
+
 @pytest.mark.drivers(*POSTGRES, *SQLITE)
 async def test_a_connection_that_nobody_changed_is_kept_as_it_is(db: AnyDatabase) -> None:
     def connection_of(sync: Session) -> Any:

@@ -104,13 +104,10 @@ def _aiosqlite(_limits: Limits) -> Opening:
     return open_connection
 
 
-def _aiomysql(_limits: Limits) -> Opening:
-    import aiomysql  # noqa: PLC0415 - an optional package
+def _aiomysql(limits: Limits) -> Opening:
+    from querywright.engine.aiomysql import opening  # noqa: PLC0415 - an optional package
 
-    async def connect(*arguments: Any, **options: Any) -> Any:
-        return await aiomysql.connect(*arguments, **options)
-
-    return connect
+    return opening(limits)
 
 
 _ASYNC: dict[str, Callable[[Limits], Opening]] = {

@@ -71,7 +71,7 @@ def connect_arguments(settings: DatabaseSettings, driver: str) -> dict[str, Any]
         "program_name": settings.application_name,
     }
     if driver == "pymysql" and (limit := Limits.of(settings).statement):
-        # aiomysql has no such limits.
+        # aiomysql has no such limits: see aiomysql.py.
         arguments |= {"read_timeout": limit, "write_timeout": limit}
     return arguments
 

@@ -1,0 +1,43 @@
+"""aiomysql's connection, with every answer bounded: it has no limit of its own but for the TCP connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, ClassVar
+
+import aiomysql
+
+from querywright.engine.limits import Limits
+
+__all__ = ["opening"]
+
+
+class _BoundedConnection(aiomysql.Connection):  # type: ignore[misc] # aiomysql has no types
+    limits: ClassVar[Limits]
+
+    async def _read_bytes(self, num_bytes: int) -> bytes:
+        if self.limits.statement is None:
+            return await super()._read_bytes(num_bytes)  # type: ignore[no-any-return]
+        # When its socket is gone, aiomysql reports a lost connection.
+        giving_up = self._loop.call_later(self.limits.statement, self._writer.transport.abort)
+        try:
+            return await super()._read_bytes(num_bytes)  # type: ignore[no-any-return]
+        finally:
+            giving_up.cancel()
+
+
+def opening(limits: Limits) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """Make what opens an engine's connections, with the arguments of `aiomysql.connect`."""
+    bounded = type("BoundedConnection", (_BoundedConnection,), {"limits": limits})
+
+    async def open_connection(*arguments: Any, **options: Any) -> Any:
+        connection = bounded(*arguments, **options)
+        try:
+            await asyncio.wait_for(connection._connect(), limits.connect)  # noqa: SLF001 - as aiomysql.connect() does
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    return open_connection
