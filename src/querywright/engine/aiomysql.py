@@ -20,11 +20,16 @@ class _BoundedConnection(aiomysql.Connection):  # type: ignore[misc] # aiomysql 
         if self.limits.statement is None:
             return await super()._read_bytes(num_bytes)  # type: ignore[no-any-return]
         # When its socket is gone, aiomysql reports a lost connection.
-        giving_up = self._loop.call_later(self.limits.statement, self._writer.transport.abort)
+        giving_up = self._loop.call_later(self.limits.statement, self._abort)
         try:
             return await super()._read_bytes(num_bytes)  # type: ignore[no-any-return]
         finally:
             giving_up.cancel()
+
+    def _abort(self) -> None:
+        writer: asyncio.StreamWriter | None = self._writer
+        if writer is not None:
+            writer.transport.abort()
 
 
 def opening(limits: Limits) -> Callable[..., Coroutine[Any, Any, Any]]:
