@@ -52,7 +52,8 @@ class DatabaseSettings(BaseSettings):
         reset_on_return: When a connection that comes back is reset to its initial state: if a statement of its user
             has ``changed`` the session (SET, advisory lock, LISTEN, temporary table, PRAGMA, ATTACH and the like), or
             ``always``, for one round trip more, where functions of the database change it.
-        pooler: The pooler between here and PostgreSQL, if it lends its connections for one transaction at a time.
+        pooler: The pooler between here and PostgreSQL, if it lends its connections for one transaction at a time. It
+            takes no settings for a connection: set ``statement_timeout`` and the like for the role, by ALTER ROLE.
         cursor_secret: What the cursors of pages are signed with; by default a key made of the URL.
         application_name: The name shown in ``pg_stat_activity`` (PostgreSQL).
 
