@@ -41,7 +41,7 @@ async def test_a19_what_was_answered_can_be_seen(
                 unseen.append(key)
 
     async with served(application(pooled)) as client, Clients(partial(write_and_look, client), 16) as clients:
-        await clients.succeed(sized(200, 10_000))
+        await clients.succeed(sized(200, 3_000))
     witness.judge(clients, figures)
     figures.leaked = witness.leaked(pooled)
     assert unseen == []

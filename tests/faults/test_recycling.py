@@ -30,7 +30,7 @@ async def test_a18_connections_are_replaced_under_load(
 ) -> None:
     async with open_database(driver, server.url, pool_recycle=0.2) as db:
         async with Clients(lambda key: run(db, insert, key, deadline=DEADLINE)) as clients:
-            for _ in range(sized(3, 60)):
+            for _ in range(sized(3, 30)):
                 await clients.succeed(70)
                 await dispose(db)
             await clients.succeed(70)

@@ -65,8 +65,8 @@ async def test_a4_more_clients_than_connections(
     async with open_database(driver, server.url, pool_size=_POOL, pool_timeout=_WAIT) as db:
         assert isinstance(db, AsyncDatabase)
         async with in_process(slow(db)) as client:
-            peak, _ = await goodput(client, _POOL, sized(1, 10))
-            reached, clients = await goodput(client, _POOL * _TIMES, sized(2, 30))
+            peak, _ = await goodput(client, _POOL, sized(1, 5))
+            reached, clients = await goodput(client, _POOL * _TIMES, sized(2, 15))
             figures.leaked = witness.leaked(db)
             server.shut_down()
             away = await client.get("/slow")
