@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import pickle
 import subprocess
 import sys
 from types import ModuleType
@@ -15,12 +16,16 @@ from querywright import (
     AsyncRepository,
     AsyncSession,
     AsyncUnitOfWork,
+    CommitOutcomeUnknown,
+    ConcurrentUse,
     Database,
     Fetch,
+    MissingExtra,
     QuerywrightError,
     Repository,
     Session,
     UnitOfWork,
+    UnknownFields,
 )
 
 NAMES = ("", ".engine", ".events", ".fastapi", ".fetch", ".models", ".outbox", ".repository", ".session", ".testing")
@@ -61,6 +66,17 @@ def test_every_error_is_public() -> None:
     assert tree(QuerywrightError) <= set(querywright.__all__)
     for name in tree(QuerywrightError):
         assert name in str(querywright.errors.__doc__), "the tree is drawn in the module's docstring"
+
+
+def test_errors_survive_a_process_pool() -> None:
+    for error in (
+        MissingExtra("asyncpg", "postgres"),
+        ConcurrentUse("task 'a'", "task 'b'"),
+        UnknownFields(("nmae",), ("id", "name")),
+        CommitOutcomeUnknown(),
+    ):
+        copied = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+        assert (type(copied), str(copied), vars(copied)) == (type(error), str(error), vars(error))
 
 
 def surface(cls: type) -> dict[str, tuple[list[str], str]]:

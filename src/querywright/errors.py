@@ -54,6 +54,16 @@ class QuerywrightError(Exception):
         self.message = message
         self.hint = hint
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let a process pool carry it: it is made again of what it holds, not by its ``__init__``."""
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(kind: type[QuerywrightError], args: tuple[Any, ...], state: dict[str, Any]) -> QuerywrightError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
+
 
 class ConfigurationError(QuerywrightError):
     """A setting, environment variable, URL or argument cannot work as it stands."""

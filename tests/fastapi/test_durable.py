@@ -39,11 +39,15 @@ async def number(_db: Reader) -> AsyncIterator[int]:
 
 
 class Service:
-    def __init__(self, tx: Writer) -> None:
+    def __init__(self, tx: AsyncSession) -> None:
         self.tx = tx
 
     def create(self, name: str) -> None:
         self.tx.add(Tag(name=name))
+
+
+def service_of(tx: Writer) -> Service:
+    return Service(tx)
 
 
 def routes(app: FastAPI, seen: list[Any], db: AsyncDatabase) -> None:  # noqa: C901 - a list of routes
@@ -55,7 +59,7 @@ def routes(app: FastAPI, seen: list[Any], db: AsyncDatabase) -> None:  # noqa: C
         tx.add(Tag(name="one"))
 
     @app.post("/sub-dependency")
-    async def sub_dependency(service: Annotated[Service, Depends()], tx: Writer) -> None:
+    async def sub_dependency(service: Annotated[Service, Depends(service_of)], tx: Writer) -> None:
         # One request, one transaction, however many ask for it.
         assert service.tx is tx
         service.create("one")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+import sqlalchemy
 from pydantic import BaseModel
 from sqlalchemy import select, text
 
@@ -26,6 +27,9 @@ pytestmark = pytest.mark.parametrize("driver", DRIVERS)
 _TOGETHER = 12
 # Steps of the event loop after which a request is cancelled at the latest; one takes some microseconds.
 _STEPS = 400
+
+
+SQLALCHEMY = tuple(int(part) for part in sqlalchemy.__version__.split(".")[:3])
 
 
 class ReceiptOut(BaseModel):
@@ -121,13 +125,18 @@ async def test_a5_cancelled_at_any_await(
         # What was lost without a reference warns now, and warnings are errors.
         gc.collect()
         await asyncio.sleep(0)
-    assert [record.getMessage() for record in caplog.records] == []
+    assert [record.getMessage() for record in caplog.records if not _is_known(record)] == []
     figures.leaked = pool_snapshot(db.engine.sync_engine).checked_out
     assert figures.leaked == 0
     if driver.startswith("postgresql"):
         await _is_quiet(db)
     for _ in range(10):
         await asyncio.gather(*(write(db) for _ in range(8)))
+
+
+def _is_known(record: logging.LogRecord) -> bool:
+    """Before 2.0.58, SQLAlchemy reports as an error that a cancelled task ends its connection (sqlalchemy#13772)."""
+    return record.getMessage().startswith("Exception terminating connection") and SQLALCHEMY < (2, 0, 58)
 
 
 async def _is_quiet(db: AsyncDatabase) -> None:

@@ -68,6 +68,12 @@ def test_what_may_be_run_again(error: Exception, cause: Cause | None) -> None:
     assert cause_of(error) is cause
 
 
+def test_a_writer_in_the_queue_of_sqlite_may_try_again() -> None:
+    locked = sqlite3.OperationalError("database is locked")
+    assert cause_of(OperationalError("BEGIN IMMEDIATE", None, locked)) is Cause.CONFLICT
+    assert cause_of(OperationalError("SELECT 1", None, locked)) is None
+
+
 def test_what_is_opted_into() -> None:
     assert cause_of(failed("55P03"), {"55P03"}) is Cause.CONFLICT
     assert cause_of(failed("23505", kind=IntegrityError), {"23505"}) is Cause.CONFLICT

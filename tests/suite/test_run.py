@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm.exc import DetachedInstanceError
 
 from querywright import AsyncDatabase, Database, IdempotencyKeys, KeyReused, NestedTransaction
+from querywright.engine.dialect import sqlstate_of
 from querywright.events import UnitRetried, subscribed
 from tests.suite.models import Author, NameOut, Tag
 from tests.suite.support import AnyDatabase, add, resolve, run_sync, transaction
@@ -139,6 +140,23 @@ async def test_a_commit_that_collides_is_run_again(db: AnyDatabase) -> None:
 
     await run(db, work, isolation="SERIALIZABLE")
     assert (len(attempts), await count(db)) == (2, 3)
+
+
+@pytest.mark.drivers(*POSTGRES)
+async def test_a_server_that_takes_no_writes_is_left_once(db: AnyDatabase) -> None:
+    """As after a failover: every connection of the pool leads to the server that has become a standby."""
+    attempts: list[int] = []
+
+    def work(tx: Any) -> None:
+        attempts.append(tx.scalar(text("SELECT pg_backend_pid()")))
+        tx.execute(text("SET TRANSACTION READ ONLY"))
+        tx.add(Tag(name="refused"))
+        tx.flush()
+
+    with pytest.raises(DBAPIError) as caught:
+        await run(db, work)
+    assert sqlstate_of(caught.value.orig) == "25006"
+    assert len(set(attempts)) == 2
 
 
 async def test_a_unit_of_work_is_not_run_inside_another_transaction(db: AnyDatabase) -> None:

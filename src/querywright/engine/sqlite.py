@@ -9,13 +9,15 @@ from typing import Any
 from sqlalchemy import Connection, Engine, ExceptionContext, event
 from sqlalchemy.exc import StatementError
 
-__all__ = ["AUTOCOMMIT", "READ_ONLY", "SQLiteConnection", "install_sqlite"]
+__all__ = ["AUTOCOMMIT", "BEGIN_WRITING", "READ_ONLY", "SQLiteConnection", "install_sqlite"]
 
 # Execution options that say how a transaction of this connection begins.
 AUTOCOMMIT = "querywright_autocommit"
 READ_ONLY = "querywright_read_only"
 
 _QUERY_ONLY = "querywright_query_only"
+# Waits for other writers, and takes the lock that a COMMIT needs.
+BEGIN_WRITING = "BEGIN IMMEDIATE"
 
 
 class SQLiteConnection(sqlite3.Connection):
@@ -71,4 +73,4 @@ def _begin(connection: Connection) -> None:
         # In this spelling it counts as ours, see changes.py.
         connection.exec_driver_sql(f"PRAGMA query_only({int(read_only)})")
         connection.info[_QUERY_ONLY] = read_only
-    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+    connection.exec_driver_sql("BEGIN" if read_only else BEGIN_WRITING)

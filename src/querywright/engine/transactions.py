@@ -21,6 +21,7 @@ _VOIDING = frozenset({"40001", "40P01"})
 _void: WeakKeyDictionary[RootTransaction, str] = WeakKeyDictionary()
 
 _FAILED = "25P02"  # in_failed_sql_transaction
+_READ_ONLY = "25006"  # read_only_sql_transaction
 # libpq's PQTRANS_INTRANS and PQTRANS_INERROR.
 _INTRANS, _INERROR = 2, 3
 InTransaction = Callable[[Any], bool]
@@ -55,10 +56,20 @@ def _remember(context: ExceptionContext) -> TransactionLost | None:
     if state == _FAILED and context.statement is None:
         # The answer to a COMMIT, and not the symptom that every statement after the failed one shows.
         return _lost()
+    if state == _READ_ONLY and _may_write(context.connection):
+        # A failover has made a standby of this server, and the other connections lead to it as well.
+        context.is_disconnect = True
     transaction = context.connection.get_transaction() if state in _VOIDING and context.connection else None
     if transaction is not None and state is not None:
         _void[transaction] = state
     return None
+
+
+def _may_write(connection: Connection | None) -> bool:
+    """Say whether a transaction on PostgreSQL was not begun to read only."""
+    if connection is None or connection.dialect.name != "postgresql":
+        return False
+    return not connection.get_execution_options().get("postgresql_readonly")
 
 
 def _check(connection: Connection) -> None:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import inspect
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
-from inspect import iscoroutinefunction
 from typing import Any
 
 from fastapi import Request, Response
@@ -76,7 +77,11 @@ class IdempotentRoute(APIRoute):
     required = False
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        super().__init__(path, _guarded(endpoint), **options)
+        guarded = _guarded(endpoint)
+        # Older versions of FastAPI look for the names of annotations where the wrapper is, not in the user's module.
+        with suppress(NameError):
+            setattr(guarded, "__signature__", inspect.signature(endpoint, eval_str=True))  # noqa: B010 - functions have none
+        super().__init__(path, guarded, **options)
         if not writes(self.dependant):
             message = f"{path} does not take a Writer, so there is no transaction to keep its key in."
             raise ConfigurationError(message, hint="Add a parameter of type Writer, or use another route class.")
@@ -106,12 +111,15 @@ class IdempotentRoute(APIRoute):
 
 
 def _guarded(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a path operation run only if its key is new; by then every dependency, such as a login, has agreed."""
-    if iscoroutinefunction(endpoint):
+    """Let a path operation run only if its key is new; by then every dependency, such as a login, has agreed.
+
+    Older versions of FastAPI make a route again when its router is included, so this may be done twice.
+    """
+    if inspect.iscoroutinefunction(endpoint):
 
         @wraps(endpoint)
         async def asynchronous(*args: Any, **kwargs: Any) -> Any:
-            if call := _call.get():
+            if (call := _call.get()) and call.session is None:
                 session: Any = session_of(call.request)
                 _claimed(call, session, await session.run_sync(call.key.claim))
             return await endpoint(*args, **kwargs)
@@ -120,7 +128,7 @@ def _guarded(endpoint: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(endpoint)
     def synchronous(*args: Any, **kwargs: Any) -> Any:
-        if call := _call.get():
+        if (call := _call.get()) and call.session is None:
             session: Any = session_of(call.request)
             _claimed(call, session, call.key.claim(session))
         return endpoint(*args, **kwargs)
