@@ -15,6 +15,7 @@ __all__ = ["READ_ONLY", "SQLSTATES", "connect_arguments", "install_mysql"]
 READ_ONLY = "querywright_mysql_read_only"
 
 _DEADLOCK = 1213
+_NOT_READY = 1047
 
 # The SQLSTATE that the errors of a server and of its client libraries would have elsewhere; their own is HY000 or
 # 23000 for most. https://dev.mysql.com/doc/mysql-errors/8.0/en/server-error-reference.html and
@@ -43,7 +44,7 @@ SQLSTATES = {
     1969: "57014",  # max_statement_time, MariaDB
     3024: "57014",  # max_execution_time, MySQL
     1040: "53300",  # too many connections
-    1047: "08006",  # a node of Galera that is not ready
+    _NOT_READY: "08006",  # a node of Galera that is not ready
     1053: "57P01",  # shutdown
     1927: "57P01",  # killed
     2002: "08001",
@@ -88,11 +89,12 @@ def _begin(connection: Connection) -> None:
 
 
 def _lose(context: ExceptionContext) -> None:
-    """Give up the connection after a deadlock.
+    """Give up the connection after a deadlock, and all of them when a node of Galera is not ready.
 
-    The server has rolled back the whole transaction, and what follows would run, and be committed, in a new one.
+    After a deadlock the server has rolled back the whole transaction, and what follows would run, and be committed, in
+    a new one. A node without a quorum refuses even SELECT and ROLLBACK, on connections that look well.
     """
-    original = context.original_exception
-    if getattr(original, "args", ())[:1] == (_DEADLOCK,):
+    number = next(iter(getattr(context.original_exception, "args", ())), None)
+    if number in {_DEADLOCK, _NOT_READY}:
         context.is_disconnect = True
-        context.invalidate_pool_on_disconnect = False
+        context.invalidate_pool_on_disconnect = number == _NOT_READY

@@ -51,6 +51,8 @@ _TIMELINE = "substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)"
 _CRASH = "pg_stat_get_bgwriter_stat_reset_time()::text"
 _TAKE = f"SELECT pg_current_xact_id_if_assigned()::text, {_TIMELINE}, {_CRASH}"
 _STATUS = "SELECT pg_xact_status('{}'::xid8)"
+# statement_completion_unknown, transaction_resolution_unknown
+_OPEN = frozenset({"40003", "08007"})
 # "transaction ID is in the future"
 _FUTURE = "22023"
 # How long the server is asked, and how often: it may be starting again, or the COMMIT still running.
@@ -72,7 +74,11 @@ def is_answer(error: BaseException, dialect: str) -> bool:
         return not isinstance(error, (OSError, asyncio.TimeoutError))
     if dialect == "sqlite":
         return True
-    return sqlstate_of(error.orig) is not None and not is_connection_loss(error)
+    state = sqlstate_of(error.orig) or ""
+    if not state or state in _OPEN:
+        return False
+    # Class 40 is a rollback, although drivers may have given up the connection with it.
+    return state.startswith("40") or not is_connection_loss(error)
 
 
 def find_outcome(engine: Engine, receipt: Receipt | None) -> Outcome:
