@@ -63,10 +63,12 @@ from querywright.models import Base, Document, ExactDecimal, Timestamps, UTCDate
 from querywright.repository import AsyncRepository, AsyncUnitOfWork, Repository, UnitOfWork
 from querywright.session import (
     AsyncDatabase,
+    AsyncReplicas,
     AsyncSession,
     Database,
     IdempotencyKey,
     IdempotencyKeys,
+    Replicas,
     Session,
     advisory_lock,
     lock_key,
@@ -76,6 +78,7 @@ from querywright.settings import DatabaseSettings
 __all__ = [
     "AsyncDatabase",
     "AsyncFetch",
+    "AsyncReplicas",
     "AsyncRepository",
     "AsyncSession",
     "AsyncUnitOfWork",
@@ -128,6 +131,7 @@ __all__ = [
     "PreconditionRequired",
     "PreparedQuery",
     "QuerywrightError",
+    "Replicas",
     "Repository",
     "Session",
     "SessionMisuse",

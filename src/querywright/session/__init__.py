@@ -4,14 +4,17 @@ from querywright.session.aio import AsyncDatabase
 from querywright.session.database import Database
 from querywright.session.idempotency import IdempotencyKey, IdempotencyKeys
 from querywright.session.locks import advisory_lock, lock_key
+from querywright.session.routing import AsyncReplicas, Replicas
 from querywright.session.sessions import AsyncSession, Session
 
 __all__ = [
     "AsyncDatabase",
+    "AsyncReplicas",
     "AsyncSession",
     "Database",
     "IdempotencyKey",
     "IdempotencyKeys",
+    "Replicas",
     "Session",
     "advisory_lock",
     "lock_key",
