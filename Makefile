@@ -41,7 +41,7 @@ mutate: .venv/.installed
 
 # One test after the other: several restart their server and measure how long it takes them to recover.
 faults: .venv/.installed
-	$(BIN)/python -m pytest tests/faults -q --faults=full
+	$(BIN)/python -m pytest tests/faults tests/suite -q -k "tests/faults or test_a8 or test_a9" --faults=full
 
 check: .venv/.installed
 	$(BIN)/ruff format --check .

@@ -11,6 +11,11 @@ from sqlalchemy import Engine, NullPool, create_engine, text
 
 from querywright import AsyncDatabase, Database
 from querywright.testing import EmbeddedPostgres
+from tests.faults.plugin import (  # noqa: F401 - pytest finds hooks by their names
+    pytest_itemcollected,
+    pytest_runtest_makereport,
+    pytest_terminal_summary,
+)
 from tests.mariadb import PrivateMariaDB, missing_programs
 from tests.suite.models import Base
 

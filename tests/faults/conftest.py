@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator, Iterator
-from dataclasses import asdict
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from querywright.testing import EmbeddedPostgres
 from tests.faults.clients import AnyDatabase, Sized, Witness, open_database
 from tests.faults.proxy import Proxy
-from tests.faults.report import FIGURES, SUBJECT, Figures, subject, table
+from tests.faults.report import Figures
 
 
 @pytest.fixture
@@ -68,27 +67,3 @@ def sized(request: pytest.FixtureRequest) -> Sized:
     """Choose between a size for every day and the full one."""
     full = request.config.getoption("--faults") == "full"
     return lambda quick, large: large if full else quick
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    if isinstance(item, pytest.Function) and (found := subject(item)):
-        item.user_properties.append((SUBJECT, list(found)))
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    report = yield
-    figures = getattr(item, "funcargs", {}).get("figures")
-    if report.when == "call" and figures is not None:
-        report.user_properties.append((FIGURES, asdict(figures)))
-    return report
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if terminalreporter.config.getoption("--faults") is None:
-        return
-    outcomes = ("passed", "failed", "error", "skipped")
-    reports = [(outcome, report) for outcome in outcomes for report in terminalreporter.stats.get(outcome, ())]
-    terminalreporter.section("faults")
-    for line in table(reports):
-        terminalreporter.write_line(line)
