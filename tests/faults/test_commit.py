@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from sqlalchemy import MetaData, func, select
+from sqlalchemy.exc import DBAPIError
 
-from querywright import AsyncDatabase, CommitOutcomeUnknown, Database, IdempotencyKeys
-from querywright.engine import pool_snapshot
+from querywright import AsyncDatabase, CommitOutcomeUnknown, Database, DatabaseUnavailable, IdempotencyKeys
+from querywright.engine import classify, pool_snapshot
 from querywright.testing import EmbeddedPostgres
 from tests.faults.clients import Base, Receipt
 from tests.faults.proxy import Proxy
@@ -78,6 +79,14 @@ async def test_a6_a_transaction_says_that_nobody_knows(
     assert hooks == []
     figures.sent, figures.leaked = 1, leaked(far)
     assert figures.leaked == 0
+
+
+async def test_a6_who_has_only_read_lost_a_connection(far: AnyDatabase, proxy: Proxy) -> None:
+    await count(far, "one")
+    proxy.cut_commits(1)
+    with pytest.raises(DBAPIError) as caught:
+        await count(far, "one")
+    assert isinstance(classify(caught.value), DatabaseUnavailable)
 
 
 @pytest.mark.parametrize("reaches_server", [True, False])

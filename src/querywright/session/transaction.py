@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import sqlalchemy.orm
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from querywright.engine.dialect import READ_ONLY_OPTIONS
 from querywright.engine.exclusive import exclusive
 from querywright.engine.pool import cut, is_closed
 from querywright.errors import CommitOutcomeUnknown, ConcurrentUse, TransactionLost
@@ -84,7 +86,7 @@ def _commit(session: Session, *, find_out: bool) -> None:
     try:
         sqlalchemy.orm.Session.commit(session)
     except Exception as error:
-        if not sent or is_answer(error, begun[0].dialect.name):
+        if not sent or _only_reads(begun[0]) or is_answer(error, begun[0].dialect.name):
             raise
         outcome = find_outcome(begun[0].engine, receipt)
         if outcome is Outcome.ABORTED:
@@ -92,6 +94,11 @@ def _commit(session: Session, *, find_out: bool) -> None:
         session.hooks.commit_unseen(took_effect=outcome is Outcome.COMMITTED)
         if outcome is Outcome.UNKNOWN:
             raise CommitOutcomeUnknown from error
+
+
+def _only_reads(connection: Connection) -> bool:
+    """Say whether a transaction cannot have written, so that it does not matter what became of its COMMIT."""
+    return READ_ONLY_OPTIONS[connection.dialect.name].items() <= connection.get_execution_options().items()
 
 
 def _require_active(session: Session) -> None:
