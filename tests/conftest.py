@@ -19,8 +19,9 @@ from tests.faults.plugin import (  # noqa: F401 - pytest finds hooks by their na
 from tests.mariadb import PrivateMariaDB, missing_programs
 from tests.suite.models import Base
 
-# More examples: --hypothesis-profile=fuzz
+# More examples: --hypothesis-profile=fuzz; fewer, for a second set of versions: few
 settings.register_profile("querywright", deadline=None, print_blob=True, max_examples=60)
+settings.register_profile("few", deadline=None, print_blob=True, max_examples=20)
 settings.register_profile("fuzz", deadline=None, print_blob=True, max_examples=3000)
 settings.load_profile("querywright")
 
