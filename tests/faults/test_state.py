@@ -15,7 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from querywright import AsyncDatabase, Database
 from querywright.engine import pool_snapshot
-from querywright.engine.reset import CHANGED
+from querywright.engine.reset import _CHANGED
 from tests.conftest import POSTGRES, SYNC
 from tests.faults.proxy import Proxy
 from tests.suite.support import AnyDatabase, resolve, run_sync, session, transaction
@@ -158,7 +158,7 @@ async def test_a10_state_of_mariadb_ends_with_its_connection(db: AnyDatabase, wh
 async def test_a_connection_that_nobody_changed_is_kept_as_it_is(db: AnyDatabase) -> None:
     def connection_of(sync: Session) -> Any:
         sync.execute(text("SELECT 1"))
-        assert CHANGED not in sync.connection().info
+        assert _CHANGED not in sync.connection().info
         return sync.connection().connection.dbapi_connection
 
     async with session(db, read_only=True) as opened:

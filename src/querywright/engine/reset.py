@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from sqlalchemy import Engine, PoolResetState, event
+from sqlalchemy import Connection, Engine, PoolProxiedConnection, PoolResetState, event
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from querywright.engine.pool import known_closed, run_quickly
 
-__all__ = ["CHANGED", "install_reset"]
+__all__ = ["install_reset", "mark_changed"]
 
 # In the info of a connection: a statement may have changed the session.
-CHANGED = "querywright_session_changed"
+_CHANGED = "querywright_session_changed"
 
 # All of DISCARD ALL but DEALLOCATE ALL, for the drivers keep prepared statements
 # (https://www.postgresql.org/docs/18/sql-discard.html).
@@ -20,6 +20,11 @@ _DISCARD = (
     "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; UNLISTEN *;"
     " SELECT pg_advisory_unlock_all(); DISCARD PLANS; DISCARD TEMP; DISCARD SEQUENCES"
 )
+
+
+def mark_changed(connection: Connection | PoolProxiedConnection) -> None:
+    """Have a connection reset when it goes back to the pool: a statement may have changed what its next user sees."""
+    connection.info[_CHANGED] = True
 
 
 def install_reset(engine: Engine, *, when: Literal["changed", "always", "never"]) -> None:
@@ -41,7 +46,7 @@ def install_reset(engine: Engine, *, when: Literal["changed", "always", "never"]
             return
         if not state.transaction_was_reset:
             dialect.do_rollback(connection)
-        changed = record is not None and record.info.pop(CHANGED, False)
+        changed = record is not None and record.info.pop(_CHANGED, False)
         if record is None or state.terminate_only or not (changed or when == "always") or when == "never":
             return
         # What a "connect" listener of the user's has set up, only a new connection has.

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from sqlalchemy import Connection, Engine, PoolProxiedConnection, event
+from sqlalchemy import Connection, Engine, event
 
 from querywright.engine.changes import changes_session
-from querywright.engine.reset import CHANGED
+from querywright.engine.reset import mark_changed
 from querywright.events import StatementExecuted, emit, has_subscribers
 
-__all__ = ["has_foreign_listeners", "install_timing", "mark_change"]
+__all__ = ["has_foreign_listeners", "install_timing"]
 
 _STARTED = "querywright_statement_started"
 
@@ -19,7 +19,8 @@ _STARTED = "querywright_statement_started"
 def _before(
     conn: Connection, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: Any
 ) -> tuple[str, Any]:
-    mark_change(conn, conn.dialect.name, statement)
+    if changes_session(conn.dialect.name, statement):
+        mark_changed(conn)
     if has_subscribers(StatementExecuted):
         conn.info[_STARTED] = time.perf_counter()
     return statement, parameters
@@ -29,12 +30,6 @@ def _after(conn: Connection, _cursor: Any, statement: str, _parameters: Any, _co
     started = conn.info.pop(_STARTED, None)
     if started is not None:
         emit(StatementExecuted(statement, time.perf_counter() - started))
-
-
-def mark_change(connection: Connection | PoolProxiedConnection, dialect: str, statement: str) -> None:
-    """Have a connection reset when it goes back to the pool, if this statement may change what its next user sees."""
-    if changes_session(dialect, statement):
-        connection.info[CHANGED] = True
 
 
 def install_timing(engine: Engine) -> None:

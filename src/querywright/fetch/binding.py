@@ -23,10 +23,17 @@ Processor = Callable[[Any], Any]
 
 @dataclass(frozen=True)
 class Statement:
-    """SQL as the driver takes it, with its parameters."""
+    """SQL as the driver takes it, with its parameters.
+
+    Attributes:
+        sql: The SQL.
+        parameters: Its values.
+        changes: Whether it may change what the next user of its connection sees.
+    """
 
     sql: str
     parameters: Parameters
+    changes: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,12 +45,14 @@ class Binder:
         processors: For each parameter that needs one, what its column type does to a value before it is sent.
         names: The parameters that the user named.
         prelude: What stands before the SQL.
+        changes: Whether it may change what the next user of its connection sees.
     """
 
     compiled: SQLCompiler
     processors: dict[str, Callable[[Any], Any]]
     names: frozenset[str]
     prelude: str = ""
+    changes: bool = False
 
     def bind(self, extracted: Sequence[Any] | None, parameters: Mapping[str, Any] | None = None) -> Statement:
         """Fill in the values of one statement.
@@ -64,18 +73,17 @@ class Binder:
             parameters, extracted_parameters=extracted, escape_names=False
         )
         names: Sequence[str] | None = compiled.positiontup
-        sql, processors = self._sql, self.processors
+        sql, processors = self.sql, self.processors
         if compiled.post_compile_params:
             # IN lists: SQLAlchemy writes one placeholder for each element.
             expanded = compiled.construct_expanded_state(values, escape_names=False)
             sql, names, values = self.prelude + expanded.statement, expanded.positiontup, expanded.parameters
             processors = {**processors, **expanded.processors}
         if names is not None:
-            return Statement(sql, tuple(_process(processors, name, values[name]) for name in names))
+            return Statement(sql, tuple(_process(processors, name, values[name]) for name in names), self.changes)
         escaped = compiled.escaped_bind_names
-        return Statement(
-            sql, {escaped.get(name, name): _process(processors, name, value) for name, value in values.items()}
-        )
+        given = {escaped.get(name, name): _process(processors, name, value) for name, value in values.items()}
+        return Statement(sql, given, self.changes)
 
     def bind_own(self, parameters: Mapping[str, Any] | None = None) -> Statement:
         """Fill in the values of the very statement that was compiled; a `bind` without the detours.
@@ -96,12 +104,13 @@ class Binder:
             for _, key, process, constant in slots
         ]
         if self.compiled.positiontup is not None:
-            return Statement(self._sql, tuple(values))
+            return Statement(self.sql, tuple(values), self.changes)
         names = [name for name, *_ in slots]
-        return Statement(self._sql, dict(zip(names, values, strict=True)))
+        return Statement(self.sql, dict(zip(names, values, strict=True)), self.changes)
 
     @cached_property
-    def _sql(self) -> str:
+    def sql(self) -> str:
+        """The SQL, before lists of values are written into it."""
         return self.prelude + self.compiled.string
 
     @cached_property

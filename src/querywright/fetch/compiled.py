@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Dialect, Select
 
+from querywright.engine.changes import changes_session
 from querywright.errors import ShapeError
 from querywright.fetch.annotations import is_shape, read_annotation, union_members
 from querywright.fetch.binding import Binder, SchemaMap, binder_of
@@ -22,7 +23,7 @@ from querywright.fetch.reading import Reader, reader_of
 from querywright.fetch.related import criteria_of
 from querywright.fetch.writers import writer_for
 
-__all__ = ["Compiled", "Prepared", "compile_fetch", "prepare", "require_kinds"]
+__all__ = ["Compiled", "Prepared", "binder_for", "compile_fetch", "prepare", "require_kinds"]
 
 
 @dataclass(frozen=True)
@@ -137,11 +138,19 @@ def compile_fetch(
     compiler = SelectCompiler(form, writer, dialect, criteria_of(statement))
     select = compile_page(compiler, planned, statement, form.page) if form.page else compiler.root(planned, statement)
     prelude = writer.prelude if has_arrays(root, form) else ""
-    binder = binder_of(select, statement, dialect, schemas, prelude)
+    binder = binder_for(select, statement, dialect, schemas, prelude)
     # Grows while its lists are compiled: they have lists of their own.
     slots = tuple(
-        Slot(binder_of(statement_of(compiler, each), statement, dialect, schemas, prelude), key_of(each.mapper))
+        Slot(binder_for(statement_of(compiler, each), statement, dialect, schemas, prelude), key_of(each.mapper))
         for each in compiler.open_lists
     )
     read = reader_of(root, dialect) if form.for_model and planned.convert else None
     return Prepared(planned, form, binder, read, slots)
+
+
+def binder_for(
+    select: Select[Any], statement: Select[Any], dialect: Dialect, schemas: SchemaMap | None, prelude: str = ""
+) -> Binder:
+    """Compile a statement that was made of the user's, and see, once for all calls, whether it changes its session."""
+    binder = binder_of(select, statement, dialect, schemas, prelude)
+    return replace(binder, changes=changes_session(dialect.name, binder.sql))

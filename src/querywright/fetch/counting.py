@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, exists, literal_column, select
 
-from querywright.fetch.binding import Binder, Statement, binder_of
+from querywright.fetch.binding import Binder, Statement
 from querywright.fetch.cache import LRU
+from querywright.fetch.compiled import binder_for
 from querywright.fetch.execute import Bind, run
 from querywright.fetch.pages import count_of
 from querywright.fetch.query import Query, schemas_of
@@ -47,7 +49,7 @@ def _ready(query: Query, target: Engine | Connection, make: Any) -> Statement:
     binder = _cache.get(where) if where else None
     if binder is None:
         made = make(statement).options(*criteria_of(statement))
-        binder = binder_of(made, statement, target.dialect, schemas)
+        binder = binder_for(made, statement, target.dialect, schemas)
         if where:
             _cache.put(where, binder)
     return binder.bind(key and key.bindparams, query.parameters)
@@ -75,5 +77,5 @@ def explain(target: Engine | Connection, statement: Statement, *, analyze: bool)
     word = _EXPLAIN[target.dialect.name][analyze]
     prelude, sql = writer_for(target.dialect.name).prelude, statement.sql
     start = len(prelude) if sql.startswith(prelude) else 0
-    rows = run(target, Statement(f"{sql[:start]}{word} {sql[start:]}", statement.parameters))
+    rows = run(target, replace(statement, sql=f"{sql[:start]}{word} {sql[start:]}"))
     return "\n".join(str(row[-1]) for row in rows)

@@ -11,7 +11,8 @@ from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
 from sqlalchemy.orm import ORMExecuteState, Session
 
 from querywright.engine.dialect import AUTOCOMMIT_OPTIONS, READ_ONLY_OPTIONS
-from querywright.engine.statements import has_foreign_listeners, mark_change
+from querywright.engine.reset import mark_changed
+from querywright.engine.statements import has_foreign_listeners
 from querywright.events import StatementExecuted, emit, has_subscribers
 from querywright.fetch.binding import Statement
 from querywright.fetch.compile import root_mapper
@@ -58,7 +59,8 @@ def _run_on_borrowed(engine: Engine, statement: Statement) -> Rows:
         borrowed = engine.raw_connection()
     except engine.dialect.loaded_dbapi.Error as error:
         Connection._handle_dbapi_exception_noconnection(error, engine.dialect, engine)  # noqa: SLF001 - as Connection does
-    mark_change(borrowed, engine.dialect.name, statement.sql)
+    if statement.changes:
+        mark_changed(borrowed)
     try:
         rows = _fetch_alone(engine.dialect, borrowed.dbapi_connection, statement)
     except BaseException as error:  # noqa: BLE001 - a cancelled task has to give its connection back as well
@@ -83,7 +85,8 @@ def _run_on_cursor(connection: Connection, statement: Statement) -> Rows:
 def _run_in_transaction(connection: Connection, statement: Statement) -> Rows:
     if not connection.in_transaction():
         connection.begin()
-    mark_change(connection, connection.dialect.name, statement.sql)
+    if statement.changes:
+        mark_changed(connection)
     adapted: Any = connection.connection.dbapi_connection
     try:
         if connection.dialect.driver == "asyncpg" and not adapted.driver_connection.is_in_transaction():
