@@ -129,7 +129,7 @@ def compile_fetch(
 ) -> Prepared:
     """Plan and compile, without looking for what was compiled before."""
     planned = plan(model, root_mapper(statement))
-    writer = writer_for(dialect.name)
+    writer = writer_for(dialect.name, dialect.driver)
     root = planned.root
     large_rows = isinstance(root, Shape) and any(isinstance(field.value, ToMany) for field in root.fields)
     form = choose(form, planned, statement, writer)

@@ -9,18 +9,19 @@ from __future__ import annotations
 import enum
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
+from pydantic_core import to_json
 from sqlalchemy import ColumnElement, Text, case, cast, func, literal_column, null
 from sqlalchemy.types import TypeEngine
 
 from querywright.fetch.nodes import Encoding
 
 __all__ = [
-    "MISSING", "TOO_LARGE", "Encoder", "Fragments", "JsonWriter", "Member", "SQLText", "Value", "as_text", "dump",
+    "EXPONENT", "MISSING", "TOO_LARGE", "UNFINISHED", "Encoder", "Fragments", "JsonWriter", "Member", "SQLText", "Use", "Value", "as_text", "dump",
     "join", "literal", "members_of", "merged", "with_commas",
 ]  # fmt: skip
 
@@ -29,6 +30,8 @@ SQLText = ColumnElement[str]
 Fragments = tuple[str | SQLText, ...]
 # Fragments, or a plain value that the database's own JSON function writes.
 Value = Fragments | ColumnElement[Any]
+# Who reads a value: a client, the model that validates it, or a later statement, to which it is bound again.
+Use = Literal["client", "model", "wire"]
 Encoder = Callable[[ColumnElement[Any], TypeEngine[Any]], Value]
 
 # Brackets the path of a model whose required value is NULL. JSON text never holds a raw control character
@@ -36,6 +39,10 @@ Encoder = Callable[[ColumnElement[Any], TypeEngine[Any]], Value]
 MISSING = "\x01"
 # Stands between two of them where the text is longer than the database makes them.
 TOO_LARGE = "too large"
+# Brackets a number that SQL cannot write as Python does: Python writes it while the text is read.
+UNFINISHED = "\x04"
+# What stands before a positive exponent differs between versions of Pydantic.
+EXPONENT = "e+" if b"+" in to_json(1e16) else "e"
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,7 @@ class JsonWriter:
     Attributes:
         encoders: For each encoding, how a column becomes a value; NULL stays NULL.
         model_encoders: What differs when the JSON is read by the model and not by a client.
+        wire_encoders: What differs further when the text is bound again, as a part of a key or of a cursor.
         object: Write an object of its members; NULL if a required one is NULL.
         quote: Write a plain value as JSON text.
         aggregate: Join the rows of a group, with commas and in an order, into one text.
@@ -98,15 +106,17 @@ class JsonWriter:
     index_of_tuples: bool = True
     prelude: str = ""
     hint: str = ""
+    wire_encoders: dict[Encoding, Encoder] = field(default_factory=dict)
 
     def value(
-        self, encoding: Encoding, column: ColumnElement[Any], column_type: TypeEngine[Any], *, for_model: bool
+        self, encoding: Encoding, column: ColumnElement[Any], column_type: TypeEngine[Any], *, use: Use = "client"
     ) -> Value:
         """Write one value; NULL stays NULL."""
         if encoding is Encoding.ENUM:
             return self._enum(column, column_type)
-        table = self.model_encoders if for_model and encoding in self.model_encoders else self.encoders
-        return table[encoding](column, column_type)
+        tables = {"client": (), "model": (self.model_encoders,), "wire": (self.wire_encoders, self.model_encoders)}
+        encoders = next((table for table in tables[use] if encoding in table), self.encoders)
+        return encoders[encoding](column, column_type)
 
     def writes(self, encoding: Encoding) -> bool:
         """Say whether this database has such values."""
