@@ -71,7 +71,6 @@ class JsonWriter:
     Attributes:
         encoders: For each encoding, how a column becomes a value; NULL stays NULL.
         model_encoders: What differs when the JSON is read by the model and not by a client.
-        wire_encoders: What differs further when the text is bound again, as a part of a key or of a cursor.
         object: Write an object of its members; NULL if a required one is NULL.
         quote: Write a plain value as JSON text.
         aggregate: Join the rows of a group, with commas and in an order, into one text.
@@ -88,6 +87,8 @@ class JsonWriter:
         index_of_tuples: Whether an index is used to compare ``(a, b)`` with another tuple.
         prelude: What stands before a statement with arrays in it.
         hint: What follows its SELECT.
+        wire_encoders: What differs further when the text is bound again, as a part of a key or of a cursor.
+        of_one: The writer of a statement that returns one value of each kind, if that is another.
     """
 
     encoders: dict[Encoding, Encoder]
@@ -107,6 +108,7 @@ class JsonWriter:
     prelude: str = ""
     hint: str = ""
     wire_encoders: dict[Encoding, Encoder] = field(default_factory=dict)
+    of_one: JsonWriter | None = None
 
     def value(
         self, encoding: Encoding, column: ColumnElement[Any], column_type: TypeEngine[Any], *, use: Use = "client"

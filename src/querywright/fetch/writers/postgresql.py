@@ -148,12 +148,13 @@ def _dimensions(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Col
     return func.coalesce(func.array_ndims(column), declared) == declared
 
 
-def _writer(zone: Zone, *, is_binary: bool) -> _PostgreSQLWriter:
+def _writer(zone: Zone, *, is_binary: bool, many: bool = True) -> _PostgreSQLWriter:
     """Make the writer for a driver.
 
     Args:
         zone: The zone of the moments that it reads.
         is_binary: Whether it reads binary forms: a REAL as a double, 10000 as ``1E+4``.
+        many: Whether it is for statements that return many rows.
     """
     decimal = numbers.decimal(strips_zeros=is_binary)
     encoders: dict[Encoding, Encoder] = {
@@ -161,8 +162,8 @@ def _writer(zone: Zone, *, is_binary: bool) -> _PostgreSQLWriter:
         # to_json writes "NaN" and "Infinity" as strings; Pydantic writes null.
         Encoding.FLOAT: numbers.float_(widens_real=is_binary, infinite=lambda _: literal("null")),
         Encoding.DECIMAL: decimal,
-        Encoding.TIMESTAMP: times.moment(zone),
-        Encoding.UTC_TIMESTAMP: times.moment(zone, utc=True),
+        Encoding.TIMESTAMP: times.moment(zone, many=many),
+        Encoding.UTC_TIMESTAMP: times.moment(zone, utc=True, many=many),
         Encoding.ARRAY: lambda column, column_type: made.array_value(column, column_type),
     }
     model_encoders: dict[Encoding, Encoder] = {
@@ -182,6 +183,7 @@ def _writer(zone: Zone, *, is_binary: bool) -> _PostgreSQLWriter:
         nulls_are_largest=True,
         missing=func.chr(literal_column("1")),
         slot=func.chr(literal_column("2")),
+        of_one=_writer(zone, is_binary=is_binary, many=False) if many else None,
     )
     return made
 

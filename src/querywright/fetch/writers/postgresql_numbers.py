@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Text, and_, case, cast, func, literal_colu
 from sqlalchemy.types import TypeEngine
 
 from querywright.fetch.writers.base import EXPONENT, Encoder, Fragments, SQLText, join, literal
+from querywright.fetch.writers.postgresql_times import is_of
 from querywright.models.types import ExactDecimal
 
 __all__ = ["decimal", "exact_decimal", "float_"]
@@ -22,9 +23,6 @@ _INFINITE: list[ColumnElement[float]] = [
 def _number(text: str) -> ColumnElement[Any]:
     return literal_column(text)
 
-
-def _is(column: ColumnElement[Any], type_name: str) -> ColumnElement[bool]:
-    return func.pg_typeof(column) == literal_column(f"'{type_name}'::regtype")
 
 
 def float_(*, widens_real: bool, infinite: Callable[[ColumnElement[Any]], SQLText]) -> Encoder:
@@ -41,7 +39,7 @@ def float_(*, widens_real: bool, infinite: Callable[[ColumnElement[Any]], SQLTex
         if widens_real:
             return (written,)
         short = cast(cast(column, Text), sa.Double)
-        return (case((_is(column, "real"), _shortest(short, infinite)), else_=written),)
+        return (case((is_of(column, "real"), _shortest(short, infinite)), else_=written),)
 
     return encode
 
@@ -93,7 +91,7 @@ def decimal(*, strips_zeros: bool) -> Encoder:
         whens: list[Any] = [(scale.between(_number("1"), _number("6")), cast(value, Text))]
         if strips_zeros:
             groups = and_(scale == _number("0"), value % _number("10000") == _number("0"), value != _number("0"))
-            whens.append((and_(groups, _is(column, "numeric")), _without_zeros(value)))
+            whens.append((and_(groups, is_of(column, "numeric")), _without_zeros(value)))
         whens.append((_is_small(value, scale), _scientific(value, scale)))
         return ('"', case(*whens, else_=cast(value, Text)), '"')
 
