@@ -13,6 +13,7 @@ from pydantic_core import from_json, to_json
 
 from querywright.errors import DatabaseError, InvalidRow
 from querywright.fetch.annotations import is_struct
+from querywright.fetch.unfinished import finish
 from querywright.fetch.writers import MISSING, TOO_LARGE
 
 __all__ = ["Dump", "dump", "to_bytes", "validate", "verify"]
@@ -83,7 +84,7 @@ def _codec(model: Any, many: bool) -> _Codec:  # noqa: FBT001 - a key of the cac
 
 
 def verify(text: str) -> str:
-    """Return the text if every row in it had the values that its model requires.
+    """Return the text, whole, if every row in it had the values that its model requires.
 
     Raises:
         InvalidRow: One had not.
@@ -95,7 +96,7 @@ def verify(text: str) -> str:
             message = "The JSON is longer than the server's max_allowed_packet."
             raise DatabaseError(message, hint="Fetch fewer rows at once, or let the server have longer packets.")
         raise InvalidRow(path)
-    return text
+    return finish(text)
 
 
 def to_bytes(text: str, *, documents: bool) -> bytes:
@@ -106,7 +107,7 @@ def to_bytes(text: str, *, documents: bool) -> bytes:
         documents: Whether stored JSON is in it. Python stores NaN and Infinity in SQLite as such, which is no JSON;
             Pydantic writes null.
     """
-    verify(text)
+    text = verify(text)
     if documents and ("NaN" in text or "Infinity" in text):
         return to_json(from_json(text), inf_nan_mode="null")
     return text.encode()
@@ -122,7 +123,7 @@ def validate(model: Any, text: str, read: Callable[[Any], Any] | None, *, many: 
         many: Whether the text is an array.
     """
     codec = _codec(model, many)
-    verify(text)
+    text = verify(text)
     if read is None:
         return codec.validate_json(text)
     parsed = from_json(text)
