@@ -1,4 +1,4 @@
-"""Finish the numbers that SQL leaves to Python, because no function of the database writes them as Python does."""
+"""Finish what SQL leaves to Python, because no function of the database writes it as Python does."""
 
 from __future__ import annotations
 
@@ -15,9 +15,19 @@ __all__ = ["finish"]
 _NUMBER = re.compile(f"{UNFINISHED}([a-z])([^{UNFINISHED}]*){UNFINISHED}")
 
 
+# MariaDB writes the hexadecimal digits of control characters in capitals.
+_ESCAPE = re.compile(r"\\(?:u00[01][0-9A-F]|.)")
+
+
 def finish(text: str) -> str:
-    """Write every number that was left to Python."""
-    return _NUMBER.sub(_written, text) if UNFINISHED in text else text
+    """Write every number that was left to Python, and every escape of a control character in one way."""
+    if UNFINISHED in text:
+        text = _NUMBER.sub(_written, text)
+    return _ESCAPE.sub(_lower, text) if r"\u00" in text else text
+
+
+def _lower(match: re.Match[str]) -> str:
+    return match[0].lower() if match[0][1] == "u" else match[0]
 
 
 def _written(match: re.Match[str]) -> str:
@@ -40,4 +50,9 @@ def _scaled(rest: str) -> str:
     return str(Decimal(units).scaleb(-int(scale)))
 
 
-_HOW: dict[str, Callable[[str], str]] = {"f": _float, "n": _rounded, "d": _scaled}
+_HOW: dict[str, Callable[[str], str]] = {
+    "f": _float,
+    "n": _rounded,
+    "d": _scaled,
+    "s": lambda number: str(Decimal(number)),
+}

@@ -24,6 +24,7 @@ from querywright.fetch.nodes import Encoding
 from querywright.fetch.writers.base import (
     MISSING,
     TOO_LARGE,
+    UNFINISHED,
     Encoder,
     Fragments,
     JsonWriter,
@@ -34,6 +35,7 @@ from querywright.fetch.writers.base import (
     merged,
     with_commas,
 )
+from querywright.models.types import ExactDecimal
 
 __all__ = ["MYSQL"]
 
@@ -51,6 +53,11 @@ _MYSQL_LIMIT = f"/*+ SET_VAR(group_concat_max_len={_MOST_BYTES}) */"
 # (https://mariadb.com/kb/en/why-is-order-by-in-a-from-subquery-ignored/), and its row_number() over () counts rows in
 # the order of their first column.
 _EVERY_ROW = 2**64 - 1
+
+
+_SECONDS = "%Y-%m-%dT%H:%i:%S"
+# Of a DECIMAL.
+_MOST_DIGITS = 65
 
 
 def _literal(text: str) -> SQLText:
@@ -206,6 +213,26 @@ def _float(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
     return (sa.cast(column, sa.CHAR(350)),)
 
 
+def _unfinished(how: str, text: SQLText) -> Fragments:
+    return (_join(f"{UNFINISHED}{how}", text, UNFINISHED),)
+
+
+def _client_float(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragments:
+    """Leave the notation to Python: the digits are right, but a DOUBLE(M, D) has zeros at its end."""
+    [text] = _float(column, column_type)
+    return _unfinished("f", text)  # type: ignore[arg-type]
+
+
+def _decimal(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragments:
+    if isinstance(column_type, ExactDecimal):
+        # An expression of that type need not have its digits.
+        column = sa.cast(column, sa.Numeric(_MOST_DIGITS, column_type.scale))
+    # A smaller one may need an exponent.
+    text, plain = sa.type_coerce(column, Text), func.abs(column) >= literal_column("0.000001")
+    [small] = _unfinished("s", text)
+    return ('"', case((plain, text), else_=small), '"')
+
+
 def _text(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
     return (_quote(column),)
 
@@ -220,9 +247,11 @@ def _quoted(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
     return ('"', sa.type_coerce(column, Text), '"')
 
 
-def _timestamp(end: str) -> Encoder:
+def _moment(layout: str, end: str = "") -> Encoder:
     def encode(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
-        return ('"', func.replace(sa.type_coerce(column, Text), _literal(" "), _literal("T")), f'{end}"')
+        whole = func.microsecond(column) == _number(0)
+        written = case((whole, _literal(layout)), else_=_literal(f"{layout}.%f"))
+        return ('"', func.date_format(column, written), f'{end}"')
 
     return encode
 
@@ -255,20 +284,22 @@ MYSQL = _MySQLWriter(
         Encoding.TEXT: _text,
         Encoding.BOOLEAN: _boolean,
         # There is neither NaN nor infinity.
-        Encoding.FLOAT: _float,
-        Encoding.DECIMAL: _quoted,
-        Encoding.TIMESTAMP: _timestamp(""),
-        Encoding.UTC_TIMESTAMP: _timestamp("Z"),
+        Encoding.FLOAT: _client_float,
+        Encoding.DECIMAL: _decimal,
+        Encoding.TIMESTAMP: _moment(_SECONDS),
+        Encoding.UTC_TIMESTAMP: _moment(_SECONDS, "Z"),
         Encoding.DATE: _quoted,
-        Encoding.TIME: _quoted,
+        Encoding.TIME: _moment("%H:%i:%S"),
         Encoding.UUID: _uuid,
         Encoding.JSON: _json,
     },
     model_encoders={
         Encoding.NAME: _name,
         Encoding.BYTES: _hexadecimal,
-        Encoding.INTERVAL: _timestamp(""),
+        Encoding.INTERVAL: _moment(_SECONDS),
+        Encoding.FLOAT: _float,
     },
+    wire_encoders={Encoding.DECIMAL: _quoted},
     object=_object,
     quote=_quote,
     aggregate=_aggregate,
