@@ -249,7 +249,7 @@ class SelectCompiler:
             return self.text(node.value, some)
         value = func.count() if node.of is None else self._aggregated(node.function, inner.column(node.of))
         if node.function == "sum" and not node.value.nullable:
-            value = func.coalesce(value, literal_column("0"))
+            value = func.coalesce(value, self.writer.zero(node.value.type))
         text = self.text(node.value, value)
         return inner.select(text).scalar_subquery()
 

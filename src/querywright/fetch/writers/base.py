@@ -177,6 +177,11 @@ class JsonWriter:
         """Write the marker of a row that lacks a required value."""
         return self.join(self.missing, path, self.missing)
 
+    def zero(self, column_type: TypeEngine[Any]) -> ColumnElement[Any]:
+        """Write the sum of nothing: with as many digits as the sum of something has."""
+        scale = column_type.scale if isinstance(column_type, sa.Numeric) and column_type.asdecimal else None
+        return literal_column("0." + "0" * scale, column_type) if scale else literal_column("0", sa.Integer)
+
     def average(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
         """Compute an average, to be written as a float."""
         return func.avg(column)

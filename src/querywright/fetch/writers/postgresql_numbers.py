@@ -20,6 +20,10 @@ _INFINITE: list[ColumnElement[float]] = [
 ]
 
 
+# With more decimals Python writes an exponent of a small number.
+_MOST_DECIMALS = 6
+
+
 def _number(text: str) -> ColumnElement[Any]:
     return literal_column(text)
 
@@ -88,7 +92,7 @@ def decimal(*, strips_zeros: bool) -> Encoder:
         if isinstance(column_type, ExactDecimal):
             return exact_decimal(column, column_type)
         value, scale = cast(column, sa.Numeric), func.scale(cast(column, sa.Numeric))
-        whens: list[Any] = [(scale.between(_number("1"), _number("6")), cast(value, Text))]
+        whens: list[Any] = [(scale.between(_number("1"), _number(str(_MOST_DECIMALS))), cast(value, Text))]
         if strips_zeros:
             groups = and_(scale == _number("0"), value % _number("10000") == _number("0"), value != _number("0"))
             whens.append((and_(groups, is_of(column, "numeric")), _without_zeros(value)))
@@ -99,18 +103,19 @@ def decimal(*, strips_zeros: bool) -> Encoder:
 
 
 def exact_decimal(column: ColumnElement[Any], column_type: ExactDecimal) -> Fragments:
-    """Write a decimal with exactly the digits of its type, which an expression of that type need not have."""
+    """Write a decimal with at least the digits of its type, which an expression of that type need not have."""
     scale: ColumnElement[Any] = _number(str(column_type.scale))
     value = cast(column, sa.Numeric)
-    rounded = case((func.scale(value) == scale, value), else_=func.round(value, scale))
-    text: SQLText = cast(rounded, Text)
-    if column_type.scale > 6:  # noqa: PLR2004 - below that many zeros Python writes an exponent
-        text = case((_is_small(rounded, scale), _scientific(rounded, scale)), else_=text)
+    padded = case((func.scale(value) < scale, func.round(value, scale)), else_=value)
+    small = _is_small(padded, func.scale(padded))
+    text: SQLText = case((small, _scientific(padded, func.scale(padded))), else_=cast(padded, Text))
+    if column_type.scale <= _MOST_DECIMALS:
+        text = case((func.scale(value) == scale, cast(value, Text)), else_=text)
     return ('"', text, '"')
 
 
 def _is_small(value: ColumnElement[Any], scale: ColumnElement[Any]) -> ColumnElement[bool]:
-    return and_(scale > _number("6"), func.abs(value) < _number("0.000001"))
+    return and_(scale > _number(str(_MOST_DECIMALS)), func.abs(value) < _number(f"1e-{_MOST_DECIMALS}"))
 
 
 def _scientific(value: ColumnElement[Any], scale: ColumnElement[Any]) -> SQLText:

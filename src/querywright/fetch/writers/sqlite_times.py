@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, and_, case, cast, func, literal_column
+from sqlalchemy import ColumnElement, Integer, Text, and_, case, cast, func, literal_column, type_coerce
 from sqlalchemy.types import TypeEngine
 
 from querywright.fetch.writers.base import Encoder, SQLText, Value, join, literal
@@ -24,7 +24,8 @@ def moment(*, utc: bool) -> Encoder:
         utc: Whether it is taken for UTC, and becomes UTC if it has another zone.
     """
 
-    def encode(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
+    def encode(stored: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
+        column = type_coerce(stored, Text)
         fraction = _from(column, _MOMENT + 1)
         # SQLAlchemy writes 26 characters, CURRENT_TIMESTAMP 19. A number of six digits is the cheapest proof that
         # there is nothing but a fraction.
@@ -42,8 +43,9 @@ def moment(*, utc: bool) -> Encoder:
     return encode
 
 
-def time(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
+def time(stored: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
     """Write a time of day."""
+    column = type_coerce(stored, Text)
     seconds = func.strftime(literal("%H:%M:%S"), _until(column, _TIME))
     other = join(seconds, _fraction(column, _TIME), _offset(column, _TIME))
     usual = and_(func.length(column) == _number(_TIME + 7), _from(column, _TIME + 1) != literal(".000000"))
