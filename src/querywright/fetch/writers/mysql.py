@@ -121,8 +121,9 @@ class _MySQLWriter(JsonWriter):
 
     @override
     def average(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
-        # As a float from the start, for an average of exact numbers has four more digits than they have.
-        return func.avg(sa.type_coerce(column, sa.Double) * literal_column("1e0", sa.Double))
+        # An average of exact numbers has but four more digits than they have, and one of floats adds up their errors.
+        total = sa.type_coerce(func.sum(column), sa.Double) * literal_column("1e0", sa.Double)
+        return total.op("/")(func.count(column))
 
     @override
     def sort_key(self, expression: ColumnElement[Any]) -> ColumnElement[Any]:

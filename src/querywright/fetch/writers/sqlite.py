@@ -7,12 +7,14 @@ value that passes through a subquery loses its JSON subtype and would have to be
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Text, and_, case, cast, func, literal_column
 from sqlalchemy.types import TypeEngine
+from typing_extensions import override
 
 from querywright.fetch.nodes import Encoding
 from querywright.fetch.writers import sqlite_numbers as numbers
@@ -27,11 +29,25 @@ from querywright.fetch.writers.base import (
     literal,
     with_commas,
 )
+from querywright.models.types import ExactDecimal
 
 __all__ = ["SQLITE"]
 
 # A function takes at most 127 arguments in SQLite before 3.48, and a member is two.
 _MOST_MEMBERS = 60
+
+
+@dataclass(frozen=True)
+class _SQLiteWriter(JsonWriter):
+    """A writer that knows the units of exact decimals."""
+
+    @override
+    def average(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        if not isinstance(column.type, ExactDecimal):
+            return super().average(column)
+        # Of the integers, whose sum is exact.
+        units = func.avg(sa.type_coerce(column, sa.BigInteger))
+        return units.op("/")(literal_column(f"1e{column.type.scale}"))
 
 
 def _object(members: Sequence[Member]) -> SQLText:
@@ -102,7 +118,7 @@ def _bytes(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
     return case((column.is_not(None), func.hex(column)))
 
 
-SQLITE = JsonWriter(
+SQLITE = _SQLiteWriter(
     encoders={
         Encoding.INTEGER: _plain,
         Encoding.TEXT: _plain,
