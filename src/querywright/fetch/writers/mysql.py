@@ -121,9 +121,11 @@ class _MySQLWriter(JsonWriter):
 
     @override
     def average(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
-        # An average of exact numbers has but four more digits than they have, and one of floats adds up their errors.
-        total = sa.type_coerce(func.sum(column), sa.Double) * literal_column("1e0", sa.Double)
-        return total.op("/")(func.count(column))
+        column_type = unwrap_type(column.type)
+        exact = isinstance(column_type, (sa.Integer, sa.Numeric, ExactDecimal)) and not isinstance(column_type, sa.Float)
+        # An average of exact numbers has but four more digits than they have.
+        total = sa.cast(func.sum(column), sa.Numeric(_MOST_DIGITS, 30)) if exact else func.sum(column)
+        return sa.type_coerce(total.op("/")(func.count(column)), sa.Double) * literal_column("1e0", sa.Double)
 
     @override
     def sort_key(self, expression: ColumnElement[Any]) -> ColumnElement[Any]:
