@@ -104,13 +104,17 @@ def to_bytes(text: str, *, documents: bool) -> bytes:
 
     Args:
         text: What the database wrote.
-        documents: Whether stored JSON is in it. Python stores NaN and Infinity in SQLite as such, which is no JSON;
-            Pydantic writes null.
+        documents: Whether stored JSON is in it, which is written as it is stored: with spaces, escapes and numbers of
+            whoever wrote it, and with NaN, which Python stores in SQLite, and for which Pydantic writes null.
     """
     text = verify(text)
-    if documents and ("NaN" in text or "Infinity" in text):
+    if not documents:
+        return text.encode()
+    try:
         return to_json(from_json(text), inf_nan_mode="null")
-    return text.encode()
+    except ValueError:
+        # It may hold half of a surrogate pair.
+        return text.encode()
 
 
 def validate(model: Any, text: str, read: Callable[[Any], Any] | None, *, many: bool) -> Any:
