@@ -30,10 +30,17 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from querywright import Avg, ExactDecimal, Expr, Max, Min, Sum
 from querywright.engine.dialect import classify
 from querywright.errors import InvalidValue
+from querywright.fetch.selections import adapted as on_alias
 from tests.suite.support import AnyDatabase, resolve, run_sync, session
 
 D = Decimal
-ROWS = [("10.00", "0.125", 3), ("20.05", "20.050", 1), ("-0.05", "1.000", 7), ("1.15", "9.999", 2), ("0.00", "0.001", 2)]
+ROWS = [
+    ("10.00", "0.125", 3),
+    ("20.05", "20.050", 1),
+    ("-0.05", "1.000", 7),
+    ("1.15", "9.999", 2),
+    ("0.00", "0.001", 2),
+]
 PRICES = [D(price) for price, _, _ in ROWS]
 NO_ROUNDING = pytest.mark.drivers("sqlite+pysqlite", "postgresql+psycopg", "postgresql+asyncpg", "mariadb+pymysql")
 
@@ -85,6 +92,7 @@ def rounded(value: Decimal, digits: int) -> Decimal:
     return value.quantize(D(1).scaleb(-digits), ROUND_HALF_UP)
 
 
+NOTHING = func.nullif(Item.price, Item.price, type_=Item.price.type)
 # What a statement computes of each row, and what Python does; exact, with the same digits.
 EXACT: dict[str, tuple[Any, Callable[[Decimal, Decimal, int], Any]]] = {
     "itself": (Item.price, lambda p, _c, _q: p),
@@ -109,7 +117,7 @@ EXACT: dict[str, tuple[Any, Callable[[Decimal, Decimal, int], Any]]] = {
     "profit": ((Item.price - Item.cost) * Item.quantity, lambda p, c, q: (p - c) * q),
     "grouped": (Item.quantity * (Item.price + Item.price), lambda p, _c, q: q * (p + p)),
     "coalesce": (func.coalesce(Item.price, 5), lambda p, _c, _q: p),
-    "nothing, or": (func.coalesce(func.nullif(Item.price, Item.price, type_=Item.price.type), 5), lambda _p, _c, _q: D("5.00")),
+    "nothing, or": (func.coalesce(NOTHING, 5), lambda _p, _c, _q: D("5.00")),
     "case": (case((Item.price > 5, Item.price), else_=5), lambda p, _c, _q: p if p > 5 else D("5.00")),
     "case of one": (case((Item.price > 5, Item.price)), lambda p, _c, _q: p if p > 5 else None),
     "rounded": (cast(Item.price * D("1.1"), ExactDecimal(12, 2)), lambda p, _c, _q: rounded(p * D("1.1"), 2)),
@@ -135,9 +143,7 @@ async def test_arithmetic_is_exact(shop: Any, name: str) -> None:
 
 def adapted(expression: Any, item: Any) -> Any:
     """Write an expression of the class for an alias of it."""
-    from querywright.fetch.selections import adapted as adapt
-
-    return expression if item is Item else adapt(expression, item)
+    return expression if item is Item else on_alias(expression, item)
 
 
 # Sums of all rows.

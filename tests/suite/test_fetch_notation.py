@@ -17,7 +17,7 @@ from sqlalchemy import select, text
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
-from querywright import ExactDecimal, UTCDateTime
+from querywright import ExactDecimal, InvalidRow, UTCDateTime
 from tests.suite.support import AnyDatabase, resolve, run_sync, session, validate
 from tests.suite.test_fetch_types import Out, check
 
@@ -32,11 +32,42 @@ TIMES = [dt.time(0), dt.time(23, 59, 59, 999999), *(dt.time(4, 5, 6, fraction) f
 
 def _floats() -> list[float]:
     """Floats of every size and length, and those where one notation ends and another begins."""
-    chosen = random.Random(7)
-    edges = [1e-7, 9.99e-7, 1e-6, 9.999e-6, 1e-5, 1.5e-5, 9.999e-5, 1e-4, 1e14, 999999999999999.9, 1e15, 1.5e15, 1e16, 1e22]
-    plain = [0.0, 18.0, 0.1, 0.1 + 0.2, 0.125, 1.005, 123456.789, 1e9, 1e10, 5e-324, 1.7976931348623157e308, 2.0**53 + 2]
+    chosen = random.Random(7)  # noqa: S311 - the same for everyone
+    edges = [
+        1e-7,
+        9.99e-7,
+        1e-6,
+        9.999e-6,
+        1e-5,
+        1.5e-5,
+        9.999e-5,
+        1e-4,
+        1e14,
+        999999999999999.9,
+        1e15,
+        1.5e15,
+        1e16,
+        1e22,
+    ]
+    plain = [
+        0.0,
+        18.0,
+        0.1,
+        0.1 + 0.2,
+        0.125,
+        1.005,
+        123456.789,
+        1e9,
+        1e10,
+        5e-324,
+        1.7976931348623157e308,
+        2.0**53 + 2,
+    ]
+    # fmt: on
     patterns = [struct.unpack("d", chosen.randbytes(8))[0] for _ in range(200)]
-    decimals = [round(chosen.uniform(-(10**size), 10**size), digits) for size in range(-8, 18) for digits in (0, 2, 6, 11)]
+    decimals = [
+        round(chosen.uniform(-(10**size), 10**size), digits) for size in range(-8, 18) for digits in (0, 2, 6, 11)
+    ]
     # In some of these the shortest number lies in the middle between two floats.
     integers = [float(chosen.randrange(10**16, 10**24)) for _ in range(200)]
     return [value for value in (*edges, *plain, *patterns, *decimals, *integers) if math.isfinite(value)]
@@ -44,7 +75,10 @@ def _floats() -> list[float]:
 
 FLOATS = _floats()
 REALS = [value for value in FLOATS if value == 0 or 1e-37 < abs(value) < 3e38]
-SMALL = [D(text) for text in ("0E-9", "1E-9", "0.00000012", "-0.000000120", "0.000001", "0.0000009", "5", "-5.5", "0.100000000")]
+SMALL = [
+    D(text)
+    for text in ("0E-9", "1E-9", "0.00000012", "-0.000000120", "0.000001", "0.0000009", "5", "-5.5", "0.100000000")
+]
 WHOLE = [D(text) for text in ("0", "1", "100", "1000", "10000", "-10000", "120000000", "6250000", "99990000")]
 # What SQLAlchemy's Numeric holds on SQLite is a float.
 ROUGH = [value for value in FLOATS if abs(value) < 1e17]
@@ -94,7 +128,7 @@ MARIADB: dict[str, tuple[Any, Any, list[Any]]] = {
 }  # fmt: skip
 
 
-def cases(types: dict[str, tuple[Any, Any, list[Any]]]) -> Any:
+def cases(types: dict[str, tuple[Any, Any, list[Any]]]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(("column", "annotation", "values"), types.values(), ids=types)
 
 
@@ -151,7 +185,9 @@ async def same(opened: Any, model: Any, statement: Any) -> None:
     assert await resolve(opened.fetch(model, statement).json()) == written
     assert TypeAdapter(list[model]).dump_json(await resolve(opened.fetch(model, statement).all())) == written
     one = statement.where(statement.selected_columns[0] == 0)
-    assert b"[" + await resolve(opened.fetch(model, one).json_one()) + b"]" == TypeAdapter(list[model]).dump_json(expected[:1])
+    assert b"[" + await resolve(opened.fetch(model, one).json_one()) + b"]" == TypeAdapter(list[model]).dump_json(
+        expected[:1]
+    )
 
 
 # What a mapped class declares need not be what its table has.
@@ -193,7 +229,7 @@ async def test_whatever_the_session_says(db: AnyDatabase, zone: str, style: str)
         day = mapped_column(sa.Date, nullable=False)
         zones = mapped_column(sa.ARRAY(sa.DateTime(timezone=True)), nullable=False)
 
-    fields: dict[str, Any] = {name: (dt.datetime, ...) for name in ("aware", "zoned", "naive")}
+    fields: dict[str, Any] = dict.fromkeys(("aware", "zoned", "naive"), (dt.datetime, ...))
     model = create_model("M", __base__=Out, **fields, day=(dt.date, ...), zones=(list[dt.datetime], ...))
     moments = [dt.datetime(2026, month, 2, 3, 4, 5, n, tzinfo=UTC) for month in (1, 7) for n in FRACTIONS]
     async with session(db) as opened:
@@ -211,8 +247,6 @@ async def test_whatever_the_session_says(db: AnyDatabase, zone: str, style: str)
 
 @pytest.mark.drivers("postgresql+psycopg", "postgresql+asyncpg")
 async def test_moments_that_python_cannot_hold_are_no_text(db: AnyDatabase) -> None:
-    from querywright import InvalidRow
-
     for column, type_name in ((sa.DateTime(), "timestamp"), (UTCDateTime(), "timestamptz"), (sa.Date(), "date")):
         for value in ("0044-03-15 BC", "10000-01-01"):
             with pytest.raises(InvalidRow):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from decimal import Context, Decimal
-from typing import Any, ClassVar
+from typing import Any
 
 from sqlalchemy import BigInteger, BinaryExpression, BindParameter, ColumnElement, Dialect, Integer, Null, Numeric
 from sqlalchemy.sql import operators
@@ -130,7 +130,7 @@ class ExactDecimal(TypeDecorator[Decimal]):
             return self
         return _literal_type(_decimal(value)) if _is_arithmetic(op) else Comparand(self.precision, self.scale)
 
-    class Comparator(TypeDecorator.Comparator[Any], Numeric.Comparator[Any]):  # type: ignore[misc]
+    class Comparator(TypeDecorator.Comparator[Any], Numeric.Comparator[Any]):
         """Operators whose results know their scale."""
 
         @override
@@ -146,7 +146,7 @@ class ExactDecimal(TypeDecorator[Decimal]):
             made = _operated(op, other, self.expr)
             return super().reverse_operate(op, other, **kwargs) if made is None else made
 
-    comparator_factory: ClassVar[Any] = Comparator
+    comparator_factory = Comparator  # pyright: ignore[reportAssignmentType] - a property of the base class
 
 
 class Comparand(ExactDecimal):
@@ -210,28 +210,30 @@ def _is_arithmetic(op: Any) -> bool:
 
 def _operated(op: Any, left: Any, right: Any) -> ColumnElement[Any] | None:
     """Apply an operator to two operands, of which one is exact; ``None`` if it can be applied as it is."""
-    if op not in _COMPARISONS and not _is_arithmetic(op):
-        return None
-    if op in _COMPARISONS and (_is_number(left) or _is_number(right)):
-        return None
-    left, right = _operand(left), _operand(right)
-    if left is None or right is None:
-        return None
-    scales = (scale_of(left), scale_of(right))
-    exact = [scale for scale in scales if scale is not None]
-    if _is_other(op) or len(exact) < 2 or _result_scale(op, exact) > _INT64_DIGITS:  # noqa: PLR2004 - both operands
+    compares = op in _COMPARISONS
+    # What is bound to be compared has a type for that.
+    as_it_is = compares and (_is_number(left) or _is_number(right))
+    operands = [] if as_it_is or not (compares or _is_arithmetic(op)) else [_operand(left), _operand(right)]
+    found = [operand for operand in operands if operand is not None]
+    return _of_two(op, *found) if len(found) == 2 else None  # noqa: PLR2004 - both operands
+
+
+def _of_two(op: Any, left: ColumnElement[Any], right: ColumnElement[Any]) -> ColumnElement[Any] | None:
+    first, second = scale_of(left), scale_of(right)
+    if first is None or second is None or _is_other(op) or _result_scale(op, first, second) > _INT64_DIGITS:
         return op(_as_number(left), _as_number(right))  # type: ignore[no-any-return]
-    if op is operators.mul:
-        return BinaryExpression(left, right, op, type_=ExactDecimal(_INT64_DIGITS, sum(exact)))
-    scale = max(exact)
-    left, right = _at_scale(left, scale), _at_scale(right, scale)
+    scale = _result_scale(op, first, second)
+    if op is not operators.mul:
+        if op in _COMPARISONS and first == second and _is_exact(left) and _is_exact(right):
+            return None
+        left, right = _at_scale(left, scale), _at_scale(right, scale)
     if op in _COMPARISONS:
-        return None if scales[0] == scales[1] else op(left, right)  # type: ignore[no-any-return]
+        return op(left, right)  # type: ignore[no-any-return]
     return BinaryExpression(left, right, op, type_=ExactDecimal(_INT64_DIGITS, scale))
 
 
-def _result_scale(op: Any, scales: list[int]) -> int:
-    return sum(scales) if op is operators.mul else max(scales)
+def _result_scale(op: Any, first: int, second: int) -> int:
+    return first + second if op is operators.mul else max(first, second)
 
 
 def _operand(value: Any) -> ColumnElement[Any] | None:
@@ -252,12 +254,16 @@ def _literal_type(number: Decimal) -> TypeEngine[Any]:
     return ExactDecimal(_INT64_DIGITS, scale) if fits else Numeric()
 
 
+def _is_exact(element: ColumnElement[Any]) -> bool:
+    return isinstance(element.type, ExactDecimal)
+
+
 def _as_number(element: ColumnElement[Any]) -> ColumnElement[Any]:
-    return AsNumber(element) if isinstance(element.type, ExactDecimal) else element
+    return AsNumber(element) if _is_exact(element) else element
 
 
 def _at_scale(element: ColumnElement[Any], scale: int) -> ColumnElement[Any]:
-    return element if scale_of(element) == scale and isinstance(element.type, ExactDecimal) else AtScale(element, scale)
+    return element if scale_of(element) == scale and _is_exact(element) else AtScale(element, scale)
 
 
 def _is_number(value: Any) -> bool:

@@ -131,7 +131,7 @@ def _binary(element: BinaryExpression[Any], compiler: Any, **kwargs: Any) -> str
     # An exact decimal on the left has looked at what is on its right.
     if _is_exact(right) and not _is_exact(left):
         left, right = _operands(element)
-        options = {"negate": element.negate, "modifiers": element.modifiers}
+        options: dict[str, Any] = {"negate": element.negate, "modifiers": element.modifiers}
         element = BinaryExpression(left, right, element.operator, element.type, **options)
     return compiler.visit_binary(element, **kwargs)  # type: ignore[no-any-return]
 
@@ -173,7 +173,7 @@ def _assigned(statement: Any) -> Any:
     # Before SQLAlchemy 2.1 in a place of their own.
     if getattr(statement, "_ordered_values", None):
         changed._ordered_values = assigned(statement._ordered_values)  # noqa: SLF001 - as above
-    clause = getattr(statement, "_post_values_clause", None)
+    clause: Any = getattr(statement, "_post_values_clause", None)
     if hasattr(clause, "update_values_to_set"):
         pairs = assigned(clause.update_values_to_set)
         changed._post_values_clause = clause._clone()  # noqa: SLF001 - as above

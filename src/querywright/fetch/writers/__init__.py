@@ -8,9 +8,9 @@ from querywright.fetch.writers.sqlite import SQLITE
 
 __all__ = ["MISSING", "TOO_LARGE", "UNFINISHED", "JsonWriter", "Member", "SQLText", "writer_for"]
 
-_WRITERS = {"postgresql": POSTGRESQL, "sqlite": SQLITE, "mysql": MYSQL, "mariadb": MYSQL}
+_WRITERS: dict[str, JsonWriter] = {"postgresql": POSTGRESQL, "sqlite": SQLITE, "mysql": MYSQL, "mariadb": MYSQL}
 # Drivers that make other values of what the database sends than all others do.
-_OF_DRIVERS = {("postgresql", "asyncpg"): ASYNCPG}
+_OF_DRIVERS: dict[tuple[str, str], JsonWriter] = {("postgresql", "asyncpg"): ASYNCPG}
 
 
 def writer_for(dialect: str, driver: str = "") -> JsonWriter:

@@ -21,8 +21,8 @@ from sqlalchemy.types import TypeEngine
 from querywright.fetch.nodes import Encoding
 
 __all__ = [
-    "EXPONENT", "MISSING", "TOO_LARGE", "UNFINISHED", "Encoder", "Fragments", "JsonWriter", "Member", "SQLText", "Use", "Value", "as_text", "dump",
-    "join", "literal", "members_of", "merged", "with_commas",
+    "EXPONENT", "MISSING", "TOO_LARGE", "UNFINISHED", "Encoder", "Fragments", "JsonWriter", "Member", "SQLText", "Use",
+    "Value", "as_text", "dump", "join", "literal", "members_of", "merged", "with_commas",
 ]  # fmt: skip
 
 SQLText = ColumnElement[str]

@@ -122,7 +122,9 @@ class _MySQLWriter(JsonWriter):
     @override
     def average(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
         column_type = unwrap_type(column.type)
-        exact = isinstance(column_type, (sa.Integer, sa.Numeric, ExactDecimal)) and not isinstance(column_type, sa.Float)
+        exact = isinstance(column_type, (sa.Integer, sa.Numeric, ExactDecimal)) and not isinstance(
+            column_type, sa.Float
+        )
         # An average of exact numbers has but four more digits than they have.
         total = sa.cast(func.sum(column), sa.Numeric(_MOST_DIGITS, 30)) if exact else func.sum(column)
         return sa.type_coerce(total.op("/")(func.count(column)), sa.Double) * literal_column("1e0", sa.Double)

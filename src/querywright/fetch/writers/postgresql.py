@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Text, and_, case, cast, exists, func, literal_column, null, select
 from sqlalchemy.types import TypeEngine
+from typing_extensions import override
 
 from querywright.fetch.columns import EXACT_ITEMS, encoding_of, unwrap_type
 from querywright.fetch.nodes import Encoding
@@ -24,6 +25,7 @@ from querywright.fetch.writers.base import (
     Member,
     SQLText,
     Use,
+    Value,
     as_text,
     join,
     literal,
@@ -97,7 +99,19 @@ def _range(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
 class _PostgreSQLWriter(JsonWriter):
     """A writer that knows arrays."""
 
-    def array_value(self, column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragments:
+    @override
+    def writes(self, encoding: Encoding) -> bool:
+        return encoding is Encoding.ARRAY or super().writes(encoding)
+
+    @override
+    def value(
+        self, encoding: Encoding, column: ColumnElement[Any], column_type: TypeEngine[Any], *, use: Use = "client"
+    ) -> Value:
+        if encoding is not Encoding.ARRAY:
+            return super().value(encoding, column, column_type, use=use)
+        return self._array(column, column_type) if use == "client" else self._model_array(column, column_type)
+
+    def _array(self, column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragments:
         """Write an array for a client: NULL among its elements, or other dimensions, make its row a broken one."""
         elements = _elements(column, sa.Text())
         full = ~exists(select(literal_column("1")).select_from(elements).where(elements.c.e.is_(None)))
@@ -106,7 +120,7 @@ class _PostgreSQLWriter(JsonWriter):
         written = self._elements_of(column, column_type, use="client")
         return (case((column.is_(None), null()), (right, written), else_=broken),)
 
-    def model_array(self, column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragments:
+    def _model_array(self, column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragments:
         """Write an array for a model, which judges of NULL among its elements."""
         assert isinstance(column_type, sa.ARRAY)  # noqa: S101 - the encoding says so
         if _is_whole(column_type):
@@ -164,14 +178,12 @@ def _writer(zone: Zone, *, is_binary: bool, many: bool = True) -> _PostgreSQLWri
         Encoding.DECIMAL: decimal,
         Encoding.TIMESTAMP: times.moment(zone, many=many),
         Encoding.UTC_TIMESTAMP: times.moment(zone, utc=True, many=many),
-        Encoding.ARRAY: lambda column, column_type: made.array_value(column, column_type),
     }
     model_encoders: dict[Encoding, Encoder] = {
         **_MODEL_ENCODERS,
         Encoding.FLOAT: numbers.float_(widens_real=is_binary, infinite=_quote),
-        Encoding.ARRAY: lambda column, column_type: made.model_array(column, column_type),
     }
-    made = _PostgreSQLWriter(
+    return _PostgreSQLWriter(
         encoders=encoders,
         model_encoders=model_encoders,
         object=_object,
@@ -185,7 +197,6 @@ def _writer(zone: Zone, *, is_binary: bool, many: bool = True) -> _PostgreSQLWri
         slot=func.chr(literal_column("2")),
         of_one=_writer(zone, is_binary=is_binary, many=False) if many else None,
     )
-    return made
 
 
 _ENCODERS: dict[Encoding, Encoder] = {
@@ -204,5 +215,5 @@ _MODEL_ENCODERS: dict[Encoding, Encoder] = {
     Encoding.NETWORK: _json,
     Encoding.RANGE: _range,
 }
-POSTGRESQL = _writer("session", is_binary=False)
-ASYNCPG = _writer("UTC", is_binary=True)
+POSTGRESQL: JsonWriter = _writer("session", is_binary=False)
+ASYNCPG: JsonWriter = _writer("UTC", is_binary=True)

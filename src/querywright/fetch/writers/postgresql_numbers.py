@@ -28,7 +28,6 @@ def _number(text: str) -> ColumnElement[Any]:
     return literal_column(text)
 
 
-
 def float_(*, widens_real: bool, infinite: Callable[[ColumnElement[Any]], SQLText]) -> Encoder:
     """Write a float.
 

@@ -1,7 +1,7 @@
 """Write PostgreSQL's moments as Pydantic does: with a fraction of six digits or none, and Z for UTC.
 
-``to_json`` writes neither. The cheapest form for each value is a cast to text, if the session's DateStyle is ISO and its
-zone is UTC; whether they are, a subquery tells once for each statement. The cheapest form for a statement is
+``to_json`` writes neither. The cheapest form for each value is a cast to text, if the session's DateStyle is ISO and
+its zone is UTC; whether they are, a subquery tells once for each statement. The cheapest form for a statement is
 ``to_char``, which asks for nothing and needs few functions: for one row they cost more to prepare than to call.
 """
 

@@ -21,7 +21,7 @@ __all__ = ["decimal", "float_", "model_float", "wire_decimal"]
 _MOST_DECIMALS = 6
 # So many digits of a decimal survive a double.
 _MOST_DIGITS = 15
-_GREATEST = literal_column("1.7976931348623157e308")
+_GREATEST: ColumnElement[float] = literal_column("1.7976931348623157e308")
 
 
 def float_(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
