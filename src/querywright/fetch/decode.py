@@ -13,7 +13,7 @@ from pydantic_core import from_json, to_json
 
 from querywright.errors import DatabaseError, InvalidRow
 from querywright.fetch.annotations import is_struct
-from querywright.fetch.unfinished import finish
+from querywright.fetch.unfinished import finish, without_capitals
 from querywright.fetch.writers import MISSING, TOO_LARGE
 
 __all__ = ["Dump", "dump", "to_bytes", "validate", "verify"]
@@ -99,15 +99,18 @@ def verify(text: str) -> str:
     return finish(text)
 
 
-def to_bytes(text: str, *, documents: bool) -> bytes:
+def to_bytes(text: str, *, documents: bool, capitals: bool = False) -> bytes:
     """Make bytes for a client.
 
     Args:
         text: What the database wrote.
         documents: Whether stored JSON is in it, which is written as it is stored: with spaces, escapes and numbers of
             whoever wrote it, and with NaN, which Python stores in SQLite, and for which Pydantic writes null.
+        capitals: Whether the escapes of control characters have hexadecimal digits in capitals.
     """
     text = verify(text)
+    if capitals:
+        text = without_capitals(text)
     if not documents:
         return text.encode()
     try:

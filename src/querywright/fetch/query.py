@@ -160,7 +160,7 @@ class Query:
     def client_bytes(self, prepared: Prepared, text: str, form: Form, *, many: bool) -> bytes:
         """Make bytes for a client of what the database wrote, or let the model write them."""
         if not prepared.form.for_model:
-            return to_bytes(text, documents=prepared.plan.documents)
+            return to_bytes(text, documents=prepared.plan.documents, capitals=prepared.capitals)
         chosen = self.fieldset
         how = Dump(form.by_alias, form.exclude_none, None if chosen is None else chosen.include)
         return dump(self.model, self.instances(prepared, text, many=many), how, many=many)

@@ -88,6 +88,7 @@ class JsonWriter:
         prelude: What stands before a statement with arrays in it.
         hint: What follows its SELECT.
         wire_encoders: What differs further when the text is bound again, as a part of a key or of a cursor.
+        capitals: Whether it writes the escapes of control characters with hexadecimal digits in capitals.
         of_one: The writer of a statement that returns one value of each kind, if that is another.
     """
 
@@ -109,6 +110,7 @@ class JsonWriter:
     hint: str = ""
     wire_encoders: dict[Encoding, Encoder] = field(default_factory=dict)
     of_one: JsonWriter | None = None
+    capitals: bool = False
 
     def value(
         self, encoding: Encoding, column: ColumnElement[Any], column_type: TypeEngine[Any], *, use: Use = "client"

@@ -320,4 +320,6 @@ MYSQL = _MySQLWriter(
     index_of_tuples=False,
     prelude=_MARIADB_LIMIT,
     hint=_MYSQL_LIMIT,
+    # MariaDB does.
+    capitals=True,
 )
