@@ -15,7 +15,7 @@ from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import UnaryExpression
 
 from querywright.errors import ShapeError
-from querywright.fetch.related import key_of
+from querywright.fetch.related import identity_columns
 from querywright.fetch.writers import JsonWriter
 
 __all__ = ["Sort", "behind", "ordering", "parameter", "sorts_of"]
@@ -67,7 +67,7 @@ def sorts_of(statement: Select[Any], entity: Any, writer: JsonWriter) -> tuple[S
     sorts = [_sort(clause, inspect(entity), writer) for clause in clauses]
     named = {str(sort.expression) for sort in sorts}
     descending = bool(sorts) and sorts[-1].descending
-    missing = [column for column in key_of(entity) if str(column.expression) not in named]
+    missing = [column for column in identity_columns(entity) if str(column.expression) not in named]
     return (*sorts, *(Sort(column, descending, nulls_first=False, nullable=False) for column in missing))
 
 
