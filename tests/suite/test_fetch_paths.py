@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, create_model
 from sqlalchemy import Select, select
 from sqlalchemy.orm import aliased
 
-from querywright import Count, Exists, Grouped, Many, Path, ShapeError, Sum
+from querywright import Count, Exists, Expr, Grouped, Many, Path, ShapeError, Sum
 from tests.suite.models import Out
 from tests.suite.paths import Account, Grade, Log, PathBase, Vehicle, some_paths
 from tests.suite.support import AnyDatabase, add, by_orm, resolve, run_sync, session, transaction
@@ -201,3 +201,13 @@ async def test_what_cannot_be_tied_to_its_parent_is_refused(accounts: AnyDatabas
 
     with pytest.raises(ShapeError, match="nothing ties"):
         await resolve(accounts.fetch(Loose, ACCOUNTS).all())
+
+
+async def test_an_expression_of_another_table_is_refused(accounts: AnyDatabase) -> None:
+    class Loose(Out):
+        weight: Annotated[int, Expr(lambda _account: OTHER.weight)]
+
+    with pytest.raises(ShapeError, match="does not select from"):
+        await resolve(accounts.fetch(Loose, ACCOUNTS).all())
+    joined = ACCOUNTS.join(OTHER, OTHER.account_id == Account.id).where(OTHER.id == 1)
+    assert [row.weight for row in await resolve(accounts.fetch(Loose, joined).all())] == [7]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import (
-    Column,
+    ColumnClause,
     ColumnElement,
     Dialect,
     FromClause,
@@ -292,7 +292,8 @@ class SelectCompiler:
         if _is_row(node):
             return case((there, text), else_=self._no_row(node))
         # A column of a row that is not there is NULL; all else may have a value.
-        return text if _is_column(node.target, inner) else case((there, text))
+        plain = isinstance(node.target, Scalar) and _is_column(node.target.source, inner.mapper)
+        return text if plain else case((there, text))
 
     def _single_row(self, node: ToOne, level: Level) -> SQLText:
         """Follow any other relationship to one row; nothing guarantees that there is only one."""
@@ -325,10 +326,10 @@ def _is_row(node: Node) -> bool:
     return isinstance(node, ToOne) and isinstance(node.target, (Shape, Variants))
 
 
-def _is_column(node: Node, level: Level) -> bool:
-    source = node.source if isinstance(node, Scalar) else None
-    attribute = level.mapper.attrs.get(source) if isinstance(source, str) else None
-    return isinstance(attribute, ColumnProperty) and isinstance(attribute.columns[0], Column)
+def _is_column(source: Source, mapper: Mapper[Any]) -> bool:
+    """Return whether a source is a plain column, and not an expression."""
+    attribute = mapper.attrs.get(source) if isinstance(source, str) else None
+    return isinstance(attribute, ColumnProperty) and isinstance(attribute.columns[0], ColumnClause)
 
 
 def _path(node: ToOne) -> str:
@@ -364,11 +365,21 @@ def root_keys(plan: Plan, statement: Select[Any], *, split: bool = False) -> dic
 
 
 def inner_rows(statement: Select[Any], keys: dict[Source, str], more: Sequence[Any] = ()) -> FromClause:
-    """Narrow the user's statement to the columns that are needed."""
+    """Narrow the user's statement to the columns that are needed.
+
+    Raises:
+        ShapeError: One of them belongs to something that the statement does not select from.
+    """
     entity = root_entity(statement)
     columns = [*(related.expression_of(entity, key).label(name) for key, name in keys.items()), *more]
-    # An expression may have no FROM of its own, such as a subquery that is correlated.
-    return statement.with_only_columns(*columns, maintain_column_froms=any(map(callable, keys))).subquery()
+    if all(_is_column(key, inspect(entity).mapper) for key in keys):
+        return statement.with_only_columns(*columns).subquery()
+    # An expression may have no FROM of its own, such as a subquery that is correlated, or bring one along.
+    narrowed = statement.with_only_columns(*columns, maintain_column_froms=True)
+    if len(narrowed.get_final_froms()) > len(statement.get_final_froms()):
+        reason = "an expression of the model names a table that the statement does not select from."
+        raise ShapeError("statement", reason, hint="Join that table, or make the expression a subquery.")
+    return narrowed.subquery()
 
 
 def _needed(node: Node, mapper: Mapper[Any]) -> list[Source]:
