@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import pytest
 from pydantic import TypeAdapter, create_model
-from sqlalchemy import Select, select
+from sqlalchemy import Select, literal, select, union, union_all
 from sqlalchemy.orm import aliased
 
 from querywright import Count, Exists, Expr, Grouped, Many, Path, ShapeError, Sum
@@ -211,3 +211,37 @@ async def test_an_expression_of_another_table_is_refused(accounts: AnyDatabase) 
         await resolve(accounts.fetch(Loose, ACCOUNTS).all())
     joined = ACCOUNTS.join(OTHER, OTHER.account_id == Account.id).where(OTHER.id == 1)
     assert [row.weight for row in await resolve(accounts.fetch(Loose, joined).all())] == [7]
+
+
+class BossOut(Out):
+    id: int
+    boss: NamedOut | None
+    logs: list[IdOut]
+
+
+_same = union(select(Account).where(Account.id < 3), select(Account)).subquery()
+_made = union_all(
+    *(
+        select(literal(n).label("id"), literal(f"made {n}").label("name"), literal(n - 1).label("boss_id"))
+        for n in (2, 3)
+    )
+).subquery()
+_one, _other, _named = aliased(Account), aliased(Account), aliased(Account, _made, adapt_on_names=True)
+_ofunion = aliased(Account, _same)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        select(_ofunion).order_by(_ofunion.id),
+        select(_named).order_by(_named.id),
+        select(_one).join(_other, _one.boss_id == _other.id).order_by(_other.id.desc(), _one.id),
+        select(Account).join(Account.boss.of_type(_other)).order_by(_other.name.desc(), Account.id),
+        select(_other).join(Account, Account.boss_id == _other.id).order_by(Account.id),
+    ],
+    ids=["union", "names", "two aliases", "class and alias", "alias and class"],
+)
+async def test_two_uses_of_one_table(accounts: AnyDatabase, statement: Select[Any]) -> None:
+    await equals_orm(accounts, BossOut, statement)
+    page = await resolve(accounts.fetch(BossOut, statement).page(size=10, number=1))
+    assert page.items == await by_orm(accounts, BossOut, statement)

@@ -120,7 +120,7 @@ class Link:
         Raises:
             ShapeError: It selects from something else, so every row above would have all rows of that.
         """
-        above = inspect(self.above.entity).selectable
+        above = inspect(self.above.source).selectable
         [_, *others] = [source for source in statement.get_final_froms() if source is not above]
         if others:
             names = ", ".join(str(getattr(source, "name", source)) for source in others)
@@ -167,14 +167,27 @@ def _linked(relation: RelationshipProperty[Any], level: Level) -> tuple[Any, Lin
     # As the ORM's joined loader does: an alias of the very FROM that the relationship names.
     source = entity.selectable._anonymous_fromclause() if entity.is_aliased_class else None  # noqa: SLF001 - as above
     alias = aliased(relation.mapper.class_, source)
+    above = None if level.columns else inspect(level.entity).selectable
     near, far, _, _, association, adapter = relation._create_joins(  # noqa: SLF001 - nothing public keeps them apart
-        source_selectable=inspect(level.entity).selectable,
-        source_polymorphic=True,
+        source_selectable=above,
+        source_polymorphic=above is not None,
         of_type_entity=inspect(alias),
         alias_secondary=True,
     )
+    near = near if above is not None else _of_root(near, relation, level)
     adapt = _unchanged if adapter is None else adapter.traverse
     return alias, Link(level, str(relation), near, None if far is None else association, far, adapt)
+
+
+def _of_root(condition: ColumnElement[bool], relation: RelationshipProperty[Any], level: Level) -> ColumnElement[bool]:
+    """Write a condition with the columns of the root's subquery, which may have other columns of the same tables."""
+
+    def column_of(element: Any, **_: Any) -> Any:
+        if not isinstance(element, ColumnClause) or element not in relation.local_columns:
+            return None
+        return level.column(level.mapper.get_property_by_column(element).key)
+
+    return replacement_traverse(condition, {}, column_of)
 
 
 def _once(alias: Any, link: Link) -> tuple[Any, Link]:
