@@ -223,7 +223,7 @@ _same = union(select(Account).where(Account.id < 3), select(Account)).subquery()
 _made = union_all(
     *(
         select(literal(n).label("id"), literal(f"made {n}").label("name"), literal(n - 1).label("boss_id"))
-        for n in (2, 3)
+        for n in (1, 3)
     )
 ).subquery()
 _one, _other, _named = aliased(Account), aliased(Account), aliased(Account, _made, adapt_on_names=True)
