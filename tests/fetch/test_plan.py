@@ -8,7 +8,7 @@ from typing import Annotated, Any, Optional
 
 import pytest
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, computed_field, create_model, field_serializer
-from sqlalchemy import Interval, LargeBinary, String, TypeDecorator, func, inspect
+from sqlalchemy import Interval, LargeBinary, String, TypeDecorator, func, inspect, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import UserDefinedType
 
@@ -140,6 +140,30 @@ def test_types_that_nobody_knows_are_refused() -> None:
         ShapeError, match=r"M\.thing: Odds\.thing has the type Thing\(\), which Querywright cannot read"
     ):
         plan_of(model(thing=Any), Odds)
+
+
+def test_properties_without_an_attribute_are_refused() -> None:
+    class Base(DeclarativeBase):
+        pass
+
+    class Sort(Base):
+        __tablename__ = "sorts"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        name: Mapped[str]
+
+    class Thing(Base):
+        __tablename__ = "things"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        sort_id: Mapped[int]
+
+    things = Thing.metadata.tables["things"]
+    with_sort = select(things, Sort.name.label("sort")).join(Sort, Sort.id == things.c.sort_id).subquery()
+    Base.registry.map_imperatively(
+        type("Sorted", (), {}), things, with_polymorphic=("*", with_sort), polymorphic_on=with_sort.c.sort
+    )
+    [mapper] = [mapper for mapper in Base.registry.mappers if mapper.class_.__name__ == "Sorted"]
+    with pytest.raises(ShapeError, match=r"Sorted has no attribute 'sort'. Did you mean 'sort_id'?"):
+        plan(model(sort=str), mapper)
 
 
 def test_plain_kinds_of_fields() -> None:

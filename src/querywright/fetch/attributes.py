@@ -72,7 +72,8 @@ def find(mapper: Mapper[Any], name: str, path: str) -> Attribute | Relation | Co
     """
     where = f"{mapper.class_.__name__}.{name}"
     attribute = mapper.attrs.get(name)
-    if isinstance(attribute, ColumnProperty):
+    # The discriminator of a polymorphic union may have a property, but no attribute.
+    if isinstance(attribute, ColumnProperty) and hasattr(mapper.class_, name):
         column = attribute.columns[0]
         return Attribute(name, column.type, bool(getattr(column, "nullable", False)), where)
     if isinstance(attribute, RelationshipProperty):
@@ -156,6 +157,7 @@ def _no_such_attribute(name: str, mapper: Mapper[Any], path: str) -> ShapeError:
     if hasattr(mapper.class_, name):
         hint = "Mark the field with Expr(), or make it a computed field of the model."
         return ShapeError(path, f"{owner}.{name} is neither a column nor a relationship.", hint=hint)
-    near = difflib.get_close_matches(name, mapper.attrs.keys(), n=1, cutoff=0.5)
-    hint = f"Did you mean {near[0]!r}?" if near else f"It has {', '.join(sorted(mapper.attrs.keys()))}."
+    names = sorted(key for key in mapper.attrs.keys() if hasattr(mapper.class_, key))
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"Did you mean {near[0]!r}?" if near else f"It has {', '.join(names)}."
     return ShapeError(path, f"{owner} has no attribute {name!r}.", hint=hint)
