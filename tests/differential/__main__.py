@@ -54,7 +54,12 @@ def database(name: str) -> Iterator[list[str]]:
         return
     with EmbeddedPostgres(max_prepared_transactions="10") as server:
         with psycopg.connect(server.url().replace("+asyncpg", ""), autocommit=True) as connection:
-            for statement in ("CREATE SCHEMA test_schema", "CREATE SCHEMA test_schema_2", "CREATE EXTENSION hstore", "CREATE EXTENSION citext"):
+            for statement in (
+                "CREATE SCHEMA test_schema",
+                "CREATE SCHEMA test_schema_2",
+                "CREATE EXTENSION hstore",
+                "CREATE EXTENSION citext",
+            ):
                 connection.execute(statement)
         yield ["--dburi", server.url("psycopg")]
 
@@ -83,7 +88,9 @@ def main() -> int:
             runs = [start(name, stack.enter_context(database(name)), asked.tests) for name in asked.databases]
             for run in runs:
                 run.wait()
-    return 0 if all([report(name, DATA) for name in asked.databases]) else 1
+    told = [report(name, DATA) for name in asked.databases]
+    print("\n".join(line for lines, _ in told for line in lines))
+    return 0 if all(good for _, good in told) else 1
 
 
 if __name__ == "__main__":

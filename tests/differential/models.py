@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -51,7 +51,7 @@ class Shape:
     members: tuple[Member, ...]
 
 
-@lru_cache(maxsize=None)
+@cache
 def shape_of(mapper: Mapper[Any], demands: int, widths: tuple[int, ...], turn: int) -> Shape | None:
     """Invent a model; ``None`` if the class has nothing to show.
 

@@ -100,15 +100,13 @@ def tally(lines: Iterable[str]) -> Tally:
     return found
 
 
-def report(name: str, data: Path) -> bool:
-    """Print the figures of a database, and say whether they are good."""
+def report(name: str, data: Path) -> tuple[list[str], bool]:
+    """Tell the figures of a database, and whether they are good."""
     last = next(iter(reversed((data / f"{name}.log").read_text().splitlines())), "")
     with (data / f"{name}.jsonl").open() as lines:
         found = tally(lines)
-    print(f"\n## {name}\n\nSQLAlchemy's tests with a fetch beside each statement: {last}")
-    for line in _told(found):
-        print(line)
-    return found.good
+    title = f"## {name}: SQLAlchemy's tests with a fetch beside each statement, {last.strip('= ')}"
+    return ["", title, "", *_told(found)], found.good
 
 
 def _told(found: Tally) -> Iterator[str]:

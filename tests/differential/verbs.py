@@ -12,16 +12,16 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Select
 
 from querywright import Fetch, InvalidRow, ShapeError, fetch
+from querywright.fetch.compile import root_mapper
 from tests.differential.models import EXACT, LOOSE, Shape, shape_of
 from tests.differential.oracle import Oracle, savepoint
 from tests.differential.trees import from_instances, from_json, same
-from querywright.fetch.compile import root_mapper
 
 __all__ = ["Outcome", "compare"]
 
 _MOST_PAGES = 6
 # How many relationships are followed on each level: of the lists, and of pages and streams.
-_WIDE, _NARROW = (3, 1), (1,)
+_WIDE, _NARROW = (2, 1), (1,)
 _REPORTED = 1500
 
 
@@ -74,16 +74,15 @@ def compare(oracle: Oracle, statement: Select[Any], known: set[Any], turn: int) 
     outcome.rows = len(objects)
     for demands in range(EXACT, LOOSE + 1):
         outcome.demands = demands
-        wide, narrow = (
-            _case(oracle, statement, objects, shape_of(mapper, demands, widths, turn)) for widths in (_WIDE, _NARROW)
-        )
+        wide = _case(oracle, statement, objects, shape_of(mapper, demands, _WIDE, turn))
+        narrow = _case(oracle, statement, objects, shape_of(mapper, demands, _NARROW, turn))
         if isinstance(wide, _Case) and isinstance(narrow, _Case):
             mark = _mark(wide, mapper, statement)
             if mark in known:
                 outcome.verbs["all"] = ("repeated", "")
                 return outcome
             known.add(mark)
-            for name, check in (*_rows_checks(wide), *_page_checks(narrow)):
+            for name, check in (*_rows_checks(wide, turn), *_page_checks(narrow)):
                 outcome.verbs[name] = _verdict(oracle, check)
                 if outcome.verbs["all"][0] == "refused":
                     break
@@ -134,11 +133,14 @@ def _invalid(oracle: Oracle, asked: Any, error: ValidationError) -> tuple[str, s
     return _verdict(oracle, check)
 
 
-def _rows_checks(case: _Case) -> Iterator[tuple[str, Callable[[], None]]]:
+def _rows_checks(case: _Case, turn: int) -> Iterator[tuple[str, Callable[[], None]]]:
     yield "all", lambda: case.rows(case.asked().all())
     yield "json", lambda: _json(case, lambda: case.asked().json())
-    yield "levels", lambda: case.rows(case.asked("levels").all())
-    yield "levels json", lambda: _json(case, lambda: case.asked("levels").json())
+    # Compiling takes the time of this command: both would tell the same.
+    if turn % 2:
+        yield "levels", lambda: case.rows(case.asked("levels").all())
+    else:
+        yield "levels", lambda: _json(case, lambda: case.asked("levels").json())
 
 
 def _page_checks(case: _Case) -> Iterator[tuple[str, Callable[[], None]]]:

@@ -41,12 +41,11 @@ def watch(log: Path) -> None:
     run = cls.orm_execute_statement.__func__
     out = log.open("a", buffering=1)
 
-    def orm_execute_statement(
-        cls: Any, session: Any, statement: Any, params: Any, execution_options: Any, bind_arguments: Any, conn: Any
-    ) -> Any:
-        result = run(cls, session, statement, params, execution_options, bind_arguments, conn)
+    def orm_execute_statement(cls: Any, session: Any, statement: Any, params: Any, *rest: Any) -> Any:
+        result = run(cls, session, statement, params, *rest)
         if MARK not in session.info:
-            _look(out, statement, params, execution_options, conn)
+            options, _bind_arguments, connection = rest
+            _look(out, statement, params, options, connection)
         return result
 
     cls.orm_execute_statement = classmethod(orm_execute_statement)
@@ -93,7 +92,11 @@ def _compared(statement: Select[Any], params: Any, options: Any, connection: Con
     quiet = Quiet(connection)
     # Of a key with a NULL in it, Session.get() gives a value that its statement does not have.
     named = {bind.key for bind in iterate(statement) if isinstance(bind, BindParameter)}
-    given = {name: value for name, value in ((params[0] if isinstance(params, list) else params) or {}).items() if name in named}
+    given = {
+        name: value
+        for name, value in ((params[0] if isinstance(params, list) else params) or {}).items()
+        if name in named
+    }
     with savepoint(quiet), Oracle.of(quiet, statement, given, options) as oracle:
         return compare(oracle, statement, _known, crc32(_test().encode()))
 

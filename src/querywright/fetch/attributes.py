@@ -157,7 +157,7 @@ def _no_such_attribute(name: str, mapper: Mapper[Any], path: str) -> ShapeError:
     if hasattr(mapper.class_, name):
         hint = "Mark the field with Expr(), or make it a computed field of the model."
         return ShapeError(path, f"{owner}.{name} is neither a column nor a relationship.", hint=hint)
-    names = sorted(key for key in mapper.attrs.keys() if hasattr(mapper.class_, key))
+    names = sorted(found.key for found in mapper.attrs if hasattr(mapper.class_, found.key))
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"Did you mean {near[0]!r}?" if near else f"It has {', '.join(names)}."
     return ShapeError(path, f"{owner} has no attribute {name!r}.", hint=hint)
