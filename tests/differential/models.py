@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import keyword
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from sqlalchemy import TypeDecorator
-from sqlalchemy.orm import ColumnProperty, Mapper, RelationshipProperty, SynonymProperty
+from sqlalchemy.orm import ColumnProperty, CompositeProperty, Mapper, RelationshipProperty, SynonymProperty
 from sqlalchemy.sql.elements import UnaryExpression
 from sqlalchemy.types import NullType
 
@@ -67,6 +68,11 @@ def shape_of(mapper: Mapper[Any], demands: int, widths: tuple[int, ...], turn: i
         name, metadata = _named(key)
         members.append(Member(name))
         fields[name] = (Annotated[(annotation, *metadata)] if metadata else annotation, ...)
+    for composite in mapper.composites:
+        inner = _inside(composite, demands)
+        if inner is not None:
+            members.append(Member(composite.key, inner))
+            fields[composite.key] = (inner.model | None, ...)
     if widths:
         for relationship in _relationships(mapper, turn)[: widths[0]]:
             inner = shape_of(relationship.mapper, demands, widths[1:], turn)
@@ -101,6 +107,19 @@ def _columns(mapper: Mapper[Any], demands: int) -> Iterator[tuple[str, Any]]:
         # The discriminator of a polymorphic union has a property, but no attribute; a dot means a path to fetch.
         if isinstance(target, ColumnProperty) and hasattr(mapper.class_, attribute.key) and "." not in attribute.key:
             yield attribute.key, _annotation(target.columns[0], demands)
+
+
+def _inside(composite: CompositeProperty[Any], demands: int) -> Shape | None:
+    """Invent a model of what a composite holds; of a class that is no dataclass nobody knows the attributes."""
+    cls = composite.composite_class
+    name, metadata = _named(composite.key)
+    if not dataclasses.is_dataclass(cls) or metadata:
+        return None
+    names = [field.name for field in dataclasses.fields(cls)]
+    # All of them may be NULL where the ORM makes an object of nothing.
+    annotations = (_annotation(prop.columns[0], max(demands, NULLABLE)) for prop in composite.props)
+    fields: dict[str, Any] = {field: (annotation, ...) for field, annotation in zip(names, annotations, strict=False)}
+    return Shape(create_model(f"{name}Out", __base__=_Out, **fields), tuple(map(Member, fields)))
 
 
 def _annotation(column: Any, demands: int) -> Any:

@@ -87,7 +87,7 @@ def compare(oracle: Oracle, statement: Select[Any], known: set[Any], turn: int) 
                 if outcome.verbs["all"][0] == "refused":
                     break
             return outcome
-        outcome.verbs[f"invalid {demands}"] = wide if isinstance(wide, tuple) else narrow
+        outcome.verbs[f"invalid {demands}"] = next(case for case in (wide, narrow) if isinstance(case, tuple))
     return outcome
 
 
