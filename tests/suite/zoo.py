@@ -48,7 +48,7 @@ class Zoo(ZooBase):
 
     place: Mapped[Place] = composite(Place, "x", "y")
     # None where both are NULL, from SQLAlchemy 2.1 on.
-    spot: Mapped[Place | None] = composite(Place, "x", "y")
+    spot: Mapped[Place | None] = composite("x", "y")
     title: Mapped[str] = synonym("name")
     code: Mapped[str] = column_property(country + "-" + name)
 
