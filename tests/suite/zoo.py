@@ -47,6 +47,8 @@ class Zoo(ZooBase):
     y: Mapped[int | None]
 
     place: Mapped[Place] = composite(Place, "x", "y")
+    # None where both are NULL, from SQLAlchemy 2.1 on.
+    spot: Mapped[Place | None] = composite("x", "y")
     title: Mapped[str] = synonym("name")
     code: Mapped[str] = column_property(country + "-" + name)
 

@@ -72,7 +72,8 @@ def find(mapper: Mapper[Any], name: str, path: str) -> Attribute | Relation | Co
     """
     where = f"{mapper.class_.__name__}.{name}"
     attribute = mapper.attrs.get(name)
-    if isinstance(attribute, ColumnProperty):
+    # The discriminator of a polymorphic union may have a property, but no attribute.
+    if isinstance(attribute, ColumnProperty) and hasattr(mapper.class_, name):
         column = attribute.columns[0]
         return Attribute(name, column.type, bool(getattr(column, "nullable", False)), where)
     if isinstance(attribute, RelationshipProperty):
@@ -139,6 +140,29 @@ def keys_of(table: Any) -> list[set[Any]]:
     return [key for key in (set(table.primary_key), *unique) if key]
 
 
+def may_be_none(found: Composite, path: str) -> bool:
+    """Say whether a composite is ``None`` where all its columns are NULL.
+
+    Raises:
+        ShapeError: It is ``None`` by a rule that only Python knows.
+    """
+    # Of SQLAlchemy 2.1: what the annotation `Mapped[Point | None]` makes by itself, or a function of the user's.
+    rule: Any = getattr(found.composite, "return_none_on", None)
+    if not callable(rule):
+        return False
+    properties = found.composite.props
+    nothing: list[Any] = [None] * len(properties)
+    partly = [[*nothing[:n], object(), *nothing[n + 1 :]] for n in range(len(nothing))]
+    try:
+        known = rule(*nothing) and not any(rule(*values) for values in partly)
+    except Exception:  # noqa: BLE001 - whatever it makes of an object that it does not know
+        known = False
+    if not known:
+        reason = f"{found.where} is None by a rule of its own, return_none_on, which SQL does not know."
+        raise ShapeError(path, reason, hint="Show its columns instead.")
+    return all(getattr(prop.columns[0], "nullable", True) for prop in properties)
+
+
 def _hybrid(mapper: Mapper[Any], name: str, path: str, where: str) -> Attribute:
     try:
         expression = getattr(mapper.class_, name)
@@ -156,6 +180,7 @@ def _no_such_attribute(name: str, mapper: Mapper[Any], path: str) -> ShapeError:
     if hasattr(mapper.class_, name):
         hint = "Mark the field with Expr(), or make it a computed field of the model."
         return ShapeError(path, f"{owner}.{name} is neither a column nor a relationship.", hint=hint)
-    near = difflib.get_close_matches(name, mapper.attrs.keys(), n=1, cutoff=0.5)
-    hint = f"Did you mean {near[0]!r}?" if near else f"It has {', '.join(sorted(mapper.attrs.keys()))}."
+    names = sorted(found.key for found in mapper.attrs if hasattr(mapper.class_, found.key))
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"Did you mean {near[0]!r}?" if near else f"It has {', '.join(names)}."
     return ShapeError(path, f"{owner} has no attribute {name!r}.", hint=hint)

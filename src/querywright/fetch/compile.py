@@ -165,7 +165,7 @@ class SelectCompiler:
         nullable = getattr(node.value if isinstance(node, Aggregate) else node, "nullable", False)
         if nullable and (isinstance(node, Aggregate) or self._compact or not _is_row(node)):
             return Member(key, (func.nullif(text, self.writer.literal("null")),) if _is_row(node) else value)
-        if isinstance(node, Embedded) and node.none_if_empty and self._compact:
+        if isinstance(node, Embedded) and node.columns and self._compact:
             return Member(key, (func.nullif(text, self.writer.literal("null")),))
         whole = isinstance(node, (ToMany, Groups)) or _is_row(node)
         return Member(key, value, required=text, whole=whole)  # type: ignore[arg-type]
@@ -261,10 +261,9 @@ class SelectCompiler:
 
     def _embedded(self, node: Embedded, level: Level) -> SQLText:
         text = self.item(node.shape, level)
-        if not node.none_if_empty:
+        if not node.columns:
             return text
-        columns = [level.column(source) for field in node.shape.fields for source in _needed(field.value, level.mapper)]
-        some = [column.is_not(None) for column in columns]
+        some = [level.column(name).is_not(None) for name in node.columns]
         return case((or_(*some), text), else_=self.writer.literal("null"))
 
     def _variants(self, node: Variants, level: Level) -> SQLText:
@@ -389,7 +388,7 @@ def _needed(node: Node, mapper: Mapper[Any]) -> list[Source]:
     if isinstance(node, Shape):
         return [source for field in node.fields for source in _needed(field.value, mapper)]
     if isinstance(node, Embedded):
-        return _needed(node.shape, mapper)
+        return [*_needed(node.shape, mapper), *node.columns]
     if isinstance(node, Variants):
         own = [shape for _, shape in node.cases if shape.mapper is mapper]
         return [

@@ -174,11 +174,11 @@ class Embedded:
 
     Attributes:
         shape: Its fields.
-        none_if_empty: Whether it is ``null`` if all its columns are.
+        columns: The attributes that make it ``null`` if all of them are NULL; none if it never is.
     """
 
     shape: Shape
-    none_if_empty: bool
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,16 @@ from sqlalchemy.orm import Mapper, RelationshipProperty
 from querywright.errors import ShapeError
 from querywright.fetch import nodes
 from querywright.fetch.annotations import Wanted, is_shape, read_annotation, read_field, type_name, union_members
-from querywright.fetch.attributes import Attribute, Composite, Relation, Steps, attribute_of, find, key_names
+from querywright.fetch.attributes import (
+    Attribute,
+    Composite,
+    Relation,
+    Steps,
+    attribute_of,
+    find,
+    key_names,
+    may_be_none,
+)
 from querywright.fetch.cardinality import may_repeat
 from querywright.fetch.markers import Aggregated, Expr, First, Grouped, Keys, Latest, Marker, Path, Selection
 from querywright.fetch.nodes import Embedded, Field, Groups, Node, Plan, Rows, Scalar, Shape, ToMany, ToOne, Variants
@@ -248,7 +257,12 @@ class _Planner:
             return attribute_of(mapper, columns[name], at)
 
         shape = self.shape(wanted.type, mapper, path, lookup)
-        return Embedded(shape, none_if_empty=getattr(found.composite, "_return_none_on", None) is not None)
+        if not may_be_none(found, path):
+            return Embedded(shape)
+        if not wanted.nullable:
+            hint = f"Write {type_name(wanted.type)} | None."
+            raise ShapeError(path, f"{found.where} may be None, the field does not accept that.", hint=hint)
+        return Embedded(shape, tuple(columns.values()))
 
 
 def _source(node: Node) -> Any:
