@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,14 @@ from sqlalchemy import MetaData, NullPool, create_engine, text
 
 from querywright import AsyncDatabase, Database
 from querywright.testing import EmbeddedPostgres
-from tests.faults.plugin import (  # noqa: F401 - pytest finds hooks by their names
-    pytest_itemcollected,
-    pytest_runtest_makereport,
-    pytest_terminal_summary,
-)
+from tests import skipped
+from tests.faults import plugin
 from tests.mariadb import PrivateMariaDB, missing_programs
 from tests.suite.models import Base
 from tests.tables import Reused, Template, needed, needs
+
+# No test asks the system's authorities about a server, and PyMySQL would read them all for each connection (27 ms).
+os.environ["SSL_CERT_FILE"] = os.devnull
 
 # More examples: --hypothesis-profile=fuzz; fewer, for a second set of versions: few
 settings.register_profile("querywright", deadline=None, print_blob=True, max_examples=60)
@@ -150,6 +151,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "drivers(*names): the drivers that a test of a database runs on")
+    config.pluginmanager.register(plugin)
+    config.pluginmanager.register(skipped)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

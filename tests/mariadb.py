@@ -34,7 +34,7 @@ _BYTES = 2**29
 def missing_programs() -> str:
     """Say what is not installed; empty if everything is."""
     missing = [name for name in ("mariadbd", "mariadb-install-db") if _find(name) is None]
-    return f"{' and '.join(missing)} not found: install mariadb-server to run this" if missing else ""
+    return f"{' and '.join(missing)} not found: apt-get install mariadb-server" if missing else ""
 
 
 class PrivateMariaDB:
