@@ -11,6 +11,8 @@ PROMISED_ELSEWHERE := tests/suite/test_hooks.py tests/suite/test_outbox.py::test
   tests/suite/test_run.py::test_a8_each_attempt_has_a_session_of_its_own
 FUZZ_EXAMPLES ?= 50000
 PYTEST := -q -n 2 --dist loadgroup
+# Where an image sets it, each of the many processes of a test run would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run run-postgres test test-newest test-oldest fuzz faults mutate check format bench bench-report bench-sizes bench-orm lock clean
 

@@ -26,6 +26,7 @@ from tests.mariadb import PrivateMariaDB
 from tests.suite.models import Author, AuthorOut, Book, Everything, EverythingOut, NameOut, Out, Tag, TagOut
 from tests.suite.support import AnyDatabase, add, by_orm, resolve, session, transaction
 from tests.suite.test_fetch_values import FULL, a_row
+from tests.tables import needs
 
 MARIADB = pytest.mark.drivers("mariadb+pymysql", "mariadb+aiomysql")
 ONE = pytest.mark.drivers("mariadb+pymysql")
@@ -98,13 +99,11 @@ FIELDS["mark"], FIELDS["data"] = Mark, dict[str, Any]
 
 
 @pytest.fixture
-async def items(db: AnyDatabase) -> AsyncIterator[AnyDatabase]:
-    schema = create_engine(db.engine.url.set(drivername="mariadb+pymysql"), poolclass=NullPool)
-    Tables.metadata.create_all(schema)
+@needs(Tables.metadata)
+async def items(db: AnyDatabase) -> AnyDatabase:
     await add(db, Root(id=1))
     await add(db, Item(**LEAST), Item(**MOST))
-    yield db
-    Tables.metadata.drop_all(schema)
+    return db
 
 
 @MARIADB

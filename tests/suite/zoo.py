@@ -147,7 +147,7 @@ class Toy(ZooBase):
 
 
 def a_zoo() -> list[object]:
-    """Rows in an order in which they can be inserted one by one."""
+    """Rows in an order in which they can be inserted."""
     return [
         Zoo(country="de", number=1, name="Tierpark", x=3, y=None),
         Zoo(country="de", number=2, name="Empty", x=None, y=None),
