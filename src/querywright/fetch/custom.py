@@ -7,7 +7,7 @@ from typing import Any, get_origin
 
 from pydantic import BaseModel, RootModel
 
-__all__ = ["changes"]
+__all__ = ["changes", "config_of"]
 
 # Settings of a model that neither change nor check a value on its way from a row to JSON.
 _NEUTRAL_CONFIG = frozenset(
@@ -45,6 +45,13 @@ def changes(cls: type, config: dict[str, Any]) -> tuple[str, bool]:
     # A strict model takes a number for a number, and not the text that stands for one that JSON does not have.
     before = bool(modes - {"after"}) or "__get_pydantic_core_schema__" in hooks or bool(config.get("strict"))
     return next(iter(reasons), ""), before
+
+
+def config_of(cls: type) -> dict[str, Any] | None:
+    """Find the settings of a dataclass or TypedDict, its own or inherited; ``None`` if it has none."""
+    found = (vars(base)["__pydantic_config__"] for base in _own(cls) if "__pydantic_config__" in vars(base))
+    config = next(found, None)
+    return None if config is None else dict(config)
 
 
 def _decorations(cls: type) -> Iterator[Any]:

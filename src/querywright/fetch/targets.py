@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import InitVar, dataclass, replace
 from typing import Any, get_origin
 
@@ -14,7 +15,7 @@ from typing_extensions import NotRequired, ReadOnly, Required, get_type_hints
 
 from querywright.errors import ShapeError
 from querywright.fetch.annotations import is_struct, is_typed_dict
-from querywright.fetch.custom import changes
+from querywright.fetch.custom import changes, config_of
 from querywright.fetch.outlines import Key, Outline, outline_of
 
 __all__ = ["Target", "TargetField", "target_of"]
@@ -104,28 +105,29 @@ def _other(model: Any, path: str, config: Mapping[str, Any] | None) -> Target:
     """Read a dataclass or a TypedDict."""
     origin = get_origin(model) or model
     outline = outline_of(model, path, config)
-    own = getattr(origin, "__pydantic_config__", None)
-    config = config if own is None else own
-    made = Target(origin.__name__, _filled(outline.keys, _infos(model, outline.keys)), config=config)
-    return _changed(made, origin, dict(own or {}), outline)
+    own = config_of(origin)
+    fields = _filled(outline.keys, _infos(model, outline.keys))
+    made = Target(origin.__name__, fields, config=config if own is None else own)
+    return _changed(made, origin, own or {}, outline)
 
 
 def _changed(target: Target, origin: type, config: dict[str, Any], outline: Outline) -> Target:
     reason, before = changes(origin, config)
-    return replace(target, reason=next(iter([reason, *outline.reasons]), ""), before=before or outline.before)
+    reason = next(filter(None, [reason, *outline.reasons]), "")
+    return replace(target, reason=reason, before=before or outline.before)
 
 
 def _filled(keys: Mapping[str, Key], infos: Mapping[str, FieldInfo]) -> dict[str, TargetField]:
     return {name: TargetField(infos[name], key) for name, key in keys.items() if key.filled}
 
 
-def _infos(model: Any, names: Iterable[str]) -> dict[str, FieldInfo]:
+def _infos(model: Any, names: Collection[str]) -> dict[str, FieldInfo]:
     """Read the fields of a dataclass or a TypedDict."""
     origin = get_origin(model) or model
     known = getattr(origin, "__pydantic_fields__", None)
     if known is not None and not get_origin(model):
         return dict(known)
-    hints, declared = _hints(model), getattr(origin, "__dataclass_fields__", {})
+    hints, declared = _hints(model, names), getattr(origin, "__dataclass_fields__", {})
     return {name: _field_info(_strip(hints[name]), declared.get(name)) for name in names}
 
 
@@ -142,10 +144,15 @@ def _strip(hint: Any) -> Any:
     return hint.type if isinstance(hint, InitVar) else hint
 
 
-def _hints(model: Any) -> dict[str, Any]:
-    """Resolve the annotations of a class, with the arguments of a generic one put in their places."""
+def _hints(model: Any, names: Collection[str]) -> dict[str, Any]:
+    """Resolve the annotations of some fields, with the arguments of a generic class put in their places."""
     origin = get_origin(model) or model
-    hints = get_type_hints(origin, include_extras=True)
+    hints: dict[str, Any] = {}
+    for base in reversed(origin.__mro__):
+        own = {name: hint for name, hint in inspect.get_annotations(base).items() if name in names}
+        # Of these only: Python 3.10 takes KW_ONLY for a type that cannot be resolved.
+        holder = type(base.__name__, (), {"__annotations__": own, "__module__": base.__module__})
+        hints |= get_type_hints(holder, include_extras=True)
     parameters = getattr(origin, "__parameters__", ())
     arguments = dict(zip(parameters, getattr(model, "__args__", ()), strict=False))
     return {name: _substitute(hint, arguments) for name, hint in hints.items()}
@@ -177,7 +184,6 @@ def _struct(model: Any) -> Target:
 def _inside_a_struct(model: Any) -> Target:
     """Read a dataclass or a TypedDict as msgspec does, which knows nothing of Pydantic's."""
     origin = get_origin(model) or model
-    names = list(_hints(model)) if is_typed_dict(origin) else [field.name for field in dataclasses.fields(origin)]
-    hints = _hints(model)
-    fields = {name: TargetField(FieldInfo.from_annotation(_strip(hints[name])), Key(name, name)) for name in names}
+    names = origin.__annotations__ if is_typed_dict(origin) else [field.name for field in dataclasses.fields(origin)]
+    fields = {name: TargetField(info, Key(name, name)) for name, info in _infos(model, names).items()}
     return Target(origin.__name__, fields, changes(origin, {})[0], struct=True)
