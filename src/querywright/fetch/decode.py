@@ -17,7 +17,7 @@ from querywright.errors import DatabaseError, InvalidRow
 from querywright.fetch.annotations import is_struct, read_annotation, union_members
 from querywright.fetch.writers import MISSING, TOO_LARGE
 
-__all__ = ["Dump", "dump", "read_json", "takes_options", "to_bytes", "validate", "verify", "write_json"]
+__all__ = ["Dump", "read_json", "rewritten", "takes_options", "to_bytes", "validate", "verify", "write_json"]
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,7 @@ class _Pydantic:
         return self._adapter.validate_python(value, from_attributes=True)
 
     def dump(self, value: Any, how: Dump) -> bytes:
-        options: Any = {"by_alias": how.by_alias, "exclude_none": how.exclude_none}
-        try:
-            return self._adapter.dump_json(value, **options)
-        except PydanticSerializationError:
-            return write_json(self._adapter.dump_python(value, mode="json", **options))
+        return self._adapter.dump_json(value, by_alias=how.by_alias, exclude_none=how.exclude_none)
 
 
 class _Msgspec:
@@ -87,19 +83,8 @@ class _Msgspec:
         return self._msgspec.convert(value, self._annotation, from_attributes=True)
 
     def dump(self, value: Any, _how: Dump) -> bytes:
-        try:
-            written: bytes = self._msgspec.json.encode(value)
-        except UnicodeEncodeError:
-            written = write_json(self._msgspec.to_builtins(value))
+        written: bytes = self._msgspec.json.encode(value)
         return written
-
-
-def write_json(value: Any) -> bytes:
-    """Write JSON, and half of a surrogate pair, which UTF-8 has no bytes for, as the escape that JSON has for it."""
-    try:
-        return to_json(value, inf_nan_mode="null")
-    except PydanticSerializationError:
-        return _without_nan(json.dumps(value, separators=(",", ":")))
 
 
 @lru_cache(maxsize=1024)
@@ -178,11 +163,51 @@ def read_json(text: str | bytes) -> Any:
         return json.loads(text)
 
 
+def write_json(value: Any) -> bytes:
+    """Write JSON, also what UTF-8 has no bytes for."""
+    try:
+        return to_json(value, inf_nan_mode="null")
+    except PydanticSerializationError:
+        return _without_nan(json.dumps(value, separators=(",", ":")))
+
+
 def takes_options(model: Any) -> bool:
     """Say whether what writes a model leaves out what is ``None``, and writes names for aliases, if it is told to."""
     return isinstance(_codec(model, many=True), _Pydantic)
 
 
-def dump(model: Any, value: Any, how: Dump, *, many: bool) -> bytes:
-    """Let the model write its JSON, as FastAPI would."""
-    return _codec(model, many).dump(value, how)
+def rewritten(model: Any, text: str, read: Callable[[Any], Any] | None, how: Dump, *, many: bool) -> bytes:
+    """Let the model write its JSON, as FastAPI would.
+
+    Args:
+        model: The response model.
+        text: What the database wrote.
+        read: Converts the parsed JSON of a row to what the model validates; by default it validates the JSON.
+        how: How the model writes.
+        many: Whether the text is an array.
+    """
+    codec = _codec(model, many)
+    try:
+        return codec.dump(validate(model, text, read, many=many), how)
+    except (PydanticSerializationError, UnicodeEncodeError):
+        masked = _masked(text)
+        if masked == text:
+            raise
+    return _unmasked(codec.dump(validate(model, masked, read, many=many), how))
+
+
+# Half of a surrogate pair: JSON has an escape for it, and UTF-8 has no bytes. For each there is a character for private
+# use in its place while a model writes.
+_ESCAPE = re.compile(r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|u([dD][89a-fA-F]..)|.)", re.DOTALL)
+_MASK = 0x10F000 - 0xD800
+_MASKS = re.compile(f"[{chr(0xD800 + _MASK)}-{chr(0xDFFF + _MASK)}]")
+
+
+def _masked(text: str) -> str:
+    if _MASKS.search(text):
+        return text
+    return _ESCAPE.sub(lambda found: chr(int(found[1], 16) + _MASK) if found[1] else found[0], text)
+
+
+def _unmasked(written: bytes) -> bytes:
+    return _MASKS.sub(lambda found: f"\\u{ord(found[0]) - _MASK:04x}", written.decode()).encode()

@@ -15,7 +15,7 @@ from querywright.errors import MultipleFound, NotFound
 from querywright.fetch.binding import SchemaMap, Statement
 from querywright.fetch.compile import MOST, root_mapper
 from querywright.fetch.compiled import Compiled, Prepared, prepare
-from querywright.fetch.decode import Dump, dump, to_bytes, validate
+from querywright.fetch.decode import Dump, rewritten, to_bytes, validate
 from querywright.fetch.execute import Bind, Rows, connection_of, run, seen_by_session, stream
 from querywright.fetch.fieldsets import Fieldset, fieldset
 from querywright.fetch.form import Form, Strategy
@@ -163,7 +163,7 @@ class Query:
         if not prepared.form.for_model:
             return to_bytes(text, documents=prepared.plan.documents)
         how = Dump(form.by_alias, form.exclude_none)
-        written = dump(self.model, self.instances(prepared, text, many=many), how, many=many)
+        written = rewritten(self.model, text, prepared.read, how, many=many)
         return reshaped(written, prepared.plan, how, self.fieldset)
 
 
