@@ -77,7 +77,7 @@ TEXTS = {
     "not a number": (r'{"a": [NaN, Infinity, -Infinity, "NaN", "\"NaN"]}', ("sqlite",)),
     "not a number and half of a pair": (r'{"a": [NaN, -Infinity], "Infinity\ud800": "-Infinity \\"}', ("sqlite",)),
     "just not a number": ("NaN", ("sqlite",)),
-    "large": ('{"a": %s, "b": -%s}' % ("9" * 400, "1" * 30), ALL),
+    "large": (f'{{"a": {"9" * 400}, "b": -{"1" * 30}}}', ALL),
     "zeros": ('{"a": -0, "b": -0.0, "c": 0.0, "d": 1e2, "e": 1.10}', ALL),
     "twice": ('{"a": 1, "b": 2, "a": {"a": 3, "a": 4}}', ALL),
     "zero byte": (r'{"a": "\u0000\u001f"}', ALL),
@@ -126,7 +126,8 @@ async def test_a_document_breaks_no_list(shelf: AnyDatabase, name: str) -> None:
     await store(shelf, *wanted)
     expected = await by_orm(shelf, Exact, STATEMENT)
     plain = [{"id": row.id, "data": row.data} for row in expected]
-    for model in (Exact, Checked, Struct, CheckedStruct):
+    models: tuple[Any, ...] = (Exact, Checked, Struct, CheckedStruct)
+    for model in models:
         found = await resolve(shelf.fetch(model, STATEMENT).all())
         assert repr([{"id": row.id, "data": row.data} for row in found]) == repr(plain)
         query = shelf.fetch(model, STATEMENT)
@@ -134,7 +135,8 @@ async def test_a_document_breaks_no_list(shelf: AnyDatabase, name: str) -> None:
         assert as_read(json.loads(await resolve(query.json_page(size=50)))["items"]) == as_read(plain)
         only = shelf.fetch(model, STATEMENT, fields="data")
         assert as_read(json.loads(await resolve(only.json()))) == as_read([{"data": row["data"]} for row in plain])
-    for nested in (Exacts, Checkeds):
+    lists: tuple[Any, ...] = (Exacts, Checkeds)
+    for nested in lists:
         for strategy in ("statement", "levels"):
             below = shelf.fetch(nested, select(Shelf), strategy=strategy)
             [one] = await resolve(below.all())

@@ -1,4 +1,4 @@
-"""Whatever a class of Pydantic or dataclasses does to its values by itself is seen: each equals Pydantic's own output."""
+"""Whatever a model or dataclass does to its values by itself is seen: each equals Pydantic's own output."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pytest
 from pydantic import (
     AfterValidator,
     AliasGenerator,
-    BaseModel,
     ConfigDict,
     Field,
     PlainSerializer,
@@ -29,7 +28,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 from sqlalchemy import select
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import NotRequired, Self, TypedDict
 
 from querywright import ShapeError
 from tests.suite.models import Author, Book, Out
@@ -41,10 +40,10 @@ SHOUTING = ConfigDict(str_to_upper=True)
 
 
 @pytest.fixture
-async def authors(db: AnyDatabase) -> AsyncIterator[AnyDatabase]:
+async def authors(db: AnyDatabase) -> AnyDatabase:
     await add(db, Author(id=1, name="Ada"), Author(id=2, name="Bo", mentor_id=1, email="b@x.y"))
     await add(db, Book(id=1, author_id=1, title="One"), Book(id=2, author_id=2, title="Two"))
-    yield db
+    return db
 
 
 class Inited(Out):
@@ -68,8 +67,8 @@ class Initeds(Out):
 class Newed(Out):
     id: int
 
-    def __new__(cls, *_arguments: Any, **_more: Any) -> Newed:
-        made: Newed = super().__new__(cls)
+    def __new__(cls, *_arguments: Any, **_more: Any) -> Self:
+        made: Self = super().__new__(cls)
         return made
 
 

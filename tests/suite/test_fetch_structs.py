@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -21,10 +20,10 @@ AUTHORS = select(Author).order_by(Author.id)
 
 
 @pytest.fixture
-async def authors(db: AnyDatabase) -> AsyncIterator[AnyDatabase]:
+async def authors(db: AnyDatabase) -> AnyDatabase:
     await add(db, Author(id=1, name="Ada"), Author(id=2, name="Bo", mentor_id=1, email="b@x.y"))
     await add(db, Book(id=1, author_id=1, title="One"), Book(id=2, author_id=1, title="Two"))
-    yield db
+    return db
 
 
 class Plain(msgspec.Struct):
@@ -83,7 +82,7 @@ class Limited(msgspec.Struct):
 
 class Unset(msgspec.Struct):
     id: int
-    email: str | None | msgspec.UnsetType = msgspec.UNSET
+    email: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class Box(msgspec.Struct, Generic[Item]):
@@ -211,7 +210,10 @@ async def test_names_and_nothing_that_is_none(authors: AnyDatabase) -> None:
     written = json.loads(await resolve(query.json(exclude_none=True, by_alias=False)))
     assert written == [{"id": 1, "name": "ADA"}, names[1]]
     inside = json.loads(await resolve(authors.fetch(NestedData, AUTHORS).json(exclude_none=True, by_alias=False)))
-    assert inside == [{"id": 1, "books": [{"title": "Two!"}, {"title": "One!"}]}, {"id": 2, "books": [], "email": "b@x.y"}]
+    assert inside == [
+        {"id": 1, "books": [{"title": "Two!"}, {"title": "One!"}]},
+        {"id": 2, "books": [], "email": "b@x.y"},
+    ]
     narrow = authors.fetch(NestedData, AUTHORS, fields="EMAIL")
     assert json.loads(await resolve(narrow.json(exclude_none=True, by_alias=False))) == [{}, {"email": "b@x.y"}]
 

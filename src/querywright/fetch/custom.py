@@ -26,7 +26,11 @@ _HOOKS = (
     "__get_pydantic_core_schema__", "model_dump", "model_dump_json", "model_post_init", "__post_init__", "__new__",
     "__getattribute__",
 )  # fmt: skip
-_DECORATORS = {"Validator": "it has validators", "Serializer": "it has serializers", "Computed": "it has computed fields"}
+_DECORATORS = {
+    "Validator": "it has validators",
+    "Serializer": "it has serializers",
+    "Computed": "it has computed fields",
+}
 
 
 def changes(cls: type, config: dict[str, Any]) -> tuple[str, bool]:

@@ -106,7 +106,9 @@ def verify(text: str) -> str:
         path = text.split(MISSING, 2)[1]
         # Without a path it was cut.
         if path in {TOO_LARGE, ""}:
-            message = "The JSON is longer than the server's max_allowed_packet, or than a group_concat_max_len that it keeps."
+            message = (
+                "The JSON is longer than the server's max_allowed_packet, or a group_concat_max_len that it keeps."
+            )
             raise DatabaseError(message, hint="Fetch fewer rows at once, or let the server have longer texts.")
         raise InvalidRow(path)
     return text

@@ -90,8 +90,9 @@ def _schema_of(model: Any, path: str, config: Mapping[str, Any] | None) -> Schem
         return model.__pydantic_core_schema__
     # Pydantic takes settings for a list only; its elements take them over.
     settings: Any = None if config is None else dict(config)
+    many: Any = list[model]  # pyright: ignore[reportInvalidTypeForm] - made at run time
     try:
-        return TypeAdapter(list[model], config=settings).core_schema
+        return TypeAdapter(many, config=settings).core_schema
     except (PydanticSchemaGenerationError, PydanticUserError) as error:
         raise ShapeError(path, f"Pydantic cannot read it: {str(error).splitlines()[0]}") from error
 
