@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
-from pydantic.fields import FieldInfo
 from sqlalchemy.orm import Mapper, RelationshipProperty
 
 from querywright.errors import ShapeError
@@ -29,7 +28,7 @@ from querywright.fetch.markers import Aggregated, Expr, First, Grouped, Keys, La
 from querywright.fetch.nodes import Embedded, Field, Groups, Node, Plan, Rows, Scalar, Shape, ToMany, ToOne, Variants
 from querywright.fetch.scalars import expression, needs_conversion, reason_of, scalar
 from querywright.fetch.selections import aggregate, rows_of
-from querywright.fetch.targets import Target, input_key, output_key, target_of
+from querywright.fetch.targets import Target, TargetField, target_of
 from querywright.fetch.variants import cases_of
 
 __all__ = ["MOST_LEVELS", "plan"]
@@ -60,7 +59,8 @@ def plan(model: Any, mapper: Mapper[Any]) -> Plan:
         model,
         mapper,
         exact=not any(reasons),
-        convert=any(field.convert for field in fields),
+        convert=any(field.convert for field in fields)
+        or any(isinstance(node, Shape) and node.attributes for node in every),
         documents=any(isinstance(node, Scalar) and node.encoding is nodes.Encoding.JSON for node in every),
         depth=_depth(root),
     )
@@ -78,10 +78,12 @@ class _Planner:
     Attributes:
         parents: The response models above this level.
         before: Whether one of them looks at raw values.
+        around: The nearest of them.
     """
 
     parents: tuple[Any, ...] = ()
     before: bool = False
+    around: Target | None = None
 
     def row(self, wanted: Wanted, mapper: Mapper[Any], path: str) -> Shape | Variants:
         """Plan what of a row is wanted: one shape, or one for each subclass."""
@@ -104,22 +106,21 @@ class _Planner:
             raise ShapeError(path, reason, hint="Declare one model for each level.")
         if len(self.parents) >= MOST_LEVELS:
             raise ShapeError(path, f"it lies below {MOST_LEVELS} levels of models.", hint="Fetch it by itself.")
-        target = target_of(model, path)
+        target = target_of(model, path, self.around)
         if not target.fields:
             raise ShapeError(path, f"{target.name} has no fields.")
-        below = _Planner((*self.parents, model), self.before or target.before)
-        fields = [below.field(name, info, target, mapper, (path, lookup)) for name, info in target.fields.items()]
+        below = _Planner((*self.parents, model), self.before or target.before, target)
+        fields = [below.field(name, each, mapper, path, lookup) for name, each in target.fields.items()]
         if settled is not None:
             fields = [replace(f, reason="") if _source(f.value) == settled else f for f in fields]
-        return Shape(path, model, mapper, tuple(fields), target.reason)
+        return Shape(path, model, mapper, tuple(fields), target.reason, target.attributes)
 
-    def field(self, name: str, info: FieldInfo, target: Target, mapper: Mapper[Any], at: tuple[str, Any]) -> Field:
+    def field(self, name: str, each: TargetField, mapper: Mapper[Any], within: str, lookup: Any) -> Field:
         """Plan one field."""
-        path, lookup = f"{at[0]}.{name}", at[1]
-        wanted = read_field(info)
+        path = f"{within}.{name}"
+        wanted = read_field(each.info)
         wanted = replace(wanted, before=wanted.before or self.before)
-        key = input_key(name, info, target)
-        if key is None:
+        if each.key.input is None:
             raise ShapeError(path, "its validation alias is only a path.", hint="Add a plain name to its AliasChoices.")
         if len(wanted.markers) > 1:
             raise ShapeError(path, "it has more than one marker.")
@@ -132,11 +133,11 @@ class _Planner:
         return Field(
             name,
             path,
-            output_key(name, info),
-            key,
+            each.key.output,
+            each.key.input,
             value,
             source=_describe(marker, name, mapper),
-            excluded=info.exclude is True,
+            excluded=each.key.excluded,
             reason=reason_of(value, wanted),
             convert=needs_conversion(value, wanted),
         )

@@ -15,12 +15,13 @@ from querywright.errors import MultipleFound, NotFound
 from querywright.fetch.binding import SchemaMap, Statement
 from querywright.fetch.compile import MOST, root_mapper
 from querywright.fetch.compiled import Compiled, Prepared, prepare
-from querywright.fetch.decode import Dump, dump, to_bytes, validate
+from querywright.fetch.decode import Dump, rewritten, to_bytes, validate
 from querywright.fetch.execute import Bind, Rows, connection_of, run, seen_by_session, stream
 from querywright.fetch.fieldsets import Fieldset, fieldset
 from querywright.fetch.form import Form, Strategy
 from querywright.fetch.nodes import Plan
 from querywright.fetch.plan import plan
+from querywright.fetch.reshaping import reshaped
 from querywright.fetch.splitting import learn, most_rows, run_levels
 
 __all__ = ["Query", "schemas_of"]
@@ -161,9 +162,9 @@ class Query:
         """Make bytes for a client of what the database wrote, or let the model write them."""
         if not prepared.form.for_model:
             return to_bytes(text, documents=prepared.plan.documents)
-        chosen = self.fieldset
-        how = Dump(form.by_alias, form.exclude_none, None if chosen is None else chosen.include)
-        return dump(self.model, self.instances(prepared, text, many=many), how, many=many)
+        how = Dump(form.by_alias, form.exclude_none)
+        written = rewritten(self.model, text, prepared.read, how, many=many)
+        return reshaped(written, prepared.plan, how, self.fieldset)
 
 
 def _array(texts: Sequence[str]) -> str:

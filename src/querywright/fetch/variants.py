@@ -36,8 +36,8 @@ def cases_of(members: tuple[Any, ...], mapper: Mapper[Any], path: str) -> tuple[
 
 
 def _case(member: Any, name: str, mapper: Mapper[Any], path: str) -> Case:
-    info = target_of(member, path).fields.get(name)
-    annotation = read_field(info).type if info else None
+    field = target_of(member, path).fields.get(name)
+    annotation = read_field(field.info).type if field else None
     if get_origin(annotation) is not Literal:
         hint = f'Declare {name}: Literal["..."] in each model of the union.'
         raise ShapeError(path, f"{type_name(member)} does not say which {name} it is for.", hint=hint)

@@ -40,9 +40,10 @@ __all__ = ["MYSQL"]
 # GROUP_CONCAT cuts its text, at a whole character, where it reaches this many bytes or max_allowed_packet, and only
 # warns. max_allowed_packet is at most 2**30. Not a power of two, for there are versions in which those overflow.
 _MOST_BYTES = 2**30 - 1
-# CONCAT gives NULL for a text beyond max_allowed_packet. A cut may fall short of it by three bytes, so with these in
-# front no cut text remains; they are taken away again.
-_PADDING = "   "
+# Servers like these may ignore that: behind each item stands a character that JSON does not have, and they are counted.
+_END = "\x03"
+# Follows a text without all of them. Short, for what it is joined to may not become too long by it.
+_CUT = f"{MISSING}{MISSING}"
 # Each server runs its own and takes the other's for a comment.
 _MARIADB_LIMIT = f"/*M! SET STATEMENT group_concat_max_len={_MOST_BYTES} FOR */ "
 _MYSQL_LIMIT = f"/*+ SET_VAR(group_concat_max_len={_MOST_BYTES}) */"
@@ -94,19 +95,12 @@ class _MySQLWriter(JsonWriter):
 
     @override
     def array(self, item: SQLText, path: str, order: Sequence[Any] = (), limit: int | None = None) -> SQLText:
-        items = self.checked(item, path)
-        if limit is None:
-            return self.enclosed("[", self.aggregate(items, order), "]")
-        # JSON has no raw control character, so the text can be cut at one.
-        separated = _aggregate(items, order, f"X'03' /*M!100303 LIMIT {limit} */")
-        first = func.substring_index(separated, _literal("\x03"), _number(limit))
-        return self.enclosed("[", func.replace(first, _literal("\x03"), _literal(",")), "]")
+        return self.enclosed("[", _aggregate(self.checked(item, path), order, limit), "]")
 
     @override
     def enclosed(self, left: str, items: SQLText, right: str) -> SQLText:
-        padded = _join(f"{_PADDING}{left}", func.coalesce(items, _literal("")), right)
-        written = func.insert(padded, _number(1), _number(len(_PADDING)), _literal(""))
-        return func.coalesce(written, self.broken(TOO_LARGE))
+        # NULL is what CONCAT gives for a text beyond max_allowed_packet.
+        return func.coalesce(_join(left, items, right), self.broken(TOO_LARGE))
 
     @override
     def broken(self, path: str) -> SQLText:
@@ -174,14 +168,24 @@ def _unless_large(written: SQLText, members: Sequence[Member]) -> SQLText:
     return func.coalesce(written, case((and_(*required), large)) if required else large)
 
 
-def _aggregate(item: SQLText, order: Sequence[Any], separator: str = "','") -> SQLText:
-    separated: SQLText = literal_column(separator, Text)
-    if not order:
-        return func.group_concat(item.op("SEPARATOR")(separated))
-    # Of higher precedence than ORDER BY, or there were parentheses around one of them.
-    last = order[-1].op("SEPARATOR", precedence=1)(separated)
-    first, *others = (*order[:-1], last)
-    return func.group_concat(item.op("ORDER BY")(first), *others)
+def _aggregate(item: SQLText, order: Sequence[Any], limit: int | None = None) -> SQLText:
+    """Join items, which are not NULL; if any of them is not there as a whole, a marker follows."""
+    end = _literal(_END)
+    # MySQL joins them all.
+    most = "" if limit is None else f" /*M!100303 LIMIT {limit} */"
+    separator: SQLText = literal_column(f"''{most}", Text)
+    if order:
+        # Of higher precedence than ORDER BY, or there were parentheses around one of them.
+        last = order[-1].op("SEPARATOR", precedence=1)(separator)
+        first, *others = (*order[:-1], last)
+        joined = func.group_concat(item, end.op("ORDER BY")(first), *others)
+    else:
+        joined = func.group_concat(item, end.op("SEPARATOR")(separator))
+    count: ColumnElement[int] = func.count()
+    wanted = count if limit is None else func.least(count, _number(limit))
+    # Up to the end of the last item that is wanted: all of it, with the marker, if there are not that many ends.
+    marked = func.concat_ws(_literal(""), joined, _literal(_CUT))
+    return func.replace(func.substring_index(marked, end, wanted), end, _literal(","))
 
 
 def _quote(value: ColumnElement[Any]) -> SQLText:
