@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +10,7 @@ from sqlalchemy import Dialect, Select
 from querywright.engine.changes import changes_session
 from querywright.errors import ShapeError
 from querywright.fetch.annotations import is_shape, read_annotation, union_members
-from querywright.fetch.binding import Binder, SchemaMap, binder_of
+from querywright.fetch.binding import Binder, CacheKey, SchemaMap, binder_of
 from querywright.fetch.cache import LRU
 from querywright.fetch.compile import SelectCompiler, has_arrays, root_mapper
 from querywright.fetch.form import Form
@@ -44,6 +43,11 @@ class Prepared:
     binder: Binder
     read: Reader | None
     slots: tuple[Slot, ...] = ()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of the parameters of all its statements."""
+        return self.binder.names.union(*(slot.binder.names for slot in self.slots))
 
 
 class Compiled:
@@ -82,7 +86,7 @@ def prepare(
     form: Form,
     dialect: Dialect,
     schemas: SchemaMap | None = None,
-) -> tuple[Prepared, Sequence[Any] | None]:
+) -> tuple[Prepared, CacheKey | None]:
     """Compile a fetch, or find it compiled.
 
     Args:
@@ -93,7 +97,7 @@ def prepare(
         schemas: The connection's ``schema_translate_map``.
 
     Returns:
-        The compiled fetch, and the values that this statement has in its place of those it was compiled with.
+        The compiled fetch, and the cache key of this statement, which lists its values.
 
     Raises:
         ShapeError: The model does not fit the class that the statement selects.
@@ -106,7 +110,7 @@ def prepare(
     if known is None:
         known = compile_fetch(model, statement, form, dialect, schemas)
         _cache.put(where, known)
-    return known, key.bindparams
+    return known, key
 
 
 def require_kinds(model: Any, statement: Any) -> None:

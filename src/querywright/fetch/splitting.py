@@ -7,7 +7,7 @@ thousand parents.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, Select
 
 from querywright.engine.dialect import SNAPSHOT_OPTIONS
 from querywright.events import FetchSplit, emit
-from querywright.fetch.binding import Statement
+from querywright.fetch.binding import Binder, Statement
 from querywright.fetch.cache import LRU
 from querywright.fetch.compiled import Prepared
 from querywright.fetch.execute import run
@@ -29,7 +29,8 @@ LARGEST_JSON = "querywright_largest_json"
 _LARGEST_JSON = 64 * 2**20
 # Keys in one statement: PostgreSQL takes 65,535 parameters, SQLite 32,766.
 _KEYS = 5000
-
+# Fills in the values of a statement.
+Below = Callable[[Binder, Mapping[str, Any]], Statement]
 
 # The most bytes that a row of a plan had on average in a result, and what it is taken for until one has been seen.
 _seen: LRU[int] = LRU(1000)
@@ -50,16 +51,14 @@ def learn(plan: Plan, rows: int, size: int) -> None:
         _seen.put((plan.model, plan.mapper), max(known, size // rows))
 
 
-def run_levels(
-    target: Engine | Connection, prepared: Prepared, statement: Statement, extracted: Sequence[Any] | None
-) -> list[str]:
+def run_levels(target: Engine | Connection, prepared: Prepared, statement: Statement, below: Below) -> list[str]:
     """Run the statement of the root, then one for each level below.
 
     Args:
         target: Where to run them, in one snapshot.
         prepared: The compiled fetch.
         statement: The statement of the root.
-        extracted: The bound values of the user's statement; its filters hold for every level.
+        below: Fills in the values of the other statements: the user's as well, whose filters hold for every level.
 
     Returns:
         The JSON of each row.
@@ -70,19 +69,17 @@ def run_levels(
         filling, waiting = Filling(), keys_in(texts)
         while waiting:
             number, keys = waiting.popitem()
-            below = _rows_of(connection, prepared, number, keys, extracted)
-            waiting |= keys_in(filling.add(number, below))
+            rows = _rows_of(connection, prepared, number, keys, below)
+            waiting |= keys_in(filling.add(number, rows))
     return list(fill(texts, filling))
 
 
-def _rows_of(
-    connection: Connection, prepared: Prepared, number: int, keys: list[str], extracted: Sequence[Any] | None
-) -> list[Any]:
+def _rows_of(connection: Connection, prepared: Prepared, number: int, keys: list[str], below: Below) -> list[Any]:
     slot = prepared.slots[number]
     rows: list[Any] = []
     for start in range(0, len(keys), size := max(_KEYS // len(slot.key), 1)):
         values: Mapping[str, Any] = {KEYS: slot.values(keys[start : start + size], connection.dialect)}
-        rows += run(connection, slot.binder.bind(extracted, values))
+        rows += run(connection, below(slot.binder, values))
     return rows
 
 
