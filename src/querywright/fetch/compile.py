@@ -275,7 +275,7 @@ class SelectCompiler:
         return case(*whens)
 
     def _variant(self, shape: Shape, level: Level) -> SQLText:
-        inner = related.subclass(shape.mapper, level)
+        inner = related.subclass(shape.mapper, level, self.criteria)
         item = self.item(shape, inner)
         return item if level.joinable or inner is level else inner.select(item).scalar_subquery()
 

@@ -89,6 +89,7 @@ def key_of(mapper: Mapper[Any]) -> tuple[Scalar, ...]:
 def statement_of(compiler: Any, open_list: OpenList) -> Any:
     """Write the statement that fills a list of many rows at once."""
     node, parent = open_list.node, aliased(open_list.mapper.class_)
+    related.exempt(parent, compiler.criteria)
     above = Level(parent, parent)
     inner = related.enter(node.relationship, above, compiler.criteria, node.rows)
     item = compiler.writer.checked(compiler.element(node.target, inner), node.path)

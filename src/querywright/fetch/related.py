@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, inspect, literal_column, select, tuple_
+from sqlalchemy import ColumnElement, Select, and_, inspect, literal_column, select, true, tuple_
 from sqlalchemy.orm import LoaderCriteriaOption, Mapper, RelationshipProperty, aliased
 from sqlalchemy.sql.util import ClauseAdapter
 
@@ -16,9 +16,11 @@ from querywright.fetch.nodes import Rows, Source
 from querywright.fetch.writers import SQLText
 
 __all__ = [
+    "Filter",
     "Level",
     "criteria_of",
     "enter",
+    "exempt",
     "expression_of",
     "identity",
     "is_joined",
@@ -28,7 +30,41 @@ __all__ = [
     "subclass",
 ]
 
-Criteria = tuple[LoaderCriteriaOption, ...]
+
+class Filter(LoaderCriteriaOption):
+    """A ``with_loader_criteria`` of a statement: the ORM applies it to the user's own rows, this room to related ones.
+
+    To aliases of related rows the ORM would apply what its own loaders do not, and to a join an expression of the
+    class instead of the alias.
+
+    Args:
+        option: The user's option; its values keep their places in the cache key of the statement.
+        related: The aliases of related rows, as all filters of one statement know them.
+    """
+
+    __slots__ = ("related",)
+    _COPIED = ("entity", "root_entity", "where_criteria", "deferred_where_criteria", "include_aliases")
+
+    def __init__(self, option: LoaderCriteriaOption, related: set[Any]) -> None:
+        for name in (*self._COPIED, "propagate_to_loaders"):
+            setattr(self, name, getattr(option, name))
+        self.related = related
+
+    def _resolve_where_criteria(self, ext_info: Any) -> ColumnElement[bool]:
+        return true() if ext_info in self.related else super()._resolve_where_criteria(ext_info)
+
+    def concerns(self, mapper: Mapper[Any]) -> bool:
+        """Say whether the ORM's loaders, which select the class itself, would apply it to related rows."""
+        named = self.include_aliases or self.entity is mapper
+        return named and self.propagate_to_loaders and mapper in self._all_mappers()
+
+    def of(self, insp: Any) -> ColumnElement[bool]:
+        """Write it for an alias of related rows."""
+        condition = super()._resolve_where_criteria(insp)
+        return condition if self.deferred_where_criteria else insp._adapter.traverse(condition)  # type: ignore[no-any-return]  # noqa: SLF001 - as the ORM adapts it
+
+
+Criteria = tuple[Filter, ...]
 
 
 @dataclass(frozen=True)
@@ -90,7 +126,8 @@ def criteria_of(statement: Select[Any]) -> Criteria:
     if any(getattr(element, "_extra_criteria", ()) for option in options for element in getattr(option, "context", ())):
         reason = "one of its loader options filters a relationship, which only the ORM's loaders do."
         raise ShapeError("statement", reason, hint="Use with_loader_criteria(), which holds for a fetch as well.")
-    return tuple(option for option in options if isinstance(option, LoaderCriteriaOption))
+    related: set[Any] = set()
+    return tuple(Filter(option, related) for option in options if isinstance(option, LoaderCriteriaOption))
 
 
 def enter(relationship: str, level: Level, criteria: Criteria, rows: Rows | None = None) -> Level:
@@ -122,24 +159,24 @@ def key_of(entity: Any) -> list[Any]:
 
 
 def _filters(alias: Any, criteria: Criteria) -> list[ColumnElement[bool]]:
-    """Apply criteria without include_aliases: they reach related rows when the ORM loads them, so also here."""
+    """Write the filters that hold for related rows."""
     insp = inspect(alias)
-    return [
-        ClauseAdapter(insp.selectable).traverse(option._resolve_where_criteria(insp))  # noqa: SLF001 - nothing public
-        for option in criteria
-        if not option.include_aliases and option.propagate_to_loaders and _concerns(option, insp.mapper)
-    ]
+    exempt(alias, criteria)
+    return [each.of(insp) for each in criteria if each.concerns(insp.mapper)]
 
 
-def _concerns(option: LoaderCriteriaOption, mapper: Mapper[Any]) -> bool:
-    return any(mapper.isa(concerned) for concerned in option._all_mappers())  # noqa: SLF001 - nothing public
+def exempt(alias: Any, criteria: Criteria) -> None:
+    """Keep the ORM from applying any filters to an alias."""
+    for each in criteria:
+        each.related.add(inspect(alias))
 
 
-def subclass(mapper: Mapper[Any], level: Level) -> Level:
+def subclass(mapper: Mapper[Any], level: Level, criteria: Criteria) -> Level:
     """Go from a row to the same row as one of its subclass: with a LEFT JOIN on the key, if there can be one."""
     if mapper is level.mapper:
         return level
     alias: Any = aliased(mapper.class_)
+    exempt(alias, criteria)
     same_row = and_(*(level.column(key) == getattr(alias, key) for key in key_names(mapper)))
     if not level.joinable:
         return Level(alias, alias, parent=(level, same_row))
