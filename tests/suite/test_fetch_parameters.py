@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Annotated, Any
+from typing import Any
 
 import pytest
-from sqlalchemy import Select, String, and_, bindparam, cast, exists, func, literal_column, or_, select, text, tuple_
-from sqlalchemy.exc import InvalidRequestError
-from sqlalchemy.orm import aliased, with_loader_criteria
-from sqlalchemy.sql.expression import ColumnElement
+from sqlalchemy import Select, bindparam, func, or_, select, text
 
-from querywright import Count, Many, ShapeError, prepare
+from querywright import prepare
 from tests.suite.models import Author, Book, Out
-from tests.suite.support import AnyDatabase, add, by_orm, resolve, session
+from tests.suite.support import AnyDatabase, add, resolve
 
 
 class PupilOut(Out):

@@ -28,7 +28,7 @@ from querywright.fetch.attributes import key_names
 from querywright.fetch.columns import storage_encoding, stored_type
 from querywright.fetch.form import Form
 from querywright.fetch.groups import write_groups
-from querywright.fetch.levels import OpenList, key_of
+from querywright.fetch.levels import OpenList, OpenRow, key_of
 from querywright.fetch.nodes import (
     Aggregate,
     Embedded,
@@ -86,7 +86,8 @@ class SelectCompiler:
     writer: JsonWriter
     dialect: Dialect
     criteria: Criteria
-    open_lists: list[OpenList] = field(default_factory=list)
+    deep: frozenset[int] = frozenset()
+    open: list[OpenList | OpenRow] = field(default_factory=list)
 
     def root(self, plan: Plan, statement: Select[Any]) -> Select[Any]:
         """Write the whole statement."""
@@ -136,6 +137,10 @@ class SelectCompiler:
 
     def item(self, node: Node, level: Level) -> SQLText:
         """Write a node as text; NULL if it is null, or lacks a required value."""
+        return self._open_row(node, level) if id(node) in self.deep else self.written(node, level)
+
+    def written(self, node: Node, level: Level) -> SQLText:
+        """Write a node as text, however deep it lies."""
         if isinstance(node, Shape):
             members = [self._member(field, level) for field in node.fields if self._is_written(field)]
             return self.writer.compact(members) if self._compact else self.writer.object(members)
@@ -224,10 +229,17 @@ class SelectCompiler:
 
     def _slot(self, node: ToMany, level: Level) -> SQLText:
         """Leave a list open."""
-        number = len(self.open_lists)
-        self.open_lists.append(OpenList(number, node, level.mapper))
+        self.open.append(OpenList(len(self.open), node, level.mapper))
+        return self._mark(level.mapper, level)
+
+    def _open_row(self, node: Any, level: Level) -> SQLText:
+        """Leave a row open."""
+        self.open.append(OpenRow(len(self.open), node))
+        return self._mark(node.mapper, level)
+
+    def _mark(self, mapper: Mapper[Any], level: Level) -> SQLText:
         mark = self.writer.slot
-        return self.writer.join(mark, f"{number}:", self.key_text(level.mapper, level), mark)
+        return self.writer.join(mark, f"{len(self.open) - 1}:", self.key_text(mapper, level), mark)
 
     def key_text(self, mapper: Mapper[Any], level: Level) -> SQLText:
         """Write the primary key of a row as JSON."""
@@ -356,9 +368,13 @@ def root_keys(plan: Plan, statement: Select[Any], *, split: bool = False) -> dic
 def inner_rows(statement: Select[Any], keys: dict[Source, str], more: Sequence[Any] = ()) -> FromClause:
     """Narrow the user's statement to the columns that are needed."""
     entity = root_entity(statement)
-    columns = [*(related.expression_of(entity, key).label(name) for key, name in keys.items()), *more]
+    given = related.expressions_of(statement, entity)
+    columns = [
+        (given[key] if key in given else related.expression_of(entity, key)).label(name) for key, name in keys.items()
+    ]
     # An expression may have no FROM of its own, such as a subquery that is correlated.
-    return statement.with_only_columns(*columns, maintain_column_froms=any(map(callable, keys))).subquery()
+    free = any(key in given or callable(key) for key in keys)
+    return statement.with_only_columns(*columns, *more, maintain_column_froms=free).subquery()
 
 
 def _needed(node: Node, mapper: Mapper[Any]) -> list[Source]:

@@ -22,7 +22,7 @@ from querywright.fetch.fieldsets import Fieldset, fieldset
 from querywright.fetch.form import Form, Strategy
 from querywright.fetch.nodes import Plan
 from querywright.fetch.plan import plan
-from querywright.fetch.splitting import learn, most_rows, run_levels
+from querywright.fetch.splitting import learn, most_rows, run_levels, stream_levels
 
 __all__ = ["Query", "schemas_of"]
 
@@ -134,30 +134,34 @@ class Query:
     def run(self, bind: Bind, form: Form, more: Mapping[str, Any] | None = None) -> tuple[Prepared, Rows]:
         """Run it and return all rows."""
         with self.on(bind) as (query, target):
-            prepared, statement = query.ready(target, form, more)
-            return prepared, run(target, statement)
+            return query.rows(target, form, more)
+
+    def rows(
+        self, target: Engine | Connection, form: Form, more: Mapping[str, Any] | None = None
+    ) -> tuple[Prepared, Rows]:
+        """Return all rows, in as many statements as it takes."""
+        prepared, key = self.find(target, form)
+        statement = self.filled(target, prepared, key, more)
+        if prepared.slots:
+            return prepared, run_levels(target, prepared, statement, partial(self.below, key))
+        return prepared, run(target, statement)
 
     def array(self, bind: Bind, form: Form) -> tuple[Prepared, str]:
         """Return all rows as the text of one array, in as many statements as the form's strategy takes."""
         with self.on(bind) as (query, target):
-            prepared, key = query.find(target, form)
-            if prepared.form.split:
-                statement = query.filled(target, prepared, key)
-                return prepared, _array(run_levels(target, prepared, statement, partial(query.below, key)))
-            if prepared.form.guarded:
-                return query.guarded(target, form, prepared, key)
-            rows = run(target, query.filled(target, prepared, key))
-            return prepared, rows[0][0] if prepared.form.array else _array([row[0] for row in rows])
+            return query.array_on(target, form)
 
-    def guarded(
-        self, target: Engine | Connection, form: Form, prepared: Prepared, key: CacheKey | None
-    ) -> tuple[Prepared, str]:
+    def array_on(self, target: Engine | Connection, form: Form) -> tuple[Prepared, str]:
         """Return all rows as the text of one array; if they are too many for one statement, by levels."""
+        prepared, _ = self.find(target, form)
+        if not prepared.form.guarded:
+            prepared, rows = self.rows(target, form)
+            return prepared, rows[0][0] if prepared.form.array else _array([row[0] for row in rows])
         most = most_rows(target, self.statement, prepared.plan)
-        [(text, rows)] = run(target, self.filled(target, prepared, key, {MOST: most}))
+        prepared, [(text, count)] = self.rows(target, form, {MOST: most})
         if text is None:
-            return self.array(target, replace(form, strategy="levels"))
-        learn(prepared.plan, rows, len(text))
+            return self.array_on(target, replace(form, strategy="levels"))
+        learn(prepared.plan, count, len(text))
         return prepared, text
 
     def below(self, key: CacheKey | None, binder: Binder, keys: Mapping[str, Any]) -> Statement:
@@ -180,8 +184,13 @@ class Query:
     def batches(self, bind: Bind, form: Form, size: int) -> Iterator[tuple[Prepared, list[str]]]:
         """Read rows from the server as they are needed, so many at once."""
         with self.on(bind) as (query, target):
-            prepared, statement = query.ready(target, form)
-            batches = stream(target, statement, size)
+            prepared, key = query.find(target, form)
+            statement = query.filled(target, prepared, key)
+            batches = (
+                stream_levels(target, prepared, statement, partial(query.below, key), size)
+                if prepared.slots
+                else stream(target, statement, size)
+            )
         # Between two batches others may use the session: drivers allow it.
         with closing(batches):
             for rows in batches:

@@ -22,6 +22,7 @@ __all__ = [
     "enter",
     "exempt",
     "expression_of",
+    "expressions_of",
     "identity",
     "is_joined",
     "key_of",
@@ -61,7 +62,7 @@ class Filter(LoaderCriteriaOption):
     def of(self, insp: Any) -> ColumnElement[bool]:
         """Write it for an alias of related rows."""
         condition = super()._resolve_where_criteria(insp)
-        return condition if self.deferred_where_criteria else insp._adapter.traverse(condition)  # type: ignore[no-any-return]  # noqa: SLF001 - as the ORM adapts it
+        return condition if self.deferred_where_criteria else insp._adapter.traverse(condition)  # noqa: SLF001 - as the ORM adapts it
 
 
 Criteria = tuple[Filter, ...]
@@ -123,11 +124,35 @@ def criteria_of(statement: Select[Any]) -> Criteria:
         ShapeError: Another of its options filters a relationship.
     """
     options = statement._with_options  # noqa: SLF001 - SQLAlchemy has no public reader of a statement's options
-    if any(getattr(element, "_extra_criteria", ()) for option in options for element in getattr(option, "context", ())):
+    loaders = [loader for option in options for loader in getattr(option, "context", ())]
+    if any(getattr(loader, "_extra_criteria", ()) and not _fills(loader) for loader in loaders):
         reason = "one of its loader options filters a relationship, which only the ORM's loaders do."
         raise ShapeError("statement", reason, hint="Use with_loader_criteria(), which holds for a fetch as well.")
     related: set[Any] = set()
     return tuple(Filter(option, related) for option in options if isinstance(option, LoaderCriteriaOption))
+
+
+def expressions_of(statement: Select[Any], entity: Any) -> dict[Source, ColumnElement[Any]]:
+    """List what ``with_expression()`` options put into the attributes of an entity.
+
+    Raises:
+        ShapeError: One of them is for other rows than those of the entity.
+    """
+    options = statement._with_options  # noqa: SLF001 - as above
+    found: dict[Source, ColumnElement[Any]] = {}
+    for loader in (loader for option in options for loader in getattr(option, "context", ()) if _fills(loader)):
+        owner, attribute = loader.path[0], loader.path[-1]
+        if len(loader.path) > 2 or owner is not inspect(entity):  # noqa: PLR2004 - the entity and its attribute
+            reason = f"its with_expression() of {attribute} is for other rows than those that it selects."
+            raise ShapeError("statement", reason, hint="Mark the field of the nested model with Expr().")
+        [expression] = loader._extra_criteria  # noqa: SLF001 - as above
+        found[attribute.key] = expression.element
+    return found
+
+
+def _fills(loader: Any) -> bool:
+    """Say whether a loader option is a ``with_expression()``."""
+    return bool(getattr(loader, "strategy", None) == (("query_expression", True),))
 
 
 def enter(relationship: str, level: Level, criteria: Criteria, rows: Rows | None = None) -> Level:

@@ -7,8 +7,8 @@ thousand parents.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Select
@@ -18,11 +18,11 @@ from querywright.events import FetchSplit, emit
 from querywright.fetch.binding import Binder, Statement
 from querywright.fetch.cache import LRU
 from querywright.fetch.compiled import Prepared
-from querywright.fetch.execute import run
+from querywright.fetch.execute import Rows, run, stream
 from querywright.fetch.levels import KEYS, Filling, fill, keys_in
 from querywright.fetch.nodes import Plan
 
-__all__ = ["LARGEST_JSON", "learn", "most_rows", "run_levels"]
+__all__ = ["LARGEST_JSON", "learn", "most_rows", "run_levels", "stream_levels"]
 
 # The execution option that says how many bytes of JSON one statement may make, and what it is without one.
 LARGEST_JSON = "querywright_largest_json"
@@ -51,7 +51,7 @@ def learn(plan: Plan, rows: int, size: int) -> None:
         _seen.put((plan.model, plan.mapper), max(known, size // rows))
 
 
-def run_levels(target: Engine | Connection, prepared: Prepared, statement: Statement, below: Below) -> list[str]:
+def run_levels(target: Engine | Connection, prepared: Prepared, statement: Statement, below: Below) -> Rows:
     """Run the statement of the root, then one for each level below.
 
     Args:
@@ -61,17 +61,30 @@ def run_levels(target: Engine | Connection, prepared: Prepared, statement: State
         below: Fills in the values of the other statements: the user's as well, whose filters hold for every level.
 
     Returns:
-        The JSON of each row.
+        The rows of the root, the first column of each with all JSON in it.
     """
     with _snapshot(target) as connection:
-        texts = [row[0] for row in run(connection, statement)]
-        emit(FetchSplit(prepared.plan.root.path, len(texts)))
-        filling, waiting = Filling(), keys_in(texts)
-        while waiting:
-            number, keys = waiting.popitem()
-            rows = _rows_of(connection, prepared, number, keys, below)
-            waiting |= keys_in(filling.add(number, rows))
-    return list(fill(texts, filling))
+        return _completed(connection, prepared, run(connection, statement), below)
+
+
+def stream_levels(
+    target: Engine | Connection, prepared: Prepared, statement: Statement, below: Below, size: int
+) -> Generator[Rows, None, None]:
+    """Read the rows of the root as they are needed, so many at once, and for each batch what is below."""
+    with _snapshot(target) as connection, closing(stream(connection, statement, size)) as batches:
+        for rows in batches:
+            yield _completed(connection, prepared, rows, below)
+
+
+def _completed(connection: Connection, prepared: Prepared, rows: Rows, below: Below) -> Rows:
+    texts = [row[0] or "" for row in rows]
+    emit(FetchSplit(prepared.plan.root.path, len(texts)))
+    filling = Filling(frozenset(number for number, slot in enumerate(prepared.slots) if not slot.is_list))
+    waiting = keys_in(texts)
+    while waiting:
+        number, keys = waiting.popitem()
+        waiting |= keys_in(filling.add(number, _rows_of(connection, prepared, number, keys, below)))
+    return [(text, *row[1:]) if row[0] else row for text, row in zip(fill(texts, filling), rows, strict=True)]
 
 
 def _rows_of(connection: Connection, prepared: Prepared, number: int, keys: list[str], below: Below) -> list[Any]:
