@@ -168,7 +168,7 @@ def _require_encodings(planned: Plan, statement: Select[Any]) -> None:
         if isinstance(node, Scalar) and node.source in given:
             found = encoding_of(given[node.source].type)
             if found not in {node.encoding, None}:
-                reason = f"its with_expression() makes {found.value}, the field wants {node.encoding.value}."  # type: ignore[union-attr]
+                reason = f"its with_expression() makes {found.value}, the field wants {node.encoding.value}."
                 raise ShapeError(node.path, reason, hint="Cast it with type_coerce() or cast(), or annotate the other.")
 
 

@@ -1,4 +1,4 @@
-"""Say which rows lie too deep in a statement for the parser of its database; they get statements of their own."""
+"""Say which rows lie too deep in a statement to be written and parsed; they get statements of their own."""
 
 from __future__ import annotations
 

@@ -29,6 +29,8 @@ LARGEST_JSON = "querywright_largest_json"
 _LARGEST_JSON = 64 * 2**20
 # Keys in one statement: PostgreSQL takes 65,535 parameters, SQLite 32,766.
 _KEYS = 5000
+# A connection of theirs runs no other statement before all rows of a stream are read.
+_ONE_RESULT = {"mysql", "mariadb"}
 # Fills in the values of a statement.
 Below = Callable[[Binder, Mapping[str, Any]], Statement]
 
@@ -71,9 +73,17 @@ def stream_levels(
     target: Engine | Connection, prepared: Prepared, statement: Statement, below: Below, size: int
 ) -> Generator[Rows, None, None]:
     """Read the rows of the root as they are needed, so many at once, and for each batch what is below."""
-    with _snapshot(target) as connection, closing(stream(connection, statement, size)) as batches:
+    with _snapshot(target) as connection, closing(_batches(connection, statement, size)) as batches:
         for rows in batches:
             yield _completed(connection, prepared, rows, below)
+
+
+def _batches(connection: Connection, statement: Statement, size: int) -> Generator[Rows, None, None]:
+    if connection.dialect.name not in _ONE_RESULT:
+        yield from stream(connection, statement, size)
+        return
+    rows = run(connection, statement)
+    yield from (rows[start : start + size] for start in range(0, len(rows), size))
 
 
 def _completed(connection: Connection, prepared: Prepared, rows: Rows, below: Below) -> Rows:

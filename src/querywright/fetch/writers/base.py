@@ -59,7 +59,10 @@ class Member:
 
 @dataclass(frozen=True)
 class Nesting:
-    """How deep the SQL of a database may be nested, and what is how deep, in entries of its parser's stack.
+    """How deep a statement may be nested, and what is how deep.
+
+    Measured in what runs out first: entries of the stack of SQLite's parser, elsewhere frames of Python in SQLAlchemy's
+    compiler, of which the caller needs some as well.
 
     Attributes:
         most: How deep a value may lie.
