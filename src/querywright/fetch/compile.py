@@ -30,7 +30,7 @@ from querywright.fetch.cardinality import leads_to_one
 from querywright.fetch.columns import storage_encoding, stored_type
 from querywright.fetch.form import Form
 from querywright.fetch.groups import write_groups
-from querywright.fetch.levels import OpenList, key_of
+from querywright.fetch.levels import OpenList, OpenRow, key_of
 from querywright.fetch.nodes import (
     Aggregate,
     Embedded,
@@ -88,7 +88,8 @@ class SelectCompiler:
     writer: JsonWriter
     dialect: Dialect
     criteria: Criteria
-    open_lists: list[OpenList] = field(default_factory=list)
+    deep: frozenset[int] = frozenset()
+    open: list[OpenList | OpenRow] = field(default_factory=list)
 
     def root(self, plan: Plan, statement: Select[Any]) -> Select[Any]:
         """Write the whole statement."""
@@ -138,6 +139,10 @@ class SelectCompiler:
 
     def item(self, node: Node, level: Level) -> SQLText:
         """Write a node as text; NULL if it is null, or lacks a required value."""
+        return self._open_row(node, level) if id(node) in self.deep else self.written(node, level)
+
+    def written(self, node: Node, level: Level) -> SQLText:
+        """Write a node as text, however deep it lies."""
         if isinstance(node, Shape):
             members = [self._member(field, level) for field in node.fields if self._is_written(field)]
             return self.writer.compact(members) if self._compact else self.writer.object(members)
@@ -226,10 +231,17 @@ class SelectCompiler:
 
     def _slot(self, node: ToMany, level: Level) -> SQLText:
         """Leave a list open."""
-        number = len(self.open_lists)
-        self.open_lists.append(OpenList(number, node, level.mapper))
+        self.open.append(OpenList(len(self.open), node, level.mapper))
+        return self._mark(level.mapper, level)
+
+    def _open_row(self, node: Any, level: Level) -> SQLText:
+        """Leave a row open."""
+        self.open.append(OpenRow(len(self.open), node))
+        return self._mark(node.mapper, level)
+
+    def _mark(self, mapper: Mapper[Any], level: Level) -> SQLText:
         mark = self.writer.slot
-        return self.writer.join(mark, f"{number}:", self.key_text(level.mapper, level), mark)
+        return self.writer.join(mark, f"{len(self.open) - 1}:", self.key_text(mapper, level), mark)
 
     def key_text(self, mapper: Mapper[Any], level: Level) -> SQLText:
         """Write the primary key of a row as JSON."""
@@ -276,7 +288,7 @@ class SelectCompiler:
         return case(*whens)
 
     def _variant(self, shape: Shape, level: Level) -> SQLText:
-        inner = related.subclass(shape.mapper, level)
+        inner = related.subclass(shape.mapper, level, self.criteria)
         item = self.item(shape, inner)
         return item if level.joinable or inner is level else inner.select(item).scalar_subquery()
 
@@ -370,11 +382,14 @@ def inner_rows(statement: Select[Any], keys: dict[Source, str], more: Sequence[A
         ShapeError: One of them belongs to something that the statement does not select from.
     """
     entity = root_entity(statement)
-    columns = [*(related.expression_of(entity, key).label(name) for key, name in keys.items()), *more]
-    if all(_is_column(key, inspect(entity).mapper) for key in keys):
-        return statement.with_only_columns(*columns).subquery()
+    given = related.expressions_of(statement, entity)
+    columns = [
+        (given[key] if key in given else related.expression_of(entity, key)).label(name) for key, name in keys.items()
+    ]
+    if all(key not in given and _is_column(key, inspect(entity).mapper) for key in keys):
+        return statement.with_only_columns(*columns, *more).subquery()
     # An expression may have no FROM of its own, such as a subquery that is correlated, or bring one along.
-    narrowed = statement.with_only_columns(*columns, maintain_column_froms=True)
+    narrowed = statement.with_only_columns(*columns, *more, maintain_column_froms=True)
     if len(narrowed.get_final_froms()) > len(statement.get_final_froms()):
         reason = "an expression of the model names a table that the statement does not select from."
         raise ShapeError("statement", reason, hint="Join that table, or make the expression a subquery.")

@@ -52,7 +52,8 @@ def _ready(query: Query, target: Engine | Connection, make: Any) -> Statement:
         binder = binder_for(made, statement, target.dialect, schemas)
         if where:
             _cache.put(where, binder)
-    return binder.bind(key and key.bindparams, query.parameters)
+    query.require_known(target, binder)
+    return binder.bind(key, query.parameters)
 
 
 # What each database wants before a statement that it explains.

@@ -12,7 +12,7 @@ from querywright.errors import InvalidPage
 from querywright.fetch.compile import root_entity
 from querywright.fetch.compiled import Prepared
 from querywright.fetch.cursors import open_cursor, secret_of, sign_cursor
-from querywright.fetch.execute import Bind, run
+from querywright.fetch.execute import Bind
 from querywright.fetch.form import Form, PageForm
 from querywright.fetch.keyset import Sort, parameter, sorts_of
 from querywright.fetch.pages import OFFSET, Page, cursor_scalars, require_size
@@ -78,8 +78,8 @@ def _find_on(query: Query, target: Engine | Connection, request: PageRequest, *,
     else:
         page, values, order = _by_keyset(query, target, request)
     form = query.client_form(Form(array=False, for_model=for_model, page=page))
-    prepared, statement = query.ready(target, form, values)
-    return _collect(prepared, form, run(target, statement), target, order)
+    prepared, rows = query.rows(target, form, values)
+    return _collect(prepared, form, rows, target, order)
 
 
 def _offset(request: PageRequest) -> dict[str, Any]:

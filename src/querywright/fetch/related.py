@@ -7,9 +7,19 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnClause, ColumnElement, FromClause, Select, and_, inspect, literal_column, select, tuple_
+from sqlalchemy import (
+    ColumnClause,
+    ColumnElement,
+    FromClause,
+    Select,
+    and_,
+    inspect,
+    literal_column,
+    select,
+    true,
+    tuple_,
+)
 from sqlalchemy.orm import LoaderCriteriaOption, Mapper, RelationshipProperty, aliased
-from sqlalchemy.sql.util import ClauseAdapter
 from sqlalchemy.sql.visitors import iterate, replacement_traverse
 
 from querywright.errors import ShapeError
@@ -18,11 +28,14 @@ from querywright.fetch.nodes import Rows, Source
 from querywright.fetch.writers import SQLText
 
 __all__ = [
+    "Filter",
     "Level",
     "Link",
     "criteria_of",
     "enter",
+    "exempt",
     "expression_of",
+    "expressions_of",
     "identity",
     "identity_columns",
     "limited",
@@ -30,7 +43,41 @@ __all__ = [
     "subclass",
 ]
 
-Criteria = tuple[LoaderCriteriaOption, ...]
+
+class Filter(LoaderCriteriaOption):
+    """A ``with_loader_criteria`` of a statement: the ORM applies it to the user's own rows, this room to related ones.
+
+    To aliases of related rows the ORM would apply what its own loaders do not, and to a join an expression of the
+    class instead of the alias.
+
+    Args:
+        option: The user's option; its values keep their places in the cache key of the statement.
+        related: The aliases of related rows, as all filters of one statement know them.
+    """
+
+    __slots__ = ("related",)
+    _COPIED = ("entity", "root_entity", "where_criteria", "deferred_where_criteria", "include_aliases")
+
+    def __init__(self, option: LoaderCriteriaOption, related: set[Any]) -> None:
+        for name in (*self._COPIED, "propagate_to_loaders"):
+            setattr(self, name, getattr(option, name))
+        self.related = related
+
+    def _resolve_where_criteria(self, ext_info: Any) -> ColumnElement[bool]:
+        return true() if ext_info in self.related else super()._resolve_where_criteria(ext_info)
+
+    def concerns(self, mapper: Mapper[Any]) -> bool:
+        """Say whether the ORM's loaders, which select the class itself, would apply it to related rows."""
+        named = self.include_aliases or self.entity is mapper
+        return named and self.propagate_to_loaders and mapper in self._all_mappers()
+
+    def of(self, insp: Any) -> ColumnElement[bool]:
+        """Write it for an alias of related rows."""
+        condition = super()._resolve_where_criteria(insp)
+        return condition if self.deferred_where_criteria else insp._adapter.traverse(condition)  # noqa: SLF001 - as the ORM adapts it
+
+
+Criteria = tuple[Filter, ...]
 
 
 @dataclass(frozen=True)
@@ -143,16 +190,42 @@ def criteria_of(statement: Select[Any]) -> Criteria:
         ShapeError: Another of its options filters a relationship.
     """
     options = statement._with_options  # noqa: SLF001 - SQLAlchemy has no public reader of a statement's options
-    if any(getattr(element, "_extra_criteria", ()) for option in options for element in getattr(option, "context", ())):
+    loaders = [loader for option in options for loader in getattr(option, "context", ())]
+    if any(getattr(loader, "_extra_criteria", ()) and not _fills(loader) for loader in loaders):
         reason = "one of its loader options filters a relationship, which only the ORM's loaders do."
         raise ShapeError("statement", reason, hint="Use with_loader_criteria(), which holds for a fetch as well.")
-    return tuple(option for option in options if isinstance(option, LoaderCriteriaOption))
+    related: set[Any] = set()
+    return tuple(Filter(option, related) for option in options if isinstance(option, LoaderCriteriaOption))
+
+
+def expressions_of(statement: Select[Any], entity: Any) -> dict[Source, ColumnElement[Any]]:
+    """List what ``with_expression()`` options put into the attributes of an entity.
+
+    Raises:
+        ShapeError: One of them is for other rows than those of the entity.
+    """
+    options = statement._with_options  # noqa: SLF001 - as above
+    found: dict[Source, ColumnElement[Any]] = {}
+    for loader in (loader for option in options for loader in getattr(option, "context", ()) if _fills(loader)):
+        owner, attribute = loader.path[0], loader.path[-1]
+        if len(loader.path) > 2 or owner is not inspect(entity):  # noqa: PLR2004 - the entity and its attribute
+            reason = f"its with_expression() of {attribute} is for other rows than those that it selects."
+            raise ShapeError("statement", reason, hint="Mark the field of the nested model with Expr().")
+        [expression] = loader._extra_criteria  # noqa: SLF001 - as above
+        found[attribute.key] = expression.element
+    return found
+
+
+def _fills(loader: Any) -> bool:
+    """Say whether a loader option is a ``with_expression()``."""
+    return bool(getattr(loader, "strategy", None) == (("query_expression", True),))
 
 
 def enter(relationship: str, level: Level, criteria: Criteria, rows: Rows | None = None) -> Level:
     """Follow a relationship: relate its rows to those of the level above, with the filters that hold for them."""
     relation = level.mapper.relationships[relationship]
     alias, link = _linked(relation, level)
+    exempt(alias, criteria)
     if rows and rows.distinct:
         alias, link = _once(alias, link)
     conditions = [link.condition, *_filters(alias, criteria)]
@@ -216,24 +289,24 @@ def identity_columns(entity: Any) -> list[Any]:
 
 
 def _filters(alias: Any, criteria: Criteria) -> list[ColumnElement[bool]]:
-    """Apply criteria without include_aliases: they reach related rows when the ORM loads them, so also here."""
+    """Write the filters that hold for related rows."""
     insp = inspect(alias)
-    return [
-        ClauseAdapter(insp.selectable).traverse(option._resolve_where_criteria(insp))  # noqa: SLF001 - nothing public
-        for option in criteria
-        if not option.include_aliases and option.propagate_to_loaders and _concerns(option, insp.mapper)
-    ]
+    exempt(alias, criteria)
+    return [each.of(insp) for each in criteria if each.concerns(insp.mapper)]
 
 
-def _concerns(option: LoaderCriteriaOption, mapper: Mapper[Any]) -> bool:
-    return any(mapper.isa(concerned) for concerned in option._all_mappers())  # noqa: SLF001 - nothing public
+def exempt(alias: Any, criteria: Criteria) -> None:
+    """Keep the ORM from applying any filters to an alias."""
+    for each in criteria:
+        each.related.add(inspect(alias))
 
 
-def subclass(mapper: Mapper[Any], level: Level) -> Level:
+def subclass(mapper: Mapper[Any], level: Level, criteria: Criteria) -> Level:
     """Go from a row to the same row as one of its subclass: with a LEFT JOIN on the key, if there can be one."""
     if mapper is level.mapper:
         return level
     alias: Any = aliased(mapper.class_)
+    exempt(alias, criteria)
     same_row = and_(*(level.column(key) == getattr(alias, key) for key in key_names(mapper)))
     link = Link(level, mapper.class_.__name__, same_row)
     if not level.joinable:

@@ -20,8 +20,8 @@ from sqlalchemy.types import TypeEngine
 from querywright.fetch.nodes import Encoding
 
 __all__ = [
-    "MISSING", "TOO_LARGE", "Encoder", "Fragments", "JsonWriter", "Member", "SQLText", "Value", "as_text", "dump",
-    "join", "literal", "members_of", "merged", "with_commas",
+    "MISSING", "TOO_LARGE", "Encoder", "Fragments", "JsonWriter", "Member", "Nesting", "SQLText", "Value", "as_text",
+    "dump", "join", "literal", "members_of", "merged", "with_commas",
 ]  # fmt: skip
 
 SQLText = ColumnElement[str]
@@ -58,6 +58,38 @@ class Member:
 
 
 @dataclass(frozen=True)
+class Nesting:
+    """How deep a statement may be nested, and what is how deep.
+
+    Measured in what runs out first: entries of the stack of SQLite's parser, elsewhere frames of Python in SQLAlchemy's
+    compiler, of which the caller needs some as well.
+
+    Attributes:
+        most: How deep a value may lie.
+        statement: How deep a row of a statement lies.
+        page: How deep a row of a page lies.
+        join: How much deeper a row lies that is joined to another.
+        subquery: How much deeper rows lie that are selected for another.
+        groups: How much deeper rows lie that are grouped for another.
+        compact: How much deeper a row lies that may be left out; twice if it may be null.
+        slot: How deep the key of a row goes that is left open.
+        plain: How deep the values of a row go that are written as they are.
+        value: How deep other values of a row go.
+    """
+
+    most: int
+    statement: int
+    page: int
+    join: int
+    subquery: int
+    groups: int
+    compact: int
+    slot: int
+    plain: int
+    value: int
+
+
+@dataclass(frozen=True)
 class JsonWriter:
     """How one database writes JSON.
 
@@ -73,6 +105,7 @@ class JsonWriter:
         missing: The character of `MISSING`.
         slot: The character U+0002, between two of which an open list stands.
         most_lists: How many lists inside each other one statement can write; ``None`` if there is no limit.
+        nesting: How deep its SQL may be nested; ``None`` if there is no limit that a model could meet.
         most_rows: The LIMIT without which a subquery loses its order, where ``row_number()`` does not follow that
             order either; ``None`` where both do.
         outer_rows_in_from: Whether a subquery in FROM can refer to the rows outside of it; if not, ``array`` takes
@@ -93,6 +126,7 @@ class JsonWriter:
     missing: SQLText
     slot: SQLText
     most_lists: int | None = None
+    nesting: Nesting | None = None
     most_rows: int | None = None
     outer_rows_in_from: bool = True
     index_of_tuples: bool = True

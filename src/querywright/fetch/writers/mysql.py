@@ -28,6 +28,7 @@ from querywright.fetch.writers.base import (
     Fragments,
     JsonWriter,
     Member,
+    Nesting,
     SQLText,
     dump,
     members_of,
@@ -283,6 +284,9 @@ MYSQL = _MySQLWriter(
     slot=_literal("\x02"),
     # Around each list there are five functions, and SQLAlchemy's compiler goes as deep as they do.
     most_lists=5,
+    nesting=Nesting(
+        most=740, statement=105, page=105, join=32, subquery=100, groups=172, compact=36, slot=60, plain=20, value=80
+    ),
     most_rows=_EVERY_ROW,
     outer_rows_in_from=False,
     index_of_tuples=False,

@@ -16,6 +16,7 @@ from querywright.fetch.writers.base import (
     Fragments,
     JsonWriter,
     Member,
+    Nesting,
     SQLText,
     as_text,
     join,
@@ -197,4 +198,7 @@ POSTGRESQL = JsonWriter(
     nulls_are_largest=True,
     missing=func.chr(literal_column("1")),
     slot=func.chr(literal_column("2")),
+    nesting=Nesting(
+        most=600, statement=75, page=75, join=18, subquery=48, groups=40, compact=19, slot=40, plain=10, value=30
+    ),
 )
