@@ -70,6 +70,7 @@ class _Walk:
         if isinstance(node, Aggregate):
             return self.nesting.value
         if not isinstance(node, _RELATED):
+            mapper = node.mapper if isinstance(node, _ROWS) else mapper
             return max((self.reach(part, mapper) for part in inner(node)), default=0)
         step, related = self.step(node, mapper), mapper.relationships[node.relationship].mapper
         if step is None:
