@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 from querywright import Path, ShapeError
 from tests.suite.models import Author, Book
 from tests.suite.support import AnyDatabase, add, resolve, run_sync, session, statements
-from tests.suite.zoo import Animal
+from tests.suite.zoo import Animal, Cat, Dog
 
 Item = TypeVar("Item")
 AUTHORS = select(Author).order_by(Author.id)
@@ -256,8 +256,9 @@ async def test_tags_tell_the_structs_of_a_union_apart(zoo: AnyDatabase) -> None:
         expected = await run_sync(
             opened,
             lambda sync: [
-                CatStruct(row.id, row.lives) if row.kind == "cat" else DogStruct(row.id, row.tricks)
+                CatStruct(row.id, row.lives) if isinstance(row, Cat) else DogStruct(row.id, row.tricks)
                 for row in sync.scalars(tame)
+                if isinstance(row, (Cat, Dog))
             ],
         )
     assert {type(row) for row in expected} == {CatStruct, DogStruct}
