@@ -14,6 +14,7 @@ from typing_extensions import TypedDict
 from querywright import Path, ShapeError
 from tests.suite.models import Author, Book
 from tests.suite.support import AnyDatabase, add, resolve, run_sync, session, statements
+from tests.suite.zoo import Animal, Cat, Dog
 
 Item = TypeVar("Item")
 AUTHORS = select(Author).order_by(Author.id)
@@ -228,3 +229,49 @@ async def test_markers_in_a_struct_that_is_a_list(authors: AnyDatabase) -> None:
         written = await resolve(authors.fetch(PathIn, AUTHORS).json())
     assert len(seen) == 1
     assert json.loads(written) == [[None, ["Two", "One"]], ["Ada", []]]
+
+
+class CatStruct(msgspec.Struct, tag="cat", tag_field="kind"):
+    id: int
+    lives: int
+
+
+class DogStruct(msgspec.Struct, tag="dog", tag_field="kind", forbid_unknown_fields=True):
+    id: int
+    tricks: str | None
+
+    def __post_init__(self) -> None:
+        self.tricks = f"{self.tricks}!"
+
+
+class ZooStruct(msgspec.Struct):
+    name: str
+    animals: list[CatStruct | DogStruct]
+
+
+async def test_tags_tell_the_structs_of_a_union_apart(zoo: AnyDatabase) -> None:
+    tame = select(Animal).where(Animal.kind.in_(["cat", "dog"])).order_by(Animal.id)
+    union: Any = CatStruct | DogStruct
+    async with session(zoo) as opened:
+        expected = await run_sync(
+            opened,
+            lambda sync: [
+                CatStruct(row.id, row.lives) if isinstance(row, Cat) else DogStruct(row.id, row.tricks)
+                for row in sync.scalars(tame)
+                if isinstance(row, (Cat, Dog))
+            ],
+        )
+    assert {type(row) for row in expected} == {CatStruct, DogStruct}
+    assert await resolve(zoo.fetch(union, tame).all()) == expected
+    written = await resolve(zoo.fetch(union, tame).json())
+    assert json.loads(written) == json.loads(msgspec.json.encode(expected))
+    narrow = await resolve(zoo.fetch(union, tame, fields="kind,lives").json())
+    assert json.loads(narrow) == [
+        {"kind": "cat", "lives": row.lives} if isinstance(row, CatStruct) else {"kind": "dog"} for row in expected
+    ]
+
+
+async def test_structs_of_a_union_need_tags(zoo: AnyDatabase) -> None:
+    union: Any = CatStruct | Tagged
+    with pytest.raises(ShapeError, match="Tagged does not say which kind it is for"):
+        await resolve(zoo.fetch(union, select(Animal)).all())

@@ -94,13 +94,13 @@ class _Planner:
             raise ShapeError(path, f"{type_name(wanted.type)} is not a model with named fields.")
         discriminator, cases = cases_of(members, mapper, path)
         planned = tuple(
-            (values, self.shape(member, sub, f"{path}({type_name(member)})", partial(find, sub), discriminator.source))
+            (values, self.shape(member, sub, f"{path}({type_name(member)})", partial(find, sub), discriminator))
             for values, member, sub in cases
         )
         return Variants(path, mapper, discriminator, planned)
 
-    def shape(self, model: Any, mapper: Mapper[Any], path: str, lookup: Any, settled: Any = None) -> Shape:
-        """Plan the fields of a model; what is settled has been checked by a discriminator."""
+    def shape(self, model: Any, mapper: Mapper[Any], path: str, lookup: Any, settled: Scalar | None = None) -> Shape:
+        """Plan the fields of a model; what is settled is the discriminator by which it was chosen."""
         if model in self.parents:
             reason = f"{type_name(model)} is nested in itself."
             raise ShapeError(path, reason, hint="Declare one model for each level.")
@@ -112,7 +112,8 @@ class _Planner:
         below = _Planner((*self.parents, model), self.before or target.before, target)
         fields = [below.field(name, each, mapper, path, lookup) for name, each in target.fields.items()]
         if settled is not None:
-            fields = [replace(f, reason="") if _source(f.value) == settled else f for f in fields]
+            fields = [replace(f, reason="") if _source(f.value) == settled.source else f for f in fields]
+            fields = [*_tag(target, settled, path, mapper), *fields]
         return Shape(path, model, mapper, tuple(fields), target.reason, target.attributes)
 
     def field(self, name: str, each: TargetField, mapper: Mapper[Any], within: str, lookup: Any) -> Field:
@@ -264,6 +265,14 @@ class _Planner:
             hint = f"Write {type_name(wanted.type)} | None."
             raise ShapeError(path, f"{found.where} may be None, the field does not accept that.", hint=hint)
         return Embedded(shape, tuple(columns.values()))
+
+
+def _tag(target: Target, discriminator: Scalar, path: str, mapper: Mapper[Any]) -> list[Field]:
+    """Fill the tag by which msgspec chooses among the Structs of a union."""
+    if target.tag is None:
+        return []
+    key = target.tag[0]
+    return [Field(key, f"{path}.{key}", key, key, discriminator, _describe(None, key, mapper))]
 
 
 def _source(node: Node) -> Any:
