@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, Text, case, cast, func, literal_column, null
+from sqlalchemy import ColumnElement, Text, bindparam, case, cast, func, literal_column, null
 from sqlalchemy.types import TypeEngine
 
 from querywright.fetch.nodes import Encoding
@@ -78,6 +78,7 @@ class JsonWriter:
         outer_rows_in_from: Whether a subquery in FROM can refer to the rows outside of it; if not, ``array`` takes
             the limit.
         index_of_tuples: Whether an index is used to compare ``(a, b)`` with another tuple.
+        distinct_on: Whether there is DISTINCT ON.
         prelude: What stands before a statement with arrays in it.
         hint: What follows its SELECT.
     """
@@ -96,6 +97,7 @@ class JsonWriter:
     most_rows: int | None = None
     outer_rows_in_from: bool = True
     index_of_tuples: bool = True
+    distinct_on: bool = False
     prelude: str = ""
     hint: str = ""
 
@@ -172,6 +174,21 @@ class JsonWriter:
     def sort_key(self, expression: ColumnElement[Any]) -> ColumnElement[Any]:
         """Write what orders rows as an expression does, and compares with a value in that order."""
         return expression
+
+    def position(self, key: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+        """Select what a cursor keeps of a `sort_key`: its value as the driver reads it, or its type and its text."""
+        # No column of a table, whose declared type may lead a driver to read another value.
+        return [func.coalesce(key, null())]
+
+    def cursor_parameter(self, name: str, kind: str) -> ColumnElement[Any]:
+        """Write the parameter that a `sort_key` is compared with.
+
+        Args:
+            name: Its name.
+            kind: The type that `position` gave, if it did.
+        """
+        del kind
+        return bindparam(name, type_=sa.types.NULLTYPE)
 
     def order_nulls(
         self, expression: ColumnElement[Any], *, descending: bool, nulls_first: bool

@@ -19,6 +19,7 @@ from sqlalchemy import ColumnElement, Text, and_, case, func, literal_column, nu
 from sqlalchemy.types import TypeEngine
 from typing_extensions import override
 
+from querywright.errors import ShapeError
 from querywright.fetch.columns import unwrap_type
 from querywright.fetch.nodes import Encoding
 from querywright.fetch.writers.base import (
@@ -120,7 +121,8 @@ class _MySQLWriter(JsonWriter):
     @override
     def sort_key(self, expression: ColumnElement[Any]) -> ColumnElement[Any]:
         column_type = unwrap_type(expression.type)
-        if isinstance(column_type, sa.Enum) and column_type.native_enum:
+        named = isinstance(column_type, sa.Enum) and column_type.native_enum
+        if (named or column_type.__visit_name__ in {"SET", "BIT"}) and not _is_united(expression):
             # It is ordered by the positions of its names, and compared by the names.
             return sa.type_coerce(expression, sa.Integer) + _number(0)
         if isinstance(column_type, sa.Float) and not isinstance(column_type, sa.Double):
@@ -147,6 +149,22 @@ class _MySQLWriter(JsonWriter):
         whens = [(stored == _bytes(name), _literal(dump(value))) for name, value in members_of(column_type)]
         unknown = self.broken(f"a name that {column_type.enum_class.__name__} does not have")  # type: ignore[union-attr]
         return (case((column.is_(None), null()), *whens, else_=unknown),)
+
+
+def _is_united(expression: Any) -> bool:
+    """Say whether an ENUM came through a UNION, which makes a text of it.
+
+    Raises:
+        ShapeError: It is not known what became of it.
+    """
+    table = getattr(expression, "table", None)
+    inside = getattr(table, "element", None)
+    if isinstance(inside, sa.CompoundSelect):
+        return True
+    if isinstance(table, sa.Table) or isinstance(inside, sa.Table):
+        return False
+    reason = f"it is ordered by {expression}, of which it is not known whether it still is an ENUM."
+    raise ShapeError("statement", reason, hint="Order it by the column itself.")
 
 
 def _number(number: int) -> ColumnElement[int]:
