@@ -59,7 +59,9 @@ def compile_page(compiler: SelectCompiler, plan: Plan, statement: Select[Any], p
     keys = root_keys(plan, statement)
     names = [f"k{position}" for position, _ in enumerate(order.sorts)]
     # Of no type, so that they stand for no column of a class, which would be taken for one of its own.
-    labelled = [type_coerce(sort.expression, NULLTYPE).label(name) for name, sort in zip(names, order.sorts, strict=True)]
+    labelled = [
+        type_coerce(sort.expression, NULLTYPE).label(name) for name, sort in zip(names, order.sorts, strict=True)
+    ]
     bare = inner_rows(order.statement, keys, labelled)
     inner = [sort.on(bare.c[name]) for name, sort in zip(names, order.sorts, strict=True)]
     inner = [sort.reversed for sort in inner] if page.backwards else inner
@@ -90,7 +92,7 @@ def counted(statement: Select[Any]) -> Select[Any]:
     if rows._distinct:  # noqa: SLF001 - as above
         # What is fetched of them: SELECT would leave deferred columns out, and more rows were alike.
         entity = root_entity(rows)
-        rows = rows.with_only_columns(*(getattr(entity, name) for name in root_mapper(rows).column_attrs.keys()))
+        rows = rows.with_only_columns(*(getattr(entity, each.key) for each in root_mapper(rows).column_attrs))
     if rows._for_update_arg is not None:  # noqa: SLF001 - as above
         rows = rows._generate()  # noqa: SLF001 - as above
         rows._for_update_arg = None  # noqa: SLF001 - as above

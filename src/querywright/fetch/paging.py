@@ -137,9 +137,7 @@ def _by_keyset(order: _Order, target: Engine | Connection, request: PageRequest)
     return PageForm(request.size, True, position.kinds, backwards=backwards, total=request.total), position.parameters
 
 
-def _collect(
-    prepared: Prepared, form: Form, rows: Any, target: Engine | Connection, order: _Order | None
-) -> _Found:
+def _collect(prepared: Prepared, form: Form, rows: Any, target: Engine | Connection, order: _Order | None) -> _Found:
     page = form.page
     assert page is not None  # noqa: S101 - only pages get here
     total = rows[0][0] if page.total else None

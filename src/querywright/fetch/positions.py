@@ -19,25 +19,25 @@ from querywright.fetch.keyset import parameter
 
 __all__ = ["Position", "position_at", "read_position"]
 
-# How a value of each class of Python is written, and read again.
+# How a value of each class of Python is written, and read again; no type of a database has such a name.
 _WRITTEN: dict[type, tuple[str, Callable[[Any], str]]] = {
-    int: ("integer", str),
-    float: ("float", repr),
-    str: ("text", str),
-    bytes: ("bytes", bytes.hex),
-    Decimal: ("decimal", str),
-    dt.datetime: ("timestamp", dt.datetime.isoformat),
-    dt.date: ("date", dt.date.isoformat),
-    dt.timedelta: ("interval", lambda value: str(value // dt.timedelta(microseconds=1))),
+    int: ("@integer", str),
+    float: ("@float", repr),
+    str: ("@text", str),
+    bytes: ("@bytes", bytes.hex),
+    Decimal: ("@decimal", str),
+    dt.datetime: ("@timestamp", dt.datetime.isoformat),
+    dt.date: ("@date", dt.date.isoformat),
+    dt.timedelta: ("@interval", lambda value: str(value // dt.timedelta(microseconds=1))),
 }
 _READ: dict[str, Callable[[str], Any]] = {
-    "integer": int,
-    "float": float,
-    "bytes": bytes.fromhex,
-    "decimal": Decimal,
-    "timestamp": dt.datetime.fromisoformat,
-    "date": dt.date.fromisoformat,
-    "interval": lambda text: dt.timedelta(microseconds=int(text)),
+    "@integer": int,
+    "@float": float,
+    "@bytes": bytes.fromhex,
+    "@decimal": Decimal,
+    "@timestamp": dt.datetime.fromisoformat,
+    "@date": dt.date.fromisoformat,
+    "@interval": lambda text: dt.timedelta(microseconds=int(text)),
 }
 
 

@@ -68,7 +68,8 @@ class Rows:
             mapped: What of its FROM stands for a mapped class.
             key: The key of that class.
         """
-        leaves = frozenset() if mapped is None else frozenset(cls()._read(mapped, optional=False))
+        own = cls()
+        leaves = frozenset() if mapped is None else frozenset(own._read(mapped, optional=False))
         rows = cls(mapped=(leaves, tuple(key)))
         for element in statement.get_final_froms():
             rows._read(element, optional=False)
@@ -147,7 +148,8 @@ class Rows:
 
 
 def _no_key(element: FromClause) -> ShapeError:
-    name = getattr(element, "name", "a subquery")
+    name = str(getattr(element, "name", "%("))
+    name = "a subquery" if name.startswith("%(") else name
     reason = f"nothing tells the rows of {name} apart, so that its pages could leave some out."
     hint = "Give it a primary key, unite with union() and not union_all(), or join it no more but test it with EXISTS."
     return ShapeError("statement", reason, hint=hint)

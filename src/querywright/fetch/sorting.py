@@ -106,7 +106,8 @@ class _Reading:
     @cached_property
     def _own(self) -> tuple[list[Any], list[Any]]:
         """The key of the class, and all of its columns."""
-        return key_of(self.entity), [getattr(self.entity, name) for name in inspect(self.entity).mapper.column_attrs.keys()]
+        attributes = inspect(self.entity).mapper.column_attrs
+        return key_of(self.entity), [getattr(self.entity, each.key) for each in attributes]
 
     @cached_property
     def resolved(self) -> Any:

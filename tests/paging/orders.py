@@ -1,0 +1,189 @@
+"""Invent what rows are ordered by: columns of all types, functions, expressions, labels and names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from hypothesis import strategies as st
+from sqlalchemy import func, inspect, literal, select
+from sqlalchemy.sql import operators
+
+from tests.paging.tables import Part, Sample
+
+TEXTS = {"text", "text_or_none", "short", "name", "region", "note", "word"}
+INTEGERS = {"number", "number_or_none", "small", "rank", "amount", "grade", "weight", "lines", "id"}
+NUMBERS = {"price", "price_or_none", "ratio", "ratio_or_none", "cost"}
+COLLATIONS = {"sqlite": ("NOCASE", "RTRIM"), "postgresql": ("C", "POSIX"), "mariadb": ("utf8mb4_bin", "utf8mb4_general_ci")}
+# What needs a row's values as the server has them, and no column's type would give.
+STORED = {"filled", "created_at", "updated_at", "clock", "local", "moment_or_none", "price", "price_or_none"}
+
+
+@dataclass
+class Scope:
+    """What a statement selects from, while it is invented.
+
+    Attributes:
+        root: The class that it selects, or an alias of it.
+        database: The database it is for.
+        entities: Everything that it selects from, and whether an outer join makes it optional.
+        tags: What is special about the statement.
+        grouped: Whether its rows are groups of joined ones.
+        own: Whether it can be ordered by columns of the root alone.
+    """
+
+    root: Any
+    database: str
+    entities: list[tuple[Any, bool]] = field(default_factory=list)
+    tags: set[str] = field(default_factory=set)
+    grouped: bool = False
+    own: bool = False
+
+
+def names_of(entity: Any) -> list[str]:
+    """Name the columns of a class."""
+    return [attribute.key for attribute in inspect(entity).mapper.column_attrs]
+
+
+@st.composite
+def orders(draw: st.DrawFn, scope: Scope, least: int = 0) -> list[Any]:
+    """Draw an ORDER BY."""
+    return [draw(_clause(scope)) for _ in range(draw(st.integers(least, 3)))]
+
+
+@st.composite
+def _clause(draw: st.DrawFn, scope: Scope) -> Any:
+    expression = draw(_expression(scope))
+    direction = draw(st.sampled_from(["", "asc", "desc", "desc"]))
+    if isinstance(expression, str):
+        return sa.desc(expression) if direction == "desc" else expression
+    ordered = getattr(expression, direction)() if direction else expression
+    nulls = draw(st.sampled_from(["", "", "nulls_first", "nulls_last"]))
+    if nulls and direction and scope.database != "mariadb":
+        scope.tags.add("nulls first or last")
+        return getattr(ordered, nulls)()
+    return ordered
+
+
+@st.composite
+def _expression(draw: st.DrawFn, scope: Scope) -> Any:
+    if scope.grouped and draw(st.booleans()):
+        return draw(_aggregate(scope))
+    entity, optional = draw(st.sampled_from(scope.entities[:1] if scope.own or scope.grouped else scope.entities))
+    name = draw(st.sampled_from(names_of(entity)))
+    column = getattr(entity, name)
+    kind = draw(st.sampled_from(["column", "column", "column", "function", "expression", "label", "name", "window", "subquery"]))
+    if kind == "name" and len(scope.entities) == 1 and inspect(entity).mapper.inherits is None and not inspect(entity).mapper.self_and_descendants[1:]:
+        scope.tags.add("(j) name")
+        return name
+    if kind in _MADE and (made := draw(_MADE[kind](scope, name, column))) is not None:
+        return made
+    if optional and not getattr(column.property.columns[0], "nullable", True):
+        scope.tags.add("(b) not null, optional")
+    if name in STORED:
+        scope.tags.add("(a) stored value")
+    return column
+
+
+@st.composite
+def _function(draw: st.DrawFn, scope: Scope, name: str, column: Any) -> Any:
+    choices: list[Callable[[], Any]] = []
+    if name in TEXTS:
+        choices += [
+            lambda: func.lower(column),
+            lambda: func.length(column),
+            lambda: func.substr(column, 1, 1),
+            lambda: func.coalesce(column, "m"),
+            lambda: sa.collate(column, draw(st.sampled_from(COLLATIONS[scope.database]))),
+        ]
+    if name in INTEGERS | NUMBERS:
+        choices += [lambda: func.abs(sa.cast(column, sa.BigInteger) if name in INTEGERS else column)]
+        choices += [lambda: func.coalesce(column, 0), lambda: func.nullif(column, 1)]
+    if not choices:
+        return None
+    made = draw(st.sampled_from(choices))()
+    scope.tags.add("collation" if isinstance(made, sa.sql.elements.BinaryExpression) else "(j) function")
+    return made
+
+
+@st.composite
+def _arithmetic(draw: st.DrawFn, scope: Scope, name: str, column: Any) -> Any:
+    choices: list[Callable[[], Any]] = [lambda: sa.case((column.is_(None), 0), else_=1)]
+    if name in TEXTS:
+        choices += [lambda: column + "x", lambda: literal("x").concat(column)]
+    if name in INTEGERS:
+        wide = sa.cast(column, sa.BigInteger)
+        choices += [lambda: column / 3, lambda: wide * -1, lambda: wide % 2, lambda: sa.cast(column, sa.Numeric(20, 3))]
+    if name.startswith(("price", "cost")):
+        choices += [lambda: column * sa.literal_column("1.1"), lambda: column / 3, lambda: -column]
+    made = draw(st.sampled_from(choices))()
+    scope.tags.add("(a) numeric expression" if isinstance(made.type, sa.Numeric) else "expression")
+    return made
+
+
+@st.composite
+def _labelled(draw: st.DrawFn, scope: Scope, name: str, column: Any) -> Any:
+    made = draw(_function(scope, name, column))
+    scope.tags.add("(j) label")
+    return (column if made is None else made).label("named")
+
+
+@st.composite
+def _window(draw: st.DrawFn, scope: Scope, name: str, column: Any) -> Any:
+    if scope.own or scope.grouped:
+        return None
+    keys = [getattr(entity, column.key) for entity, _ in scope.entities for column in inspect(entity).mapper.primary_key]
+    scope.tags.add("(j) row_number")
+    del name
+    if draw(st.booleans()):
+        return func.row_number().over(order_by=[column, *keys])
+    return func.count().over(partition_by=column)
+
+
+@st.composite
+def _subquery(draw: st.DrawFn, scope: Scope, name: str, column: Any) -> Any:
+    del name, column
+    if inspect(scope.root).mapper.class_ is not Sample or scope.grouped:
+        return None
+    other = sa.orm.aliased(Part)
+    counted = draw(st.sampled_from([func.count(), func.max(other.name), func.sum(other.amount)]))
+    scope.tags.add("subquery")
+    return select(counted).where(other.sample_id == scope.root.id).scalar_subquery()
+
+
+@st.composite
+def _aggregate(draw: st.DrawFn, scope: Scope) -> Any:
+    entity, _ = draw(st.sampled_from(scope.entities[1:]))
+    names = sorted(set(names_of(entity)) & (TEXTS | INTEGERS | NUMBERS))
+    name = draw(st.sampled_from(names))
+    column = getattr(entity, name)
+    choices = [func.count(), func.count(column.distinct()), func.min(column), func.max(column)]
+    if name in INTEGERS:
+        choices += [func.sum(column), func.avg(column)] * 2
+    if name == "cost":
+        choices += [func.sum(column), func.avg(column), func.sum(column * sa.literal_column("1.1"))]
+    made = draw(st.sampled_from(choices))
+    scope.tags.add("(c) sum of integers" if made.name == "sum" and name in INTEGERS else "aggregate")
+    return made
+
+
+_MADE: dict[str, Callable[[Scope, str, Any], st.SearchStrategy[Any]]] = {
+    "function": _function,
+    "expression": _arithmetic,
+    "label": _labelled,
+    "window": _window,
+    "subquery": _subquery,
+}
+
+
+def direction_of(clause: Any) -> tuple[Any, list[Any]]:
+    """Take an ORDER BY's clause apart: the expression, and the words behind it."""
+    words = []
+    while getattr(clause, "modifier", None) in {
+        operators.asc_op, operators.desc_op, operators.nulls_first_op, operators.nulls_last_op,
+    }:  # fmt: skip
+        words.append(clause.modifier)
+        clause = clause.element
+    return clause, words
