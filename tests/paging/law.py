@@ -9,12 +9,12 @@ from typing import Any
 
 import sqlalchemy as sa
 from pydantic import BaseModel
-from sqlalchemy import Connection, func, inspect, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import CompileError, DBAPIError
 
 from querywright import Fetch, ShapeError, fetch
 from querywright.fetch.compile import root_entity
-from tests.paging.orders import direction_of
+from tests.paging.orders import direction_of, names_of
 from tests.paging.statements import Asked
 
 Key = tuple[Any, ...]
@@ -116,11 +116,11 @@ def _ranked(connection: Connection, asked: Asked) -> list[tuple[Key, int]]:
     """Let the database itself say which rows there are, and which of them come before which."""
     entity = root_entity(asked.statement)
     visible = [getattr(entity, name).label(f"v{n}") for n, name in enumerate(_key_names(asked.model))]
-    everything = [getattr(entity, each.key).label(f"a{n}") for n, each in enumerate(inspect(entity).mapper.column_attrs)]
+    everything = [getattr(entity, name).label(f"a{n}") for n, name in enumerate(names_of(entity))]
     apart = [direction_of(clause) for clause in asked.order]
     values = [_value(entity, expression).label(f"o{n}") for n, (expression, _) in enumerate(apart)]
     columns = [*visible, *everything, *values] if asked.statement._distinct else [*visible, *values]
-    rows = asked.statement.with_only_columns(*columns, maintain_column_froms=True).subquery()
+    rows = asked.statement.with_only_columns(*columns).subquery()
     order = []
     for n, (_, words) in enumerate(apart):
         clause: Any = rows.c[f"o{n}"]

@@ -32,6 +32,7 @@ class Scope:
         tags: What is special about the statement.
         grouped: Whether its rows are groups of joined ones.
         own: Whether it can be ordered by columns of the root alone.
+        on: What DISTINCT ON names.
     """
 
     root: Any
@@ -40,11 +41,13 @@ class Scope:
     tags: set[str] = field(default_factory=set)
     grouped: bool = False
     own: bool = False
+    on: list[Any] = field(default_factory=list)
 
 
 def names_of(entity: Any) -> list[str]:
     """Name the columns of a class."""
-    return [attribute.key for attribute in inspect(entity).mapper.column_attrs]
+    # The mapper of a concrete class has a discriminator that the class has not.
+    return [each.key for each in inspect(entity).mapper.column_attrs if hasattr(entity, each.key)]
 
 
 @st.composite
@@ -75,7 +78,8 @@ def _expression(draw: st.DrawFn, scope: Scope) -> Any:
     name = draw(st.sampled_from(names_of(entity)))
     column = getattr(entity, name)
     kind = draw(st.sampled_from(["column", "column", "column", "function", "expression", "label", "name", "window", "subquery"]))
-    if kind == "name" and len(scope.entities) == 1 and inspect(entity).mapper.inherits is None and not inspect(entity).mapper.self_and_descendants[1:]:
+    alone = len(scope.entities) == 1 and len(list(inspect(entity).mapper.self_and_descendants)) == 1
+    if kind == "name" and alone and inspect(entity).mapper.inherits is None:
         scope.tags.add("(j) name")
         return name
     if kind in _MADE and (made := draw(_MADE[kind](scope, name, column))) is not None:

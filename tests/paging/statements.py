@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import strategies as st
-from sqlalchemy import Select, except_, func, inspect, intersect, select, union, union_all
+from sqlalchemy import Select, except_, inspect, intersect, select, union, union_all
 from sqlalchemy.orm import aliased
 
-from tests.paging.orders import STORED, Scope, orders
+from tests.paging.orders import Scope, names_of, orders
 from tests.paging.tables import (
     Guest, IdOut, Memo, Paper, PaperOut, Part, PartOfOut, Person, PersonOut, Sample, SampleOut, Team, Thing, Tool, Word,
     WordOut, Worker,
@@ -69,8 +69,7 @@ def statements(draw: st.DrawFn, database: str) -> Asked:
 
 def _leading(draw: st.DrawFn, scope: Scope) -> list[Any]:
     """Draw an ORDER BY that begins with what DISTINCT ON names, as it must."""
-    on = [getattr(scope.root, name) for name in draw(st.shared(_on_names(scope.root), key="on"))]
-    return [draw(st.sampled_from([column, column.desc()])) for column in on] + draw(orders(scope))
+    return [draw(st.sampled_from([column, column.desc()])) for column in scope.on] + draw(orders(scope))
 
 
 @st.composite
@@ -208,7 +207,7 @@ def _grouped(draw: st.DrawFn, scope: Scope, statement: Select[Any]) -> Select[An
     if cls in {Paper, Memo, Thing, Tool, Worker, Person, Guest} or len(scope.entities) == 1:
         return statement
     keys = [getattr(scope.root, column.key) for column in inspect(scope.root).mapper.primary_key]
-    everything = [getattr(scope.root, attribute.key) for attribute in inspect(scope.root).mapper.column_attrs]
+    everything = [getattr(scope.root, name) for name in names_of(scope.root)]
     scope.grouped = True
     scope.tags.add("group by")
     return statement.group_by(*(everything if "union" in scope.tags else draw(st.sampled_from([keys, everything]))))
@@ -221,16 +220,12 @@ def _distinct(draw: st.DrawFn, scope: Scope, statement: Select[Any]) -> Select[A
     return statement.distinct()
 
 
-def _on_names(root: Any) -> st.SearchStrategy[list[str]]:
-    names = [attribute.key for attribute in inspect(root).mapper.column_attrs]
-    return st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True)
-
-
 @st.composite
 def _on(draw: st.DrawFn, scope: Scope, statement: Select[Any]) -> Select[Any]:
     if scope.database != "postgresql":
         return statement
-    on = [getattr(scope.root, name) for name in draw(st.shared(_on_names(scope.root), key="on"))]
+    names = draw(st.lists(st.sampled_from(names_of(scope.root)), min_size=1, max_size=2, unique=True))
+    scope.on = on = [getattr(scope.root, name) for name in names]
     scope.tags.add("(d) DISTINCT ON")
     if distinct_on is not None and draw(st.booleans()):
         return statement.ext(distinct_on(*on))
@@ -266,4 +261,3 @@ _FORMS: dict[str, Callable[[Scope, Select[Any]], st.SearchStrategy[Select[Any]]]
     "limit": _limited,
     "lock": _locked,
 }
-del STORED, func

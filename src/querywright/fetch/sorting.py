@@ -106,8 +106,9 @@ class _Reading:
     @cached_property
     def _own(self) -> tuple[list[Any], list[Any]]:
         """The key of the class, and all of its columns."""
-        attributes = inspect(self.entity).mapper.column_attrs
-        return key_of(self.entity), [getattr(self.entity, each.key) for each in attributes]
+        names = (each.key for each in inspect(self.entity).mapper.column_attrs)
+        # A concrete class lacks the discriminator that its mapper has.
+        return key_of(self.entity), [getattr(self.entity, name) for name in names if hasattr(self.entity, name)]
 
     @cached_property
     def resolved(self) -> Any:
