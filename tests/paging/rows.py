@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 
-from tests.paging.tables import KEYS_REPEAT, Memo, Paper, Part, Person, Sample, Size, Team, Thing, Tool, Word, Worker
+from tests.paging.tables import Memo, Paper, Part, Person, Sample, Size, Team, Thing, Tool, Word, Worker
 
 Row = dict[str, Any]
 Rows = list[tuple[Any, Row]]
@@ -99,10 +99,10 @@ def worlds(draw: st.DrawFn, database: str) -> Rows:
             rows.append((Tool, {"id": n, "weight": draw(_numbers)}))
     papers = draw(st.integers(0, 3))
     rows += [(Paper, {"id": n, "name": draw(_texts)}) for n in range(1, papers + 1)]
-    start = 1 if KEYS_REPEAT else papers + 1
     rows += [
         (Memo, {"id": n, "name": draw(_texts), "lines": draw(_numbers)})
-        for n in range(start, start + draw(st.integers(0, 3)))
+        # Rows of two concrete classes may have the same key.
+        for n in range(1, draw(st.integers(0, 3)) + 1)
     ]
     return rows
 

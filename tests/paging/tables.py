@@ -10,12 +10,11 @@ from typing import Any, ClassVar
 
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import ForeignKey, MetaData, Text, func, inspect
+from sqlalchemy import ForeignKey, MetaData, Text, func
 from sqlalchemy.ext.declarative import ConcreteBase
 from sqlalchemy.orm import DeclarativeBase, Mapped, configure_mappers, mapped_column, relationship
 
 from querywright import ExactDecimal, UTCDateTime
-from querywright.fetch.attributes import key_names
 from querywright.models import TYPE_ANNOTATION_MAP, Timestamps
 
 
@@ -174,10 +173,6 @@ class Memo(Paper):
 
 
 configure_mappers()
-# Whether rows of two concrete classes may have the same key.
-KEYS_REPEAT = len(key_names(inspect(Paper))) > 1
-
-
 class Out(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 

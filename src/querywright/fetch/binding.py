@@ -10,7 +10,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Dialect, Select
-from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.compiler import WARN_LINTING, SQLCompiler
 
 from querywright.errors import ShapeError
 
@@ -155,6 +155,8 @@ def binder_of(
         cache_key=statement._generate_cache_key(),  # noqa: SLF001 - as above
         schema_translate_map=schemas,
         render_schema_translate=bool(schemas),
+        # As Connection does: it warns of a FROM that nothing is compared with.
+        linting=dialect.compiler_linting | WARN_LINTING,
     )
     assert isinstance(compiled, SQLCompiler)  # noqa: S101 - every dialect's statement compiler is one
     processors = {name: _processor(parameter.type, dialect) for parameter, name in compiled.bind_names.items()}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import (
+    ColumnClause,
     ColumnElement,
     Dialect,
     FromClause,
@@ -20,11 +21,12 @@ from sqlalchemy import (
     or_,
     select,
 )
-from sqlalchemy.orm import Mapper, aliased
+from sqlalchemy.orm import ColumnProperty, Mapper, aliased
 
 from querywright.errors import ShapeError
 from querywright.fetch import related
-from querywright.fetch.attributes import key_names
+from querywright.fetch.attributes import key_names, whole_row
+from querywright.fetch.cardinality import leads_to_one
 from querywright.fetch.columns import storage_encoding, stored_type
 from querywright.fetch.form import Form
 from querywright.fetch.groups import write_groups
@@ -181,7 +183,7 @@ class SelectCompiler:
             return (self._embedded(node, level),)
         assert isinstance(node, ToOne)  # noqa: S101 - rows lie inside of relationships
         relationship = level.mapper.relationships[node.relationship]
-        joined = node.rows is None and level.joinable and related.is_joined(relationship)
+        joined = node.rows is None and level.joinable and leads_to_one(relationship)
         return (self._joined_row(node, level) if joined else self._single_row(node, level),)
 
     def _scalar(self, node: Scalar, column: ColumnElement[Any], *, for_model: bool = False) -> Value:
@@ -282,13 +284,16 @@ class SelectCompiler:
     def _joined_row(self, node: ToOne, level: Level) -> SQLText:
         """Follow a foreign key with a plain LEFT JOIN: it finds at most one row."""
         inner = related.enter(node.relationship, level, self.criteria)
-        assert inner.parent is not None  # noqa: S101 - it was entered from a level
-        level.joins.append((inner.entity, inner.parent[1]))
+        assert inner.link is not None  # noqa: S101 - it was entered from a level
+        level.joins.append((inner.entity, inner.link.condition))
         text = self._row_text(node, inner)
         level.joins.extend(inner.joins)
-        if not _is_row(node):
-            return text
-        return case((related.identity(inner).is_not(None), text), else_=self._no_row(node))
+        there = related.identity(inner).is_not(None)
+        if _is_row(node):
+            return case((there, text), else_=self._no_row(node))
+        # A column of a row that is not there is NULL; all else may have a value.
+        plain = isinstance(node.target, Scalar) and _is_column(node.target.source, inner.mapper)
+        return text if plain else case((there, text))
 
     def _single_row(self, node: ToOne, level: Level) -> SQLText:
         """Follow any other relationship to one row; nothing guarantees that there is only one."""
@@ -321,6 +326,12 @@ def _is_row(node: Node) -> bool:
     return isinstance(node, ToOne) and isinstance(node.target, (Shape, Variants))
 
 
+def _is_column(source: Source, mapper: Mapper[Any]) -> bool:
+    """Return whether a source is a plain column, and not an expression."""
+    attribute = mapper.attrs.get(source) if isinstance(source, str) else None
+    return isinstance(attribute, ColumnProperty) and isinstance(attribute.columns[0], ColumnClause)
+
+
 def _path(node: ToOne) -> str:
     return getattr(node.target, "path", node.relationship)
 
@@ -330,7 +341,7 @@ def _has_joins(plan: Plan) -> bool:
         return True
     nodes = (field.value for field in plan.root.fields)
     to_one = (node for node in nodes if isinstance(node, ToOne) and node.rows is None)
-    return any(related.is_joined(plan.mapper.relationships[node.relationship]) for node in to_one)
+    return any(leads_to_one(plan.mapper.relationships[node.relationship]) for node in to_one)
 
 
 def _guarded(array: Select[Any], rows: FromClause) -> Select[Any]:
@@ -349,16 +360,26 @@ def root_keys(plan: Plan, statement: Select[Any], *, split: bool = False) -> dic
         needed += [part.source for part in key_of(plan.mapper)]
     if statement._distinct:  # noqa: SLF001 - nothing public
         # All columns: fewer could make different rows alike, and PostgreSQL wants those of ORDER BY among them.
-        needed += plan.mapper.column_attrs.keys()
+        needed += whole_row(plan.mapper)
     return {key: f"c{position}" for position, key in enumerate(dict.fromkeys(needed))}
 
 
 def inner_rows(statement: Select[Any], keys: dict[Source, str], more: Sequence[Any] = ()) -> FromClause:
-    """Narrow the user's statement to the columns that are needed."""
+    """Narrow the user's statement to the columns that are needed.
+
+    Raises:
+        ShapeError: One of them belongs to something that the statement does not select from.
+    """
     entity = root_entity(statement)
     columns = [*(related.expression_of(entity, key).label(name) for key, name in keys.items()), *more]
-    # An expression may have no FROM of its own, such as a subquery that is correlated.
-    return statement.with_only_columns(*columns, maintain_column_froms=any(map(callable, keys))).subquery()
+    if all(_is_column(key, inspect(entity).mapper) for key in keys):
+        return statement.with_only_columns(*columns).subquery()
+    # An expression may have no FROM of its own, such as a subquery that is correlated, or bring one along.
+    narrowed = statement.with_only_columns(*columns, maintain_column_froms=True)
+    if len(narrowed.get_final_froms()) > len(statement.get_final_froms()):
+        reason = "an expression of the model names a table that the statement does not select from."
+        raise ShapeError("statement", reason, hint="Join that table, or make the expression a subquery.")
+    return narrowed.subquery()
 
 
 def _needed(node: Node, mapper: Mapper[Any]) -> list[Source]:

@@ -16,7 +16,7 @@ from sqlalchemy import Dialect, Select, bindparam, select, tuple_
 from sqlalchemy.orm import Mapper, aliased
 
 from querywright.fetch import related
-from querywright.fetch.attributes import attribute_of, key_names
+from querywright.fetch.attributes import Attribute, Discriminator, attribute_of, identity_of
 from querywright.fetch.binding import Binder
 from querywright.fetch.form import Form
 from querywright.fetch.nodes import Plan, Scalar, ToMany
@@ -82,8 +82,16 @@ def choose(form: Form, plan: Plan, statement: Select[Any], writer: JsonWriter) -
 
 
 def key_of(mapper: Mapper[Any]) -> tuple[Scalar, ...]:
-    """Plan how the primary key of a class is written into a slot."""
-    return tuple(internal(attribute_of(mapper, name, name), name) for name in key_names(mapper))
+    """Plan how what tells the rows of a class apart is written into a slot."""
+    return tuple(_part(source, mapper) for source in identity_of(mapper))
+
+
+def _part(source: str | Discriminator, mapper: Mapper[Any]) -> Scalar:
+    if isinstance(source, str):
+        return internal(attribute_of(mapper, source, source), source)
+    where = f"{mapper.class_.__name__}'s discriminator"
+    made = Attribute("", source(mapper.class_).type, nullable=False, where=where)
+    return replace(internal(made, where), source=source)
 
 
 def statement_of(compiler: Any, open_list: OpenList) -> Any:
@@ -93,15 +101,13 @@ def statement_of(compiler: Any, open_list: OpenList) -> Any:
     inner = related.enter(node.relationship, above, compiler.criteria, node.rows)
     item = compiler.writer.checked(compiler.element(node.target, inner), node.path)
     order = related.order_of(node.relationship, inner, node.rows, node.path)
-    keys = related.key_of(parent)
+    keys = related.identity_columns(parent)
     wanted: Any = bindparam(KEYS, expanding=True)
-    assert inner.parent is not None  # noqa: S101 - it was entered from a level
+    assert inner.link is not None  # noqa: S101 - it was entered from a level
     statement = select(compiler.key_text(open_list.mapper, above).label("k"), item.label("o")).select_from(parent)
-    statement = statement.select_from(inner.source)
-    for entity, condition in inner.joins:
-        statement = statement.outerjoin_from(inner.source, entity, condition)
+    statement = inner.joined(inner.link.join_from_above(statement, inner.source))
     chosen = (keys[0] if len(keys) == 1 else tuple_(*keys)).in_(wanted)
-    return compiler.finished(statement.where(chosen, inner.parent[1]).order_by(*order), node.target)
+    return compiler.finished(inner.link.tied(statement.where(chosen).order_by(*order)), node.target)
 
 
 def keys_in(texts: Sequence[str]) -> dict[int, list[str]]:

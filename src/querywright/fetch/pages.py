@@ -9,10 +9,12 @@ from sqlalchemy import Select, bindparam, func, literal_column, select, true, ty
 from sqlalchemy.types import NULLTYPE, Integer
 
 from querywright.errors import InvalidPage
+from querywright.fetch.attributes import whole_row
 from querywright.fetch.compile import SelectCompiler, inner_rows, root_entity, root_keys, root_mapper
 from querywright.fetch.form import PageForm
 from querywright.fetch.keyset import behind, ordering
 from querywright.fetch.nodes import Plan
+from querywright.fetch.related import expression_of
 from querywright.fetch.sorting import order_of
 
 __all__ = ["MOST_ROWS", "OFFSET", "Page", "compile_page", "count_of", "counted", "require_size"]
@@ -92,7 +94,7 @@ def counted(statement: Select[Any]) -> Select[Any]:
     if rows._distinct:  # noqa: SLF001 - as above
         # What is fetched of them: SELECT would leave deferred columns out, and more rows were alike.
         entity = root_entity(rows)
-        rows = rows.with_only_columns(*(getattr(entity, each.key) for each in root_mapper(rows).column_attrs))
+        rows = rows.with_only_columns(*(expression_of(entity, source) for source in whole_row(root_mapper(rows))))
     if rows._for_update_arg is not None:  # noqa: SLF001 - as above
         rows = rows._generate()  # noqa: SLF001 - as above
         rows._for_update_arg = None  # noqa: SLF001 - as above

@@ -14,7 +14,8 @@ from sqlalchemy.orm import Mapper, RelationshipProperty
 from querywright.errors import ShapeError
 from querywright.fetch import nodes
 from querywright.fetch.annotations import Wanted, is_shape, read_annotation, read_field, type_name, union_members
-from querywright.fetch.attributes import Attribute, Composite, Relation, Steps, attribute_of, find, key_names, keys_of
+from querywright.fetch.attributes import Attribute, Composite, Relation, Steps, attribute_of, find, key_names
+from querywright.fetch.cardinality import may_repeat
 from querywright.fetch.markers import Aggregated, Expr, First, Grouped, Keys, Latest, Marker, Path, Selection
 from querywright.fetch.nodes import Embedded, Field, Groups, Node, Plan, Rows, Scalar, Shape, ToMany, ToOne, Variants
 from querywright.fetch.scalars import expression, needs_conversion, reason_of, scalar
@@ -150,7 +151,7 @@ class _Planner:
             raise ShapeError(path, f"{found.where} is not a relationship.")
         if isinstance(marker, Aggregated):
             return aggregate(marker, found, wanted, path)
-        rows = rows_of(marker, found.relationship.mapper, path)
+        rows = rows_of(marker, found.relationship, path)
         if isinstance(marker, Keys):
             return self.many(found, wanted, path, rows, _key_of_row)
         if isinstance(marker, Selection):
@@ -205,7 +206,7 @@ class _Planner:
         if end is None and not _is_row(element):
             raise _not_a_model(found, wanted, path)
         target = (end or self.row)(element, found.relationship.mapper, f"{path}[]")
-        return ToMany(found.name, target, rows or Rows(distinct=_may_repeat(found.relationship)), f"{path}[]")
+        return ToMany(found.name, target, rows or Rows(distinct=may_repeat(found.relationship)), f"{path}[]")
 
     def one(self, found: Relation, wanted: Wanted, path: str, rows: Rows | None = None, end: Any = None) -> ToOne:
         """Plan one related row."""
@@ -292,9 +293,3 @@ def _always_leads_to_a_row(relationship: RelationshipProperty[Any]) -> bool:
     """Only a foreign key that is never NULL promises the other row."""
     is_foreign_key = relationship.direction.name == "MANYTOONE" and relationship.secondary is None
     return is_foreign_key and not any(getattr(column, "nullable", True) for column in relationship.local_columns)
-
-
-def _may_repeat(relationship: RelationshipProperty[Any]) -> bool:
-    """Say whether a row can be related twice: the ORM's collections hold it once."""
-    table = relationship.secondary
-    return table is not None and not any(key <= relationship.remote_side for key in keys_of(table))

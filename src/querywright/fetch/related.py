@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, inspect, literal_column, select, tuple_
+from sqlalchemy import ColumnClause, ColumnElement, FromClause, Select, and_, inspect, literal_column, select, tuple_
 from sqlalchemy.orm import LoaderCriteriaOption, Mapper, RelationshipProperty, aliased
 from sqlalchemy.sql.util import ClauseAdapter
+from sqlalchemy.sql.visitors import iterate, replacement_traverse
 
 from querywright.errors import ShapeError
-from querywright.fetch.attributes import key_names, keys_of
+from querywright.fetch.attributes import identity_of, key_names
 from querywright.fetch.nodes import Rows, Source
 from querywright.fetch.writers import SQLText
 
 __all__ = [
     "Level",
+    "Link",
     "criteria_of",
     "enter",
     "expression_of",
     "identity",
-    "is_joined",
-    "key_of",
+    "identity_columns",
     "limited",
     "order_of",
     "subclass",
@@ -39,7 +41,7 @@ class Level:
         entity: The mapped class whose relationships are followed, as an alias.
         source: What its SELECT selects from, and what a SELECT inside it has to correlate to.
         columns: The columns of the root's subquery by source; a nested level reads them from its entity.
-        parent: The level above, and how its rows are related to this one's; the root has none.
+        link: How its rows are related to those of the level above; the root has none.
         joins: The to-one joins of this level; grows as fields are written.
         joinable: Whether its rows keep their order when others are joined to them.
     """
@@ -47,7 +49,7 @@ class Level:
     entity: Any
     source: Any
     columns: Mapping[Source, ColumnElement[Any]] = field(default_factory=dict)
-    parent: tuple[Level, ColumnElement[bool]] | None = None
+    link: Link | None = None
     joins: list[tuple[Any, ColumnElement[bool]]] = field(default_factory=list)
     joinable: bool = True
 
@@ -62,14 +64,68 @@ class Level:
         return self.columns[source] if self.columns else expression_of(self.entity, source)
 
     def select(self, item: SQLText, *more: ColumnElement[Any]) -> Select[Any]:
-        """Select an item for each row."""
-        statement = select(item.label("o"), *more).select_from(self.source)
+        """Select an item for each row that belongs to the row of the level above."""
+        statement = select(item.label("o"), *more)
+        if self.link is None:
+            return self.joined(statement.select_from(self.source))
+        statement = self.joined(self.link.select_from(statement, self.source))
+        return self.link.tied(statement.where(self.link.condition).correlate(self.link.above.source))
+
+    def joined(self, statement: Select[Any]) -> Select[Any]:
+        """Join the rows of this level's to-one relationships."""
         for entity, condition in self.joins:
             statement = statement.outerjoin(entity, condition)
-        if self.parent is None:
-            return statement
-        above, related = self.parent
-        return statement.where(related).correlate(above.source)
+        return statement
+
+
+def _unchanged(clause: Any) -> Any:
+    return clause
+
+
+@dataclass(frozen=True)
+class Link:
+    """How the rows of a level are related to those of the level above.
+
+    Attributes:
+        above: That level.
+        name: The relationship, as a user would write it.
+        condition: Holds for the rows that belong to a row above.
+        association: What stands between both levels: an alias of an association table, or of a join.
+        onward: Relates its rows to those of the level.
+        adapt: Writes for the level what was written of the related class.
+    """
+
+    above: Level
+    name: str
+    condition: ColumnElement[bool]
+    association: FromClause | None = None
+    onward: ColumnElement[bool] | None = None
+    adapt: Callable[[Any], Any] = _unchanged
+
+    def select_from(self, statement: Select[Any], source: Any) -> Select[Any]:
+        """Select from the rows of a level, through the association."""
+        if self.association is None:
+            return statement.select_from(source)
+        return statement.select_from(self.association).join(source, self.onward)
+
+    def join_from_above(self, statement: Select[Any], source: Any) -> Select[Any]:
+        """Join the rows of a level, through the association, to those of the level above."""
+        if self.association is None:
+            return statement.join(source, self.condition)
+        return statement.join(self.association, self.condition).join(source, self.onward)
+
+    def tied(self, statement: Select[Any]) -> Select[Any]:
+        """Return a statement of this level whose rows are all tied to each other and to those above.
+
+        Raises:
+            ShapeError: It selects from something else, so every row above would have all rows of that.
+        """
+        above = inspect(self.above.entity).selectable
+        [_, *others] = [source for source in statement.get_final_froms() if source is not above]
+        if others:
+            names = ", ".join(str(getattr(source, "name", source)) for source in others)
+            raise ShapeError(self.name, f"nothing ties {names} to its rows.", hint="Write a join for it.")
+        return statement
 
 
 def expression_of(entity: Any, source: Source) -> Any:
@@ -95,30 +151,55 @@ def criteria_of(statement: Select[Any]) -> Criteria:
 
 def enter(relationship: str, level: Level, criteria: Criteria, rows: Rows | None = None) -> Level:
     """Follow a relationship: relate its rows to those of the level above, with the filters that hold for them."""
-    alias: Any = aliased(level.mapper.relationships[relationship].mapper.class_)
-    conditions = [_related(relationship, level, alias), *_filters(alias, criteria)]
+    relation = level.mapper.relationships[relationship]
+    alias, link = _linked(relation, level)
+    if rows and rows.distinct:
+        alias, link = _once(alias, link)
+    conditions = [link.condition, *_filters(alias, criteria)]
     if rows and rows.where is not None:
         conditions.append(rows.where(alias))
-    if rows and rows.distinct:
-        conditions = [_once(relationship, level, alias), *conditions[1:]]
-    return Level(alias, alias, parent=(level, and_(*conditions)))
+    return Level(alias, alias, link=replace(link, condition=and_(*conditions)))
 
 
-def _related(relationship: str, level: Level, alias: Any) -> Any:
-    return getattr(level.entity, relationship).of_type(alias).expression
+def _linked(relation: RelationshipProperty[Any], level: Level) -> tuple[Any, Link]:
+    """Relate an alias of what a relationship leads to, a class or an alias of it, to a level."""
+    entity = relation.entity
+    # As the ORM's joined loader does: an alias of the very FROM that the relationship names.
+    source = entity.selectable._anonymous_fromclause() if entity.is_aliased_class else None  # noqa: SLF001 - as above
+    alias = aliased(relation.mapper.class_, source)
+    near, far, _, _, association, adapter = relation._create_joins(  # noqa: SLF001 - nothing public keeps them apart
+        source_selectable=inspect(level.entity).selectable,
+        source_polymorphic=True,
+        of_type_entity=inspect(alias),
+        alias_secondary=True,
+    )
+    adapt = _unchanged if adapter is None else adapter.traverse
+    return alias, Link(level, str(relation), near, None if far is None else association, far, adapt)
 
 
-def _once(relationship: str, level: Level, alias: Any) -> ColumnElement[bool]:
-    """Relate each row once, however often the association table pairs it."""
+def _once(alias: Any, link: Link) -> tuple[Any, Link]:
+    """Relate each row once, however often an association pairs it."""
     other: Any = aliased(inspect(alias).mapper.class_)
-    related = select(*key_of(other)).select_from(other).where(_related(relationship, level, other))
-    key = key_of(alias)
-    return (key[0] if len(key) == 1 else tuple_(*key)).in_(related.correlate(level.source))
+    related = (
+        link.select_from(select(*identity_columns(alias)), alias).where(link.condition).correlate(link.above.source)
+    )
+    key = identity_columns(other)
+    condition = (key[0] if len(key) == 1 else tuple_(*key)).in_(link.tied(related))
+    return other, Link(link.above, link.name, condition, adapt=partial(_adapted, inspect(other).selectable))
 
 
-def key_of(entity: Any) -> list[Any]:
-    """List the columns of the primary key of a mapped class or an alias of it."""
-    return [getattr(entity, name) for name in key_names(inspect(entity).mapper)]
+def _adapted(source: FromClause, clause: Any) -> Any:
+    """Write for a FROM what was written of another one of the same table."""
+
+    def column_of(element: Any, **_: Any) -> Any:
+        return source.corresponding_column(element) if isinstance(element, ColumnClause) else None
+
+    return replacement_traverse(clause, {}, column_of)
+
+
+def identity_columns(entity: Any) -> list[Any]:
+    """List the columns that tell the rows of a mapped class, or of an alias of it, apart."""
+    return [expression_of(entity, source) for source in identity_of(inspect(entity).mapper)]
 
 
 def _filters(alias: Any, criteria: Criteria) -> list[ColumnElement[bool]]:
@@ -141,23 +222,16 @@ def subclass(mapper: Mapper[Any], level: Level) -> Level:
         return level
     alias: Any = aliased(mapper.class_)
     same_row = and_(*(level.column(key) == getattr(alias, key) for key in key_names(mapper)))
+    link = Link(level, mapper.class_.__name__, same_row)
     if not level.joinable:
-        return Level(alias, alias, parent=(level, same_row))
+        return Level(alias, alias, link=link)
     level.joins.append((alias, same_row))
-    return Level(alias, alias, parent=(level, same_row), joins=level.joins)
+    return Level(alias, alias, link=link, joins=level.joins)
 
 
 def identity(level: Level) -> ColumnElement[Any]:
     """A column that is NULL where a LEFT JOIN found no row."""
-    return key_of(level.entity)[0]  # type: ignore[no-any-return]
-
-
-def is_joined(relationship: RelationshipProperty[Any]) -> bool:
-    """Say whether a relationship leads to one row by a foreign key, so that a LEFT JOIN cannot multiply rows."""
-    if relationship.direction.name != "MANYTOONE" or relationship.secondary is not None:
-        return False
-    mapper = relationship.mapper
-    return any(key <= relationship.remote_side for key in (set(mapper.primary_key), *keys_of(mapper.local_table)))
+    return identity_columns(level.entity)[0]  # type: ignore[no-any-return]
 
 
 def order_of(relationship: str, inner: Level, rows: Rows | None, path: str) -> Sequence[ColumnElement[Any]]:
@@ -168,21 +242,20 @@ def order_of(relationship: str, inner: Level, rows: Rows | None, path: str) -> S
     """
     if rows and rows.order_by:
         return [build(inner.entity) for build in rows.order_by]
-    assert inner.parent is not None  # noqa: S101 - it was entered from a level
-    above, related = inner.parent
-    relation = above.mapper.relationships[relationship]
-    ordered = list(relation.order_by or ())
-    adapters = [ClauseAdapter(inspect(inner.entity).selectable)]
-    if relation.secondary is not None:
-        # The alias of the association table is known only to the condition.
-        sources = related._from_objects  # noqa: SLF001 - nothing public
-        adapters += [ClauseAdapter(source) for source in sources if source.is_derived_from(relation.secondary)]
-        if rows and rows.distinct and any(relation.secondary in clause._from_objects for clause in ordered):  # noqa: SLF001 - as above
-            reason = "its association table may pair a row twice, and is what it is ordered by."
-            raise ShapeError(path, reason, hint="Give the table a unique key, or the field Many(order_by=...).")
-    for adapter in adapters:
-        ordered = [adapter.traverse(clause) for clause in ordered]
+    assert inner.link is not None  # noqa: S101 - it was entered from a level
+    relation = inner.link.above.mapper.relationships[relationship]
+    ordered = [inner.link.adapt(clause) for clause in relation.order_by or ()]
+    if rows and rows.distinct and any(_names_others(clause, inner) for clause in ordered):
+        reason = "its association may pair a row twice, and is what it is ordered by."
+        raise ShapeError(path, reason, hint="Give the table a unique key, or the field Many(order_by=...).")
     return ordered
+
+
+def _names_others(clause: Any, level: Level) -> bool:
+    """Return whether an expression names columns of anything but a level's own rows."""
+    columns = (part for part in iterate(clause) if isinstance(part, ColumnClause) and part.table is not None)
+    own = inspect(level.entity).selectable
+    return any(not own.is_derived_from(column.table) for column in columns)
 
 
 def limited(statement: Select[Any], limit: int) -> Select[Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import CompoundSelect, FromClause, Join, Select, Table
 from sqlalchemy.sql import operators
-from sqlalchemy.sql.elements import BinaryExpression, BindParameter, BooleanClauseList, Grouping, Label
+from sqlalchemy.sql.elements import BinaryExpression, BindParameter, BooleanClauseList, Grouping, Label, TypeCoerce
 from sqlalchemy.sql.selectable import FromGrouping, TableSample
 
 from querywright.errors import ShapeError
@@ -156,9 +156,9 @@ def _no_key(element: FromClause) -> ShapeError:
 
 
 def plain(element: Any) -> Any:
-    """Take away what the ORM notes on an element of SQL, and its label."""
-    while isinstance(element, Label):
-        element = element.element
+    """Take away what the ORM notes on an element of SQL, its label and the type that Python takes it for."""
+    while isinstance(element, (Label, TypeCoerce)):
+        element = element.element if isinstance(element, Label) else element.clause
     return element._deannotate()  # noqa: SLF001 - nothing public
 
 

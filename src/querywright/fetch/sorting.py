@@ -14,9 +14,10 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import ScalarSelect
 
 from querywright.errors import ShapeError
+from querywright.fetch.attributes import whole_row
 from querywright.fetch.compile import root_entity
 from querywright.fetch.keyset import Sort
-from querywright.fetch.related import key_of
+from querywright.fetch.related import expression_of, identity_columns
 from querywright.fetch.rowkeys import Rows, distinct_columns, group_columns, plain, resolved
 from querywright.fetch.writers import JsonWriter
 
@@ -106,9 +107,8 @@ class _Reading:
     @cached_property
     def _own(self) -> tuple[list[Any], list[Any]]:
         """The key of the class, and all of its columns."""
-        names = (each.key for each in inspect(self.entity).mapper.column_attrs)
-        # A concrete class lacks the discriminator that its mapper has.
-        return key_of(self.entity), [getattr(self.entity, name) for name in names if hasattr(self.entity, name)]
+        columns = [expression_of(self.entity, source) for source in whole_row(inspect(self.entity).mapper)]
+        return identity_columns(self.entity), columns
 
     @cached_property
     def resolved(self) -> Any:
