@@ -49,7 +49,6 @@ def check(connection: Connection, asked: Asked, size: int, figures: Figures) -> 
     except (DBAPIError, CompileError):
         figures.invalid += 1
         return
-    in_order(whole, ranked, asked.model)
     assert fetched.count() == len(whole)
     assert fetched.exists() is bool(whole)
     try:
@@ -58,6 +57,7 @@ def check(connection: Connection, asked: Asked, size: int, figures: Figures) -> 
         figures.refused[_reason(refusal)] += 1
         return
     assert not asked.refused
+    in_order(whole, ranked, asked.model)
     forth = _walk(fetched, size, first)
     in_order([row for page in forth for row in page.items], ranked, asked.model)
     assert {page.total for page in forth} == {len(whole)}

@@ -16,7 +16,11 @@ from tests.paging.tables import Part, Sample
 TEXTS = {"text", "text_or_none", "short", "name", "region", "note", "word"}
 INTEGERS = {"number", "number_or_none", "small", "rank", "amount", "grade", "weight", "lines", "id"}
 NUMBERS = {"price", "price_or_none", "ratio", "ratio_or_none", "cost"}
-COLLATIONS = {"sqlite": ("NOCASE", "RTRIM"), "postgresql": ("C", "POSIX"), "mariadb": ("utf8mb4_bin", "utf8mb4_general_ci")}
+COLLATIONS = {
+    "sqlite": ("NOCASE", "RTRIM"),
+    "postgresql": ("C", "POSIX"),
+    "mariadb": ("utf8mb4_bin", "utf8mb4_general_ci"),
+}
 # What needs a row's values as the server has them, and no column's type would give.
 STORED = {"filled", "created_at", "updated_at", "clock", "local", "moment_or_none", "price", "price_or_none"}
 
@@ -70,25 +74,47 @@ def _clause(draw: st.DrawFn, scope: Scope) -> Any:
     return ordered
 
 
+_KINDS = ("column", "stored", "function", "collation", "arithmetic", "numeric", "label", "name", "window", "subquery")
+
+
 @st.composite
 def _expression(draw: st.DrawFn, scope: Scope) -> Any:
-    if scope.grouped and draw(st.booleans()):
+    if scope.grouped and draw(st.integers(0, 2)):
         return draw(_aggregate(scope))
-    entity, optional = draw(st.sampled_from(scope.entities[:1] if scope.own or scope.grouped else scope.entities))
-    name = draw(st.sampled_from(names_of(entity)))
+    entities = scope.entities[:1] if scope.own or scope.grouped else scope.entities
+    kind = draw(st.sampled_from(_KINDS))
+    fitting = [(entity, optional, sorted(_NAMES.get(kind, _all)(entity))) for entity, optional in entities]
+    entity, optional, names = draw(st.sampled_from([each for each in fitting if each[2]] or [(*entities[0], ["id"])]))
+    name = draw(st.sampled_from([name for name in names if hasattr(entity, name)] or names_of(entity)))
     column = getattr(entity, name)
-    kind = draw(st.sampled_from(["column", "column", "column", "function", "expression", "label", "name", "window", "subquery"]))
-    alone = len(scope.entities) == 1 and len(list(inspect(entity).mapper.self_and_descendants)) == 1
-    if kind == "name" and alone and inspect(entity).mapper.inherits is None:
+    if kind == "name" and len(scope.entities) == 1 and inspect(entity).mapper.polymorphic_on is None:
         scope.tags.add("(j) name")
         return name
-    if kind in _MADE and (made := draw(_MADE[kind](scope, name, column))) is not None:
+    made = draw(_MADE[kind](scope, name, column)) if kind in _MADE else None
+    if made is not None:
         return made
     if optional and not getattr(column.property.columns[0], "nullable", True):
         scope.tags.add("(b) not null, optional")
     if name in STORED:
         scope.tags.add("(a) stored value")
     return column
+
+
+def _all(entity: Any) -> set[str]:
+    return set(names_of(entity))
+
+
+def _among(names: set[str]) -> Callable[[Any], set[str]]:
+    return lambda entity: _all(entity) & names
+
+
+_NAMES = {
+    "stored": _among(STORED),
+    "function": _among(TEXTS | INTEGERS | NUMBERS),
+    "label": _among(TEXTS | INTEGERS | NUMBERS),
+    "collation": _among(TEXTS),
+    "numeric": _among(INTEGERS | NUMBERS),
+}
 
 
 @st.composite
@@ -100,16 +126,35 @@ def _function(draw: st.DrawFn, scope: Scope, name: str, column: Any) -> Any:
             lambda: func.length(column),
             lambda: func.substr(column, 1, 1),
             lambda: func.coalesce(column, "m"),
-            lambda: sa.collate(column, draw(st.sampled_from(COLLATIONS[scope.database]))),
         ]
     if name in INTEGERS | NUMBERS:
         choices += [lambda: func.abs(sa.cast(column, sa.BigInteger) if name in INTEGERS else column)]
         choices += [lambda: func.coalesce(column, 0), lambda: func.nullif(column, 1)]
     if not choices:
         return None
-    made = draw(st.sampled_from(choices))()
-    scope.tags.add("collation" if isinstance(made, sa.sql.elements.BinaryExpression) else "(j) function")
-    return made
+    scope.tags.add("(j) function")
+    return draw(st.sampled_from(choices))()
+
+
+@st.composite
+def _collation(draw: st.DrawFn, scope: Scope, name: str, column: Any) -> Any:
+    if name not in TEXTS:
+        return None
+    scope.tags.add("collation")
+    return sa.collate(column, draw(st.sampled_from(COLLATIONS[scope.database])))
+
+
+@st.composite
+def _numeric(draw: st.DrawFn, scope: Scope, name: str, column: Any) -> Any:
+    choices: list[Callable[[], Any]] = []
+    if name in INTEGERS:
+        choices += [lambda: column / 3, lambda: sa.cast(column, sa.Numeric(20, 3))]
+    if name.startswith(("price", "cost")):
+        choices += [lambda: column * sa.literal_column("1.1"), lambda: column / 3, lambda: -column]
+    if not choices:
+        return None
+    scope.tags.add("(a) numeric expression")
+    return draw(st.sampled_from(choices))()
 
 
 @st.composite
@@ -119,12 +164,9 @@ def _arithmetic(draw: st.DrawFn, scope: Scope, name: str, column: Any) -> Any:
         choices += [lambda: column + "x", lambda: literal("x").concat(column)]
     if name in INTEGERS:
         wide = sa.cast(column, sa.BigInteger)
-        choices += [lambda: column / 3, lambda: wide * -1, lambda: wide % 2, lambda: sa.cast(column, sa.Numeric(20, 3))]
-    if name.startswith(("price", "cost")):
-        choices += [lambda: column * sa.literal_column("1.1"), lambda: column / 3, lambda: -column]
-    made = draw(st.sampled_from(choices))()
-    scope.tags.add("(a) numeric expression" if isinstance(made.type, sa.Numeric) else "expression")
-    return made
+        choices += [lambda: wide * -1, lambda: wide % 2]
+    scope.tags.add("expression")
+    return draw(st.sampled_from(choices))()
 
 
 @st.composite
@@ -138,7 +180,9 @@ def _labelled(draw: st.DrawFn, scope: Scope, name: str, column: Any) -> Any:
 def _window(draw: st.DrawFn, scope: Scope, name: str, column: Any) -> Any:
     if scope.own or scope.grouped:
         return None
-    keys = [getattr(entity, column.key) for entity, _ in scope.entities for column in inspect(entity).mapper.primary_key]
+    keys = [
+        getattr(entity, column.key) for entity, _ in scope.entities for column in inspect(entity).mapper.primary_key
+    ]
     scope.tags.add("(j) row_number")
     del name
     if draw(st.booleans()):
@@ -160,12 +204,13 @@ def _subquery(draw: st.DrawFn, scope: Scope, name: str, column: Any) -> Any:
 @st.composite
 def _aggregate(draw: st.DrawFn, scope: Scope) -> Any:
     entity, _ = draw(st.sampled_from(scope.entities[1:]))
-    names = sorted(set(names_of(entity)) & (TEXTS | INTEGERS | NUMBERS))
+    wanted = draw(st.sampled_from([INTEGERS, INTEGERS - {"id"}, {"cost"}, TEXTS | INTEGERS | NUMBERS]))
+    names = sorted(_all(entity) & wanted) or sorted(_all(entity) & (TEXTS | INTEGERS))
     name = draw(st.sampled_from(names))
     column = getattr(entity, name)
     choices = [func.count(), func.count(column.distinct()), func.min(column), func.max(column)]
     if name in INTEGERS:
-        choices += [func.sum(column), func.avg(column)] * 2
+        choices += [func.sum(column)] * 4 + [func.avg(column)]
     if name == "cost":
         choices += [func.sum(column), func.avg(column), func.sum(column * sa.literal_column("1.1"))]
     made = draw(st.sampled_from(choices))
@@ -175,7 +220,9 @@ def _aggregate(draw: st.DrawFn, scope: Scope) -> Any:
 
 _MADE: dict[str, Callable[[Scope, str, Any], st.SearchStrategy[Any]]] = {
     "function": _function,
-    "expression": _arithmetic,
+    "collation": _collation,
+    "arithmetic": _arithmetic,
+    "numeric": _numeric,
     "label": _labelled,
     "window": _window,
     "subquery": _subquery,

@@ -21,10 +21,11 @@ _numbers = st.sampled_from([0, 1, 1, 2, -1, 7, 2**31 - 1, -(2**31)])
 _bigs = st.sampled_from([0, 1, 2**31, 2**53 + 1, 2**53, 2**63 - 1, -(2**63)])
 _ratios = st.sampled_from([0.0, -0.0, 0.1, 0.1 + 0.2, 0.3, 1 / 3, 1e300, -1e300, 5e-324, 1e-7, 2.0**53])
 _infinite = st.sampled_from([math.inf, -math.inf])
-_prices = st.sampled_from([Decimal(written) for written in ("0.00", "0.10", "1.10", "1.20", "2.35", "-3.30", "99999.99")])
-_moments = st.sampled_from([
-    dt.datetime(2020, 1, 1), dt.datetime(2020, 1, 1, 12), dt.datetime(2020, 1, 1, 12, 0, 1), dt.datetime(1999, 12, 31, 23, 59, 59),
-])  # fmt: skip
+_prices = st.sampled_from(
+    [Decimal(written) for written in ("0.00", "0.10", "1.10", "1.20", "2.35", "-3.30", "99999.99")]
+)
+_written = st.sampled_from(["2020-01-01", "2020-01-01T12:00:00", "2020-01-01T12:00:01", "1999-12-31T23:59:59"])
+_moments = _written.map(dt.datetime.fromisoformat)
 _clocks = st.sampled_from([dt.time(), dt.time(12), dt.time(12, 30, 1), dt.time(23, 59, 59)])
 _days = st.sampled_from([dt.date(2020, 1, 1), dt.date(1, 1, 1), dt.date(9999, 12, 31), dt.date(2020, 2, 29)])
 _keys = st.sampled_from([uuid.UUID(int=n << 96 | 4 << 76 | 8 << 60 | n) for n in (0, 1, 2, 2**31)])
@@ -66,7 +67,8 @@ def worlds(draw: st.DrawFn, database: str) -> Rows:
     teams = list(range(1, draw(st.integers(0, 3)) + 1))
     team = _optional(st.sampled_from(teams)) if teams else st.none()
     rows: Rows = [
-        (Team, {"id": n, "name": draw(_texts), "region": draw(_optional(_texts)), "rank": draw(_numbers)}) for n in teams
+        (Team, {"id": n, "name": draw(_texts), "region": draw(_optional(_texts)), "rank": draw(_numbers)})
+        for n in teams
     ]
     samples = list(range(1, draw(st.integers(2, 7)) + 1))
     rows += [(Sample, draw(_samples(n, teams, database))) for n in samples]

@@ -173,6 +173,8 @@ class Memo(Paper):
 
 
 configure_mappers()
+
+
 class Out(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 

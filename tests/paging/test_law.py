@@ -26,7 +26,6 @@ def test_pages_are_the_list(paged_url: str, page_batch: int, examples: int, figu
     database = paged_url.partition("+")[0]
     asked_of = st.lists(st.tuples(statements(database), st.integers(1, 4)), min_size=STATEMENTS, max_size=STATEMENTS)
     with opened(paged_url) as run:
-
         # Not made smaller: that takes longer than to read the statement.
         @settings(
             max_examples=max(examples // STATEMENTS, 1),
