@@ -115,8 +115,9 @@ class SelectCompiler:
 
     def finished(self, top: Select[Any], node: Node) -> Select[Any]:
         """Add to the outermost statement what only that can have."""
-        if self.writer.hint and has_arrays(node, self.form):
-            top = top.prefix_with(self.writer.hint)
+        hint = self.writer.page_hint if self.form.page else self.writer.hint if has_arrays(node, self.form) else ""
+        if hint:
+            top = top.prefix_with(hint)
         # Only a top-level statement hands its criteria to the SELECTs inside it.
         return top.options(*self.criteria)
 

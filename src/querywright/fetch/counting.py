@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, exists, literal_column, select
+from sqlalchemy import BindParameter, Connection, Engine, Select, exists, literal_column, select
+from sqlalchemy.sql import visitors
 
 from querywright.fetch.binding import Binder, Statement
 from querywright.fetch.cache import LRU
@@ -51,7 +52,18 @@ def _ready(query: Query, target: Engine | Connection, make: Any) -> Statement:
         binder = binder_for(made, statement, target.dialect, schemas)
         if where:
             _cache.put(where, binder)
-    return binder.bind(key and key.bindparams, query.parameters)
+    return binder.bind(key and key.bindparams, _needed(query, binder))
+
+
+def _needed(query: Query, binder: Binder) -> dict[str, Any]:
+    """Leave out the parameters of an ORDER BY that was left out."""
+    given = dict(query.parameters or {})
+    if given.keys() <= binder.names:
+        return given
+    clauses = query.statement._order_by_clauses  # noqa: SLF001 - nothing public
+    parts = (part for clause in clauses for part in visitors.iterate(clause))
+    ordered = {part.key for part in parts if isinstance(part, BindParameter)}
+    return {name: value for name, value in given.items() if name in binder.names or name not in ordered}
 
 
 # What each database wants before a statement that it explains.

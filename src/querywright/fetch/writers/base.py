@@ -81,6 +81,8 @@ class JsonWriter:
         distinct_on: Whether there is DISTINCT ON.
         prelude: What stands before a statement with arrays in it.
         hint: What follows its SELECT.
+        page_prelude: What stands before the statement of a page.
+        page_hint: What follows its SELECT.
     """
 
     encoders: dict[Encoding, Encoder]
@@ -100,6 +102,8 @@ class JsonWriter:
     distinct_on: bool = False
     prelude: str = ""
     hint: str = ""
+    page_prelude: str = ""
+    page_hint: str = ""
 
     def value(
         self, encoding: Encoding, column: ColumnElement[Any], column_type: TypeEngine[Any], *, for_model: bool
