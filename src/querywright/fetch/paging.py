@@ -150,7 +150,8 @@ def _collect(prepared: Prepared, form: Form, rows: Any, target: Engine | Connect
     def cursor(row: Any) -> str | None:
         if order is None:
             return None
-        return sign_cursor(secret_of(target.engine), order.text, position_at(row[1:], order.count).written())
+        position = position_at(row[1:], order.count, writer_for(target.dialect.name).most_sorted)
+        return sign_cursor(secret_of(target.engine), order.text, position.written())
 
     return _Found(
         prepared,

@@ -67,16 +67,32 @@ class Position:
         return json.dumps(self.values, separators=(",", ":"))
 
 
-def position_at(values: Sequence[Any], count: int) -> Position:
-    """Take what a row of a page says of its position: for each of so many sorts a value, or a kind and a text.
+def position_at(values: Sequence[Any], count: int, most: int | None = None) -> Position:
+    """Take what a row of a page says of its position.
+
+    Args:
+        values: For each of its sorts a value, or a kind and a text.
+        count: How many sorts there are.
+        most: How many characters of a text are sorted, if not all.
 
     Raises:
         ShapeError: No cursor can hold a value.
     """
     if len(values) == count:
-        return Position(tuple(value if value is None else _written(value) for value in values))
+        return Position(tuple(None if value is None else _written(value, most) for value in values))
     pairs = zip(values[::2], values[1::2], strict=True)
     return Position(tuple(None if text is None else (kind, _number(kind, text)) for kind, text in pairs))
+
+
+def _written(value: Any, most: int | None) -> tuple[str, str]:
+    if type(value) not in _WRITTEN:
+        reason = f"it is ordered by a value that the driver reads as {type(value).__name__}."
+        raise ShapeError("statement", reason, hint="Order a list that has pages by numbers, texts or times.")
+    if most is not None and isinstance(value, (str, bytes)) and len(value) > most:
+        reason = f"it is ordered by a text of more than {most} characters, and the database sorts by no more."
+        raise ShapeError("statement", reason, hint=f"Order it by func.left(column, {most}), or by another column.")
+    kind, write = _WRITTEN[type(value)]
+    return kind, write(value)
 
 
 def _number(kind: str, text: str) -> str:
@@ -85,14 +101,6 @@ def _number(kind: str, text: str) -> str:
 
 
 _BITS = {"real": ">f", "double precision": ">d"}
-
-
-def _written(value: Any) -> tuple[str, str]:
-    if type(value) not in _WRITTEN:
-        reason = f"it is ordered by a value that the driver reads as {type(value).__name__}."
-        raise ShapeError("statement", reason, hint="Order a list that has pages by numbers, texts or times.")
-    kind, write = _WRITTEN[type(value)]
-    return kind, write(value)
 
 
 def read_position(written: str, count: int) -> Position:

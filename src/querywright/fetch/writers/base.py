@@ -81,6 +81,7 @@ class JsonWriter:
         distinct_on: Whether there is DISTINCT ON.
         prelude: What stands before a statement with arrays in it.
         hint: What follows its SELECT.
+        most_sorted: How many characters of a text are looked at when rows are sorted; ``None`` if all.
         page_prelude: What stands before the statement of a page.
         page_hint: What follows its SELECT.
     """
@@ -102,6 +103,7 @@ class JsonWriter:
     distinct_on: bool = False
     prelude: str = ""
     hint: str = ""
+    most_sorted: int | None = None
     page_prelude: str = ""
     page_hint: str = ""
 

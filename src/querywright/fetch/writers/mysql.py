@@ -49,10 +49,11 @@ _MARIADB_LIMIT = f"/*M! SET STATEMENT group_concat_max_len={_MOST_BYTES} FOR */ 
 _MYSQL_LIMIT = f"/*+ SET_VAR(group_concat_max_len={_MOST_BYTES}) */"
 
 # ORDER BY looks only at so many bytes of a text, by default at 1,024, but a comparison at all of them: rows that differ
-# behind those were sorted otherwise than a page begins. This is the most that there is.
-_MOST_SORTED = 2**23
-_MARIADB_PAGE = f"/*M! SET STATEMENT group_concat_max_len={_MOST_BYTES}, max_sort_length={_MOST_SORTED} FOR */ "
-_MYSQL_PAGE = f"/*+ SET_VAR(group_concat_max_len={_MOST_BYTES}) SET_VAR(max_sort_length={_MOST_SORTED}) */"
+# behind those are sorted otherwise than a page begins. Fifteen such keys have to fit into sort_buffer_size.
+_SORTED_BYTES = 8192
+_SORTED_CHARACTERS = 1000
+_MARIADB_PAGE = f"/*M! SET STATEMENT group_concat_max_len={_MOST_BYTES}, max_sort_length={_SORTED_BYTES} FOR */ "
+_MYSQL_PAGE = f"/*+ SET_VAR(group_concat_max_len={_MOST_BYTES}) SET_VAR(max_sort_length={_SORTED_BYTES}) */"
 
 # MariaDB drops the ORDER BY of a derived table that has no LIMIT
 # (https://mariadb.com/kb/en/why-is-order-by-in-a-from-subquery-ignored/), and its row_number() over () counts rows in
@@ -308,6 +309,7 @@ MYSQL = _MySQLWriter(
     index_of_tuples=False,
     prelude=_MARIADB_LIMIT,
     hint=_MYSQL_LIMIT,
+    most_sorted=_SORTED_CHARACTERS,
     page_prelude=_MARIADB_PAGE,
     page_hint=_MYSQL_PAGE,
 )
