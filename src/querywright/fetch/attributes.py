@@ -26,7 +26,7 @@ from querywright.fetch.bounded import EndlessExpression, bounded
 
 __all__ = [
     "Attribute", "Composite", "Discriminator", "Relation", "Steps", "attribute_of", "find", "identity_of", "key_names",
-    "keys_of",
+    "keys_of", "whole_row",
 ]  # fmt: skip
 
 
@@ -146,6 +146,13 @@ def identity_of(mapper: Mapper[Any]) -> list[str | Discriminator]:
     if mapper.polymorphic_on is None or len(classes) == 1 or not any(each.concrete for each in classes):
         return names
     return [*names, Discriminator(mapper.polymorphic_on)]
+
+
+def whole_row(mapper: Mapper[Any]) -> list[str | Discriminator]:
+    """List all that a row has: what tells it apart, and each column of its class."""
+    # A concrete class lacks the discriminator that its mapper has.
+    names = (each.key for each in mapper.column_attrs if hasattr(mapper.class_, each.key))
+    return list(dict.fromkeys([*identity_of(mapper), *names]))
 
 
 def keys_of(table: Any) -> list[set[Any]]:

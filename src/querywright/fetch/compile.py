@@ -25,7 +25,7 @@ from sqlalchemy.orm import ColumnProperty, Mapper, aliased
 
 from querywright.errors import ShapeError
 from querywright.fetch import related
-from querywright.fetch.attributes import key_names
+from querywright.fetch.attributes import key_names, whole_row
 from querywright.fetch.cardinality import leads_to_one
 from querywright.fetch.columns import storage_encoding, stored_type
 from querywright.fetch.form import Form
@@ -116,8 +116,9 @@ class SelectCompiler:
 
     def finished(self, top: Select[Any], node: Node) -> Select[Any]:
         """Add to the outermost statement what only that can have."""
-        if self.writer.hint and has_arrays(node, self.form):
-            top = top.prefix_with(self.writer.hint)
+        hint = self.writer.page_hint if self.form.page else self.writer.hint if has_arrays(node, self.form) else ""
+        if hint:
+            top = top.prefix_with(hint)
         # Only a top-level statement hands its criteria to the SELECTs inside it.
         return top.options(*self.criteria)
 
@@ -371,7 +372,7 @@ def root_keys(plan: Plan, statement: Select[Any], *, split: bool = False) -> dic
         needed += [part.source for part in key_of(plan.mapper)]
     if statement._distinct:  # noqa: SLF001 - nothing public
         # All columns: fewer could make different rows alike, and PostgreSQL wants those of ORDER BY among them.
-        needed += plan.mapper.column_attrs.keys()
+        needed += whole_row(plan.mapper)
     return {key: f"c{position}" for position, key in enumerate(dict.fromkeys(needed))}
 
 

@@ -144,7 +144,7 @@ def compile_fetch(
     form = replace(form, array=array, for_model=form.for_model or not planned.exact)
     compiler = SelectCompiler(form, writer, dialect, criteria_of(statement), deep_rows(planned, form, writer.nesting))
     select = compile_page(compiler, planned, statement, form.page) if form.page else compiler.root(planned, statement)
-    prelude = writer.prelude if has_arrays(root, form) else ""
+    prelude = writer.page_prelude if form.page else writer.prelude if has_arrays(root, form) else ""
     binder = binder_for(select, statement, dialect, schemas, prelude)
     # Grows while it is compiled: lists have lists of their own.
     slots = tuple(

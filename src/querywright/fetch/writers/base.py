@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, Text, case, cast, func, literal_column, null
+from sqlalchemy import ColumnElement, Text, bindparam, case, cast, func, literal_column, null
 from sqlalchemy.types import TypeEngine
 
 from querywright.fetch.nodes import Encoding
@@ -111,8 +111,12 @@ class JsonWriter:
         outer_rows_in_from: Whether a subquery in FROM can refer to the rows outside of it; if not, ``array`` takes
             the limit.
         index_of_tuples: Whether an index is used to compare ``(a, b)`` with another tuple.
+        distinct_on: Whether there is DISTINCT ON.
         prelude: What stands before a statement with arrays in it.
         hint: What follows its SELECT.
+        most_sorted: How many characters of a text are looked at when rows are sorted; ``None`` if all.
+        page_prelude: What stands before the statement of a page.
+        page_hint: What follows its SELECT.
     """
 
     encoders: dict[Encoding, Encoder]
@@ -130,8 +134,12 @@ class JsonWriter:
     most_rows: int | None = None
     outer_rows_in_from: bool = True
     index_of_tuples: bool = True
+    distinct_on: bool = False
     prelude: str = ""
     hint: str = ""
+    most_sorted: int | None = None
+    page_prelude: str = ""
+    page_hint: str = ""
 
     def value(
         self, encoding: Encoding, column: ColumnElement[Any], column_type: TypeEngine[Any], *, for_model: bool
@@ -206,6 +214,21 @@ class JsonWriter:
     def sort_key(self, expression: ColumnElement[Any]) -> ColumnElement[Any]:
         """Write what orders rows as an expression does, and compares with a value in that order."""
         return expression
+
+    def position(self, key: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+        """Select what a cursor keeps of a `sort_key`: its value as the driver reads it, or its type and its text."""
+        # No column of a table, whose declared type may lead a driver to read another value.
+        return [func.coalesce(key, null())]
+
+    def cursor_parameter(self, name: str, kind: str) -> ColumnElement[Any]:
+        """Write the parameter that a `sort_key` is compared with.
+
+        Args:
+            name: Its name.
+            kind: The type that `position` gave, if it did.
+        """
+        del kind
+        return bindparam(name, type_=sa.types.NULLTYPE)
 
     def order_nulls(
         self, expression: ColumnElement[Any], *, descending: bool, nulls_first: bool

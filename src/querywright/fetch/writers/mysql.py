@@ -19,6 +19,7 @@ from sqlalchemy import ColumnElement, Text, and_, case, func, literal_column, nu
 from sqlalchemy.types import TypeEngine
 from typing_extensions import override
 
+from querywright.errors import ShapeError
 from querywright.fetch.columns import unwrap_type
 from querywright.fetch.nodes import Encoding
 from querywright.fetch.writers.base import (
@@ -48,6 +49,13 @@ _CUT = f"{MISSING}{MISSING}"
 # Each server runs its own and takes the other's for a comment.
 _MARIADB_LIMIT = f"/*M! SET STATEMENT group_concat_max_len={_MOST_BYTES} FOR */ "
 _MYSQL_LIMIT = f"/*+ SET_VAR(group_concat_max_len={_MOST_BYTES}) */"
+
+# ORDER BY looks only at so many bytes of a text, by default at 1,024, but a comparison at all of them: rows that differ
+# behind those are sorted otherwise than a page begins. Fifteen such keys have to fit into sort_buffer_size.
+_SORTED_BYTES = 8192
+_SORTED_CHARACTERS = 1000
+_MARIADB_PAGE = f"/*M! SET STATEMENT group_concat_max_len={_MOST_BYTES}, max_sort_length={_SORTED_BYTES} FOR */ "
+_MYSQL_PAGE = f"/*+ SET_VAR(group_concat_max_len={_MOST_BYTES}) SET_VAR(max_sort_length={_SORTED_BYTES}) */"
 
 # MariaDB drops the ORDER BY of a derived table that has no LIMIT
 # (https://mariadb.com/kb/en/why-is-order-by-in-a-from-subquery-ignored/), and its row_number() over () counts rows in
@@ -115,7 +123,8 @@ class _MySQLWriter(JsonWriter):
     @override
     def sort_key(self, expression: ColumnElement[Any]) -> ColumnElement[Any]:
         column_type = unwrap_type(expression.type)
-        if isinstance(column_type, sa.Enum) and column_type.native_enum:
+        named = isinstance(column_type, sa.Enum) and column_type.native_enum
+        if (named or column_type.__visit_name__ in {"SET", "BIT"}) and not _is_united(expression):
             # It is ordered by the positions of its names, and compared by the names.
             return sa.type_coerce(expression, sa.Integer) + _number(0)
         if isinstance(column_type, sa.Float) and not isinstance(column_type, sa.Double):
@@ -142,6 +151,22 @@ class _MySQLWriter(JsonWriter):
         whens = [(stored == _bytes(name), _literal(dump(value))) for name, value in members_of(column_type)]
         unknown = self.broken(f"a name that {column_type.enum_class.__name__} does not have")  # type: ignore[union-attr]
         return (case((column.is_(None), null()), *whens, else_=unknown),)
+
+
+def _is_united(expression: Any) -> bool:
+    """Say whether an ENUM came through a UNION, which makes a text of it.
+
+    Raises:
+        ShapeError: It is not known what became of it.
+    """
+    table = getattr(expression, "table", None)
+    inside = getattr(table, "element", None)
+    if isinstance(inside, sa.CompoundSelect):
+        return True
+    if isinstance(table, sa.Table) or isinstance(inside, sa.Table):
+        return False
+    reason = f"it is ordered by {expression}, of which it is not known whether it still is an ENUM."
+    raise ShapeError("statement", reason, hint="Order it by the column itself.")
 
 
 def _number(number: int) -> ColumnElement[int]:
@@ -292,4 +317,7 @@ MYSQL = _MySQLWriter(
     index_of_tuples=False,
     prelude=_MARIADB_LIMIT,
     hint=_MYSQL_LIMIT,
+    most_sorted=_SORTED_CHARACTERS,
+    page_prelude=_MARIADB_PAGE,
+    page_hint=_MYSQL_PAGE,
 )

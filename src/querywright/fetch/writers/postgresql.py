@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, Text, and_, case, cast, exists, func, literal_column, null, select
+from sqlalchemy import ColumnElement, Text, and_, bindparam, case, cast, exists, func, literal_column, null, select
 from sqlalchemy.types import TypeEngine
+from typing_extensions import override
 
+from querywright.errors import InvalidCursor
 from querywright.fetch.columns import EXACT_ITEMS, encoding_of, unwrap_type
 from querywright.fetch.nodes import Encoding
 from querywright.fetch.writers.base import (
@@ -165,7 +169,35 @@ def _whole_array(column: ColumnElement[Any], column_type: Any) -> SQLText:
     return _quote(cast(column, sa.ARRAY(Text)) if is_decimal else column)
 
 
-POSTGRESQL = JsonWriter(
+_DATES = ("date", "timestamp without time zone", "timestamp with time zone")
+_FLOATS = ("real", "double precision")
+# As format_type() writes one: words or quoted names, perhaps with a schema, perhaps an array.
+_TYPE_NAME = re.compile(r'(("[^"]+"|[a-z_][\w$]*)\.)?("([^"]|"")+"|[^\W\d][\w$]*( [a-z]+)*)(\[\])*')
+
+
+@dataclass(frozen=True)
+class _PostgreSQLWriter(JsonWriter):
+    """A writer that tells PostgreSQL the type of each value of a cursor, which only PostgreSQL knows."""
+
+    @override
+    def position(self, key: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+        # Not its name alone: "bit" and "character" would be cast to one bit and to one character.
+        kind = func.format_type(func.pg_typeof(key), literal_column("-1"))
+        # Of a date as ISO 8601, whatever the session's DateStyle. A float's digits depend on the session as well, so
+        # its bits: record_send() gives them behind twelve bytes of the record's own.
+        iso = func.to_json(key).op("#>>")(literal("{}"))
+        bits = func.encode(func.record_send(func.row(key)), literal("hex"))
+        whens = [(kind.in_(list(map(literal, names))), text) for names, text in ((_DATES, iso), (_FLOATS, bits))]
+        return [kind, case((key.is_(None), null()), *whens, else_=cast(key, Text))]
+
+    @override
+    def cursor_parameter(self, name: str, kind: str) -> ColumnElement[Any]:
+        if not _TYPE_NAME.fullmatch(kind):
+            raise InvalidCursor("The cursor is not one of this list.", hint="Begin again at the first page.")
+        return cast(bindparam(name, type_=Text()), Text).op("::")(literal_column(kind))
+
+
+POSTGRESQL = _PostgreSQLWriter(
     encoders={
         Encoding.INTEGER: as_text,
         Encoding.TEXT: _json,
@@ -196,6 +228,7 @@ POSTGRESQL = JsonWriter(
     # A server sends each large row as soon as it has one, and wakes the client for it.
     client_joins=False,
     nulls_are_largest=True,
+    distinct_on=True,
     missing=func.chr(literal_column("1")),
     slot=func.chr(literal_column("2")),
     nesting=Nesting(
