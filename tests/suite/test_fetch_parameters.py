@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Select, bindparam, func, or_, select, text
+from sqlalchemy import ColumnElement, Select, String, bindparam, func, or_, select, text
+from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import with_loader_criteria
 
-from querywright import prepare
-from tests.suite.models import Author, Book, Out
+from querywright import ShapeError, prepare
+from tests.suite.models import Author, Book, NameOut, Out
 from tests.suite.support import AnyDatabase, add, resolve
 
 
 class PupilOut(Out):
     id: int
+
+
+class Library(Out):
+    id: int
+    books: list[PupilOut]
 
 
 class AuthorOut(Out):
@@ -35,18 +43,7 @@ def named(**options: Any) -> Select[Any]:
     return select(Author).where(Author.name == bindparam("n", **options)).order_by(Author.id)
 
 
-def counted(name: str) -> Callable[[], str]:
-    calls: list[str] = []
-
-    def call() -> str:
-        calls.append(name)
-        return name
-
-    return call
-
-
 Form = tuple[Select[Any], dict[str, Any] | None]
-B = select(Author).where(Author.name == "b")
 # Each selects the second author, whatever was compiled before it.
 FORMS: dict[str, Form] = {
     "given": (named(), {"n": "b"}),
@@ -108,53 +105,95 @@ FORMS: dict[str, Form] = {
 
 
 @pytest.mark.parametrize("name", FORMS)
-async def test_parameters_of_every_form_in_every_verb(authors: AnyDatabase, name: str) -> None:
+async def test_parameters_of_every_form(authors: AnyDatabase, name: str) -> None:
     # Of the same structure, but what it says of its parameters must not last.
     for first in (named(), named(value="d"), named(callable_=lambda: "d")):
         assert [row.id for row in await resolve(authors.fetch(AuthorOut, first, {"n": "c"}).all())] == [3]
     statement, parameters = FORMS[name]
+    given, prepared = authors.fetch(AuthorOut, statement, parameters), prepare(AuthorOut, statement)
     for _ in range(2):
-        assert await in_every_verb(authors, statement, parameters) == {verb: [2] for verb in VERBS}
+        assert keys(await resolve(given.all())) == [2]
+        assert keys(await resolve(prepared(authors, **(parameters or {})).all())) == [2]
+    assert await resolve(given.count()) == 1
+    if statement._limit_clause is None:
+        assert keys((await resolve(given.page(size=3))).items) == [2]
 
 
-VERBS = (
-    "all", "json", "one", "one_or_none", "first", "json_one", "stream", "stream_json", "page", "json_page", "number",
-    "levels", "count", "exists", "prepared", "prepared page", "prepared count",
-)  # fmt: skip
-
-
-async def in_every_verb(
-    db: AnyDatabase, statement: Select[Any], parameters: dict[str, Any] | None
-) -> dict[str, list[int]]:
-    """Fetch the keys of a statement that finds one row."""
-    given = db.fetch(AuthorOut, statement, parameters)
-    by_levels = db.fetch(AuthorOut, statement, parameters, strategy="levels")
-    prepared = prepare(AuthorOut, statement)
-    has_limit = "LIMIT" in str(statement)
-    found: dict[str, Any] = {
-        "all": await resolve(given.all()),
-        "json": json.loads(await resolve(given.json())),
-        "one": [await resolve(given.one())],
-        "one_or_none": [await resolve(given.one_or_none())],
-        "first": [await resolve(given.first())],
-        "json_one": [json.loads(await resolve(given.json_one()))],
-        "stream": await collect(given.stream()),
-        "stream_json": json.loads(b"".join(await collect(given.stream_json()))),
-        "levels": await resolve(by_levels.all()),
-        "prepared": await resolve(prepared(db, **(parameters or {})).all()),
-    }
-    if not has_limit:
-        found["page"] = (await resolve(given.page(size=3))).items
-        found["json_page"] = json.loads(await resolve(given.json_page(size=3)))["items"]
-        found["number"] = (await resolve(given.page(size=3, number=1))).items
-        found["prepared page"] = (await resolve(prepared(db, **(parameters or {})).page(size=3))).items
+@pytest.mark.parametrize("name", ["params and given", "function", "literal and params", "odd names"])
+async def test_parameters_in_every_verb(authors: AnyDatabase, name: str) -> None:
+    statement, parameters = FORMS[name]
+    given, prepared = authors.fetch(AuthorOut, statement, parameters), prepare(AuthorOut, statement)
+    by_levels = authors.fetch(AuthorOut, statement, parameters, strategy="levels")
+    assert keys(await resolve(by_levels.all())) == keys(await resolve(given.all())) == [2]
+    assert keys(json.loads(await resolve(given.json()))) == keys(json.loads(await resolve(by_levels.json()))) == [2]
+    assert keys([await resolve(given.one()), await resolve(given.first())]) == [2, 2]
+    assert json.loads(await resolve(given.json_one())) == {"id": 2, "pupils": [{"id": 20}]}
+    assert keys(await collect(given.stream())) == [2]
+    assert keys(json.loads(b"".join(await collect(given.stream_json())))) == [2]
+    assert keys(json.loads(await resolve(given.json_page(size=3)))["items"]) == [2]
+    assert keys((await resolve(given.page(size=3, number=1))).items) == [2]
+    called = prepared(authors, **(parameters or {}))
+    assert keys((await resolve(called.page(size=3))).items) == [2]
+    assert await resolve(called.count()) == await resolve(given.count()) == 1
+    assert await resolve(called.exists())
+    assert await resolve(given.exists())
     assert await resolve(given.explain())
     assert given.sql()
-    keys = {verb: [row["id"] if isinstance(row, dict) else row.id for row in rows] for verb, rows in found.items()}
-    keys["count"] = [2] * await resolve(given.count())
-    keys["prepared count"] = [2] * await resolve(prepared(db, **(parameters or {})).count())
-    keys["exists"] = [2] if await resolve(given.exists()) else []
-    return {verb: keys.get(verb, [2]) for verb in VERBS}
+
+
+async def test_parameters_of_filters_of_related_rows(authors: AnyDatabase) -> None:
+    """They are not in every statement, and nevertheless known."""
+    option = with_loader_criteria(Book, lambda book: book.pages >= bindparam("least"), include_aliases=True)
+    statement = select(Author).where(Author.id.in_([1, 3])).order_by(Author.id).options(option)
+    for strategy in ("auto", "levels"):
+        for least, expected in ((1, [1, 3]), (2, [3]), (4, [])):
+            fetched = authors.fetch(Library, statement, {"least": least}, strategy=strategy)
+            assert [book.id for row in await resolve(fetched.all()) for book in row.books] == expected
+            assert await resolve(fetched.count()) == 2
+    narrow = authors.fetch(Library, statement, {"least": 1}, fields="id")
+    assert await resolve(narrow.json()) == b'[{"id":1},{"id":3}]'
+    for verb in ("all", "count", "exists"):
+        with pytest.raises(ShapeError, match="it has no parameter laest; it has least"):
+            await resolve(getattr(authors.fetch(Library, statement, {"laest": 1, "least": 1}), verb)())
+
+
+class Tagged(ColumnElement[str]):
+    """An element without a cache key."""
+
+    inherit_cache = False
+    type = String()
+
+    def __init__(self, inside: ColumnElement[str]) -> None:
+        self.inside = inside
+
+
+@compiles(Tagged)
+def _compile_tagged(element: Tagged, compiler: Any, **options: Any) -> str:
+    return f"lower({compiler.process(element.inside, **options)})"
+
+
+async def test_statements_without_a_cache_key(authors: AnyDatabase) -> None:
+    statement = select(Author).where(Tagged(Author.name) == bindparam("n"), Author.id < 10)
+    assert statement._generate_cache_key() is None
+    for name, key in (("b", 2), ("c", 3)):
+        for fetched in (
+            authors.fetch(NameOut, statement.params(n=name)),
+            authors.fetch(NameOut, statement, {"n": name}),
+        ):
+            assert keys(await resolve(fetched.all())) == [key]
+            assert await resolve(fetched.count()) == 1
+    with pytest.raises(InvalidRequestError, match="'n'"):
+        await resolve(authors.fetch(NameOut, statement).all())
+
+
+async def test_functions_are_called_anew(authors: AnyDatabase) -> None:
+    names = iter("abcdabcd")
+    by_name = prepare(NameOut, select(Author).where(Author.name == bindparam(None, callable_=lambda: next(names))))
+    assert [keys(await resolve(by_name(authors).all())) for _ in range(4)] == [[1], [2], [3], [4]]
+
+
+def keys(rows: Any) -> list[int]:
+    return [row["id"] if isinstance(row, dict) else row.id for row in rows]
 
 
 async def collect(stream: Iterator[Any] | AsyncIterator[Any]) -> list[Any]:

@@ -121,12 +121,14 @@ class Binder:
         """The names that parameters can be given by."""
         return frozenset(bound.key for bound in self.named)
 
-    @property
+    @cached_property
     def _is_expanded(self) -> bool:
         return bool(self.compiled.post_compile_params or self.compiled.literal_execute_params)
 
     def _given(self, key: CacheKey | None, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Find a value for each named parameter: of this call, of the statement's ``params()``, or its default."""
+        if parameters.keys() >= self.names:
+            return {name: parameters[name] for name in self.names}
         bounds = {bound.key: bound for bound in self.named}
         bounds |= {bound.key: bound for bound in (key.bindparams if key else ()) if not bound.unique}
         # SQLAlchemy 2.0 puts what params() was given into the parameters themselves.

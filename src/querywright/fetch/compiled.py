@@ -167,7 +167,7 @@ def _require_encodings(planned: Plan, statement: Select[Any]) -> None:
     for node in (field.value for shape in shapes for field in shape.fields if given):
         if isinstance(node, Scalar) and node.source in given:
             found = encoding_of(given[node.source].type)
-            if found not in {node.encoding, None}:
+            if found is not None and found is not node.encoding:
                 reason = f"its with_expression() makes {found.value}, the field wants {node.encoding.value}."
                 raise ShapeError(node.path, reason, hint="Cast it with type_coerce() or cast(), or annotate the other.")
 

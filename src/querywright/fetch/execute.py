@@ -158,11 +158,13 @@ class Seen:
         statement: Which rows.
         parameters: Values for its named parameters.
         arguments: What the session chooses a database by, beside the statement.
+        is_another: Whether a listener made another statement of it.
     """
 
     statement: Select[Any]
     parameters: Mapping[str, Any] | None
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    is_another: bool = False
 
 
 def seen_by_session(session: Session, statement: Select[Any], parameters: Mapping[str, Any] | None) -> Seen:
@@ -178,7 +180,7 @@ def seen_by_session(session: Session, statement: Select[Any], parameters: Mappin
     answer = session._execute_internal(statement, own, _add_event=_Unread)  # noqa: SLF001 - execute() may be overridden
     if not isinstance(answer, _Unread):
         raise _answered()
-    return answer.seen
+    return answer.seen(statement)
 
 
 class _Unread(IteratorResult[Any]):
@@ -186,6 +188,15 @@ class _Unread(IteratorResult[Any]):
 
     def __init__(self, state: ORMExecuteState) -> None:
         super().__init__(SimpleResultMetaData(["row"]), _refused())
+        self._state = state
+
+    def seen(self, statement: Select[Any]) -> Seen:
+        """Tell what became of a statement.
+
+        Raises:
+            ShapeError: It is not a ``select()`` any more.
+        """
+        state = self._state
         final: Any = state.statement
         if not isinstance(final, Select):
             reason = "a do_orm_execute listener of its session makes something else than a select() of it."
@@ -193,7 +204,7 @@ class _Unread(IteratorResult[Any]):
         given: Any = state.parameters
         options = {**state.execution_options, **state.local_execution_options}
         arguments = {name: value for name, value in state.bind_arguments.items() if not name.startswith("_sa_")}
-        self.seen = Seen(final.execution_options(**options), given, arguments)
+        return Seen(final.execution_options(**options), given, arguments, is_another=final is not statement)
 
 
 def _refused() -> Iterator[Any]:

@@ -84,8 +84,9 @@ class Query:
         """Return what the listeners of a session made of it."""
         if seen.statement is self.statement:
             return self
-        known, given = self.parameters or {}, seen.parameters or {}
-        # As for the ORM, a listener may give a value to every statement, whether it has such a parameter or not.
+        given = seen.parameters or {}
+        # A listener may give a value to every statement, whether it has such a parameter or not; the ORM ignores it.
+        known = {} if seen.is_another else self.parameters or {}
         added = {name: value for name, value in given.items() if name not in known}
         statement = seen.statement.params(added) if added else seen.statement
         parameters = {name: value for name, value in given.items() if name in known}

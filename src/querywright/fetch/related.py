@@ -211,8 +211,7 @@ def expressions_of(statement: Select[Any], entity: Any) -> dict[Source, ColumnEl
         if len(loader.path) > 2 or owner is not inspect(entity):  # noqa: PLR2004 - the entity and its attribute
             reason = f"its with_expression() of {attribute} is for other rows than those that it selects."
             raise ShapeError("statement", reason, hint="Mark the field of the nested model with Expr().")
-        [expression] = loader._extra_criteria  # noqa: SLF001 - as above
-        found[attribute.key] = expression.element
+        [found[attribute.key]] = loader._extra_criteria  # noqa: SLF001 - as above
     return found
 
 
