@@ -14,7 +14,7 @@ PYTEST := -q -n 2 --dist loadgroup
 # Where an image sets it, each of the many processes of a test run would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run run-postgres test test-newest test-oldest fuzz faults mutate check format bench bench-report bench-sizes bench-orm lock clean
+.PHONY: run run-postgres test test-newest test-oldest fuzz differential faults mutate check format bench bench-report bench-sizes bench-orm lock clean
 
 run: .venv/.installed
 	@$(BIN)/python -m examples.blog --port $(PORT)
@@ -41,6 +41,10 @@ endif
 # Stops at the first difference: another database, which cannot reproduce it, would throw the example away.
 fuzz: .venv/.installed
 	$(BIN)/python -m pytest tests/fuzz -q -n 2 -k fetch_equals_orm_and_pydantic --maxfail=1 --fuzz-examples=$(FUZZ_EXAMPLES)
+
+# SQLAlchemy's own ORM tests, of the installed version, with a fetch beside each statement that passes a Session.
+differential: .venv/.installed
+	@$(BIN)/python -m tests.differential
 
 # Breaks a copy of the source on purpose.
 mutate: .venv/.installed

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from sqlalchemy import TypeDecorator
 from sqlalchemy.orm import ColumnProperty, CompositeProperty, Mapper, RelationshipProperty, SynonymProperty
+from sqlalchemy.orm.descriptor_props import ConcreteInheritedProperty
 from sqlalchemy.sql.elements import UnaryExpression
 from sqlalchemy.types import NullType
 
@@ -104,9 +105,23 @@ def _named(key: str) -> tuple[str, tuple[Any, ...]]:
 def _columns(mapper: Mapper[Any], demands: int) -> Iterator[tuple[str, Any]]:
     for attribute in mapper.attrs:
         target = mapper.attrs.get(attribute.name) if isinstance(attribute, SynonymProperty) else attribute
-        # The discriminator of a polymorphic union has a property, but no attribute; a dot means a path to fetch.
-        if isinstance(target, ColumnProperty) and hasattr(mapper.class_, attribute.key) and "." not in attribute.key:
+        if not isinstance(target, ColumnProperty) or target.raiseload:
+            continue
+        # A dot means a path to fetch.
+        if "." not in attribute.key and _is_everywhere(mapper, attribute.key):
             yield attribute.key, _annotation(target.columns[0], demands)
+
+
+def _is_everywhere(mapper: Mapper[Any], key: str) -> bool:
+    """Say whether each row of a class has an attribute.
+
+    The discriminator of a polymorphic union may be a property without one, and a concrete subclass need not have those
+    of its base.
+    """
+    if key not in mapper.class_manager:
+        return False
+    concrete = (sub for sub in mapper.self_and_descendants if sub is not mapper)
+    return not any(isinstance(sub.attrs.get(key), ConcreteInheritedProperty) for sub in concrete)
 
 
 def _inside(composite: CompositeProperty[Any], demands: int) -> Shape | None:
@@ -143,7 +158,8 @@ def _python_type(column_type: Any) -> Any:
 
 
 def _relationships(mapper: Mapper[Any], turn: int) -> list[RelationshipProperty[Any]]:
-    every = [found for found in mapper.relationships if found.lazy not in _NOT_LOADED and _is_plain(found)]
+    loaded = (found for found in mapper.relationships if found.lazy not in _NOT_LOADED and _is_plain(found))
+    every = [found for found in loaded if _is_everywhere(mapper, found.key)]
     start = turn % len(every) if every else 0
     return every[start:] + every[:start]
 

@@ -85,6 +85,8 @@ def kind_of(statement: Any, params: Any) -> str:
     described = statement.column_descriptions
     if len(described) != 1 or described[0].get("entity") is None or described[0]["expr"] is not described[0]["entity"]:
         return "no single entity"
+    if any(getattr(element, "is_dml", False) for element in iterate(statement)):
+        return "rows that are written as well"
     return "many parameter sets" if isinstance(params, list) and len(params) > 1 else "one entity"
 
 
