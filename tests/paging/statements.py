@@ -9,6 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 from sqlalchemy import Select, except_, inspect, intersect, select, union, union_all
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import aliased
 
 from tests.paging.orders import Scope, names_of, orders
@@ -32,10 +33,8 @@ from tests.paging.tables import (
     Worker,
 )  # fmt: skip
 
-try:
-    from sqlalchemy.dialects.postgresql import distinct_on
-except ImportError:  # SQLAlchemy 2.0
-    distinct_on = None  # type: ignore[assignment]
+# SQLAlchemy 2.0 has only Select.distinct() for it.
+distinct_on: Any = getattr(postgresql, "distinct_on", None)
 
 MODELS: dict[type, tuple[Any, ...]] = {
     Sample: (IdOut, SampleOut, SampleOut), Part: (PartOfOut, IdOut), Person: (PersonOut,), Worker: (PersonOut,),
@@ -213,7 +212,8 @@ def _words(draw: st.DrawFn, scope: Scope, statement: Select[Any]) -> Select[Any]
 @st.composite
 def _beside(draw: st.DrawFn, scope: Scope, statement: Select[Any]) -> Select[Any]:
     """Join what has nothing to do with it, by its number."""
-    other, way = aliased(draw(st.sampled_from([Team, Part]))), _way(draw, scope)
+    cls: Any = draw(st.sampled_from([Team, Part]))
+    other, way = aliased(cls), _way(draw, scope)
     key = scope.root.part_id if inspect(scope.root).mapper.class_ is Word else scope.root.id
     _add(scope, other, way)
     scope.tags.add("(f) repeats the entity")

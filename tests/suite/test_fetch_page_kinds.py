@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Select, collate, func, literal, literal_column, select, text, tuple_, union, union_all
+from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.orm import aliased
 
 from querywright import InvalidCursor, ShapeError
@@ -124,7 +125,7 @@ async def test_values_as_the_database_has_them(samples: AnyDatabase, name: str) 
     async with transaction(samples) as tx:
         await resolve(tx.execute(text("UPDATE pg_sample SET price = price * 1.1")))
         later = {"filled": MOMENT, "created_at": MOMENT.replace(tzinfo=dt.timezone.utc)}
-        await resolve(tx.execute(Sample.__table__.update().where(Sample.__table__.c.id.in_([2, 5])).values(later)))
+        await resolve(tx.execute(sa.update(Sample.__table__).where(Sample.__table__.c.id.in_([2, 5])).values(later)))
     column = getattr(Sample, name)
     up = await walked(samples, IdOut, select(Sample).order_by(column))
     down = await walked(samples, IdOut, select(Sample).order_by(column.desc()))
@@ -274,9 +275,7 @@ async def test_distinct_on_takes_the_rows_that_its_order_says(samples: AnyDataba
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         forms = [select(Sample).distinct(Sample.text), select(Sample).join(Sample.team).distinct(Team.name)]
-    if sa.__version__ > "2.1":
-        from sqlalchemy.dialects.postgresql import distinct_on  # noqa: PLC0415 - not in 2.0
-
+    if distinct_on := getattr(postgresql, "distinct_on", None):
         forms.append(select(Sample).ext(distinct_on(Sample.text)))
     wanted = [[6, 7, 5], [7, 5], [6, 7, 5]]
     for form, expected in zip(forms, wanted, strict=False):
@@ -393,7 +392,7 @@ async def test_texts_that_differ_only_far_behind(samples: AnyDatabase, length: i
     async with transaction(samples) as tx:
         for number in range(1, 8):
             changed = {"text": "é" * length + "gdafbce"[number - 1]}
-            await resolve(tx.execute(table.update().where(table.c.id == number).values(changed)))
+            await resolve(tx.execute(sa.update(table).where(table.c.id == number).values(changed)))
     if samples.engine.name == "mariadb" and length > 1000:
         with pytest.raises(ShapeError, match="a text of more than 1000 characters"):
             await resolve(samples.fetch(IdOut, statement).page(size=3))
@@ -406,9 +405,7 @@ async def test_names_are_ordered_by_their_places(samples: AnyDatabase) -> None:
     async with transaction(samples) as tx:
         await resolve(tx.execute(text("ALTER TABLE pg_sample ADD s SET('b', 'a'), ADD bits BIT(9)")))
         await resolve(tx.execute(text("UPDATE pg_sample SET s = ELT(1 + id % 3, 'a', 'b', 'b,a'), bits = 300 - id")))
-    from sqlalchemy.dialects.mysql import BIT, SET  # noqa: PLC0415 - loads its drivers
-
-    for column in (literal_column("s", SET("b", "a")), literal_column("bits", BIT(9))):
+    for column in (literal_column("s", mysql.SET("b", "a")), literal_column("bits", mysql.BIT(9))):
         with pytest.raises(ShapeError, match="whether it still is an ENUM"):
             await resolve(samples.fetch(IdOut, select(Sample).order_by(column)).page(size=2))
     for column in (sa.cast(literal_column("s"), sa.String(9)), literal_column("bits + 0")):

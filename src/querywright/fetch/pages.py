@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
-from sqlalchemy import Select, bindparam, func, literal_column, select, true, type_coerce
+from sqlalchemy import FromClause, Select, bindparam, func, literal_column, select, true, type_coerce
 from sqlalchemy.types import NULLTYPE, Integer
 
 from querywright.errors import InvalidPage
@@ -13,9 +13,9 @@ from querywright.fetch.attributes import whole_row
 from querywright.fetch.compile import SelectCompiler, inner_rows, root_entity, root_keys, root_mapper
 from querywright.fetch.form import PageForm
 from querywright.fetch.keyset import behind, ordering
-from querywright.fetch.nodes import Plan
+from querywright.fetch.nodes import Plan, Source
 from querywright.fetch.related import expression_of
-from querywright.fetch.sorting import order_of
+from querywright.fetch.sorting import Order, order_of
 
 __all__ = ["MOST_ROWS", "OFFSET", "Page", "compile_page", "count_of", "counted", "require_size"]
 
@@ -57,29 +57,36 @@ def compile_page(compiler: SelectCompiler, plan: Plan, statement: Select[Any], p
 
     There is a row with the total even if the page has none.
     """
-    order, writer = order_of(statement, compiler.writer), compiler.writer
-    keys = root_keys(plan, statement)
-    names = [f"k{position}" for position, _ in enumerate(order.sorts)]
+    order, keys = order_of(statement, compiler.writer), root_keys(plan, statement)
+    numbered = _numbered_rows(compiler, order, keys, page)
+    level = compiler.root_level(plan, numbered, keys)
+    item = compiler.writer.checked(compiler.item(plan.root, level), plan.root.path)
+    sorted_by = [numbered.c[name] for name in _names(order)] if page.by_keyset else []
+    position = [part for column in sorted_by for part in compiler.writer.position(column)]
+    labelled = [part.label(f"p{place}") for place, part in enumerate(position)]
+    top = _with_total(level.select(item, *labelled, numbered.c.n), statement, total=page.total)
+    return compiler.finished(top, plan.root)
+
+
+def _names(order: Order) -> list[str]:
+    return [f"k{position}" for position, _ in enumerate(order.sorts)]
+
+
+def _numbered_rows(compiler: SelectCompiler, order: Order, keys: dict[Source, str], page: PageForm) -> FromClause:
+    """Select the rows of a page, what they are ordered by and their numbers."""
+    named = list(zip(_names(order), order.sorts, strict=True))
     # Of no type, so that they stand for no column of a class, which would be taken for one of its own.
-    labelled = [
-        type_coerce(sort.expression, NULLTYPE).label(name) for name, sort in zip(names, order.sorts, strict=True)
-    ]
+    labelled = [type_coerce(sort.expression, NULLTYPE).label(name) for name, sort in named]
     bare = inner_rows(order.statement, keys, labelled)
-    inner = [sort.on(bare.c[name]) for name, sort in zip(names, order.sorts, strict=True)]
-    inner = [sort.reversed for sort in inner] if page.backwards else inner
-    rows = select(*bare.c).order_by(*ordering(inner, writer)).limit(literal_column(str(page.size + 1)))
+    sorts = [sort.on(bare.c[name]) for name, sort in named]
+    sorts = [sort.reversed for sort in sorts] if page.backwards else sorts
+    rows = select(*bare.c).order_by(*ordering(sorts, compiler.writer)).limit(literal_column(str(page.size + 1)))
     if page.behind is not None:
-        rows = rows.where(behind(inner, page.behind, writer))
+        rows = rows.where(behind(sorts, page.behind, compiler.writer))
     offset = literal_column("0") if page.by_keyset else bindparam(OFFSET, type_=Integer)
     limited = rows.offset(offset).subquery()
-    again = ordering([sort.on(limited.c[name]) for name, sort in zip(names, inner, strict=True)], writer)
-    numbered = select(*limited.c, compiler.row_number(again).label("n")).subquery()
-    level = compiler.root_level(plan, numbered, keys)
-    item = writer.checked(compiler.item(plan.root, level), plan.root.path)
-    position = [part for name in names for part in writer.position(numbered.c[name])] if page.by_keyset else []
-    labels = [part.label(f"p{place}") for place, part in enumerate(position)]
-    top = _with_total(level.select(item, *labels, numbered.c.n), statement, total=page.total)
-    return compiler.finished(top, plan.root)
+    again = [sort.on(limited.c[name]) for name, sort in zip(_names(order), sorts, strict=True)]
+    return select(*limited.c, compiler.row_number(ordering(again, compiler.writer)).label("n")).subquery()
 
 
 def count_of(statement: Select[Any]) -> Select[Any]:
@@ -90,7 +97,7 @@ def count_of(statement: Select[Any]) -> Select[Any]:
 def counted(statement: Select[Any]) -> Select[Any]:
     """Give a statement whose rows are only counted, or looked for: it needs no order and no locks."""
     # Under a limit the order says which rows there are, and FETCH ... WITH TIES has to have one.
-    rows = statement if statement._has_row_limiting_clause else statement.order_by(None)  # noqa: SLF001 - nothing public
+    rows: Any = statement if statement._has_row_limiting_clause else statement.order_by(None)  # noqa: SLF001 - nothing public
     if rows._distinct:  # noqa: SLF001 - as above
         # What is fetched of them: SELECT would leave deferred columns out, and more rows were alike.
         entity = root_entity(rows)
@@ -98,7 +105,7 @@ def counted(statement: Select[Any]) -> Select[Any]:
     if rows._for_update_arg is not None:  # noqa: SLF001 - as above
         rows = rows._generate()  # noqa: SLF001 - as above
         rows._for_update_arg = None  # noqa: SLF001 - as above
-    return rows
+    return rows  # type: ignore[no-any-return]
 
 
 def _with_total(rows: Select[Any], statement: Select[Any], *, total: bool) -> Any:

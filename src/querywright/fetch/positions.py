@@ -112,9 +112,14 @@ def read_position(written: str, count: int) -> Position:
     try:
         values = [None if value is None else (str(value[0]), str(value[1])) for value in json.loads(written)]
         position = Position(tuple(values))
-        readable = len(values) == count and position.parameters is not None
-    except (ValueError, TypeError, LookupError, ArithmeticError):
-        readable = False
-    if not readable:
-        raise InvalidCursor("The cursor is not one of this list.", hint="Begin again at the first page.")
+        # As they are bound.
+        _ = position.parameters
+    except (ValueError, TypeError, LookupError, ArithmeticError) as error:
+        raise _foreign() from error
+    if len(values) != count:
+        raise _foreign()
     return position
+
+
+def _foreign() -> InvalidCursor:
+    return InvalidCursor("The cursor is not one of this list.", hint="Begin again at the first page.")

@@ -252,7 +252,7 @@ def _positions_of_set(union: CompoundSelect[Any]) -> list[int] | None:
 
 def _is_table_in_parts(columns: Sequence[Sequence[Any]], key: Sequence[int]) -> bool:
     """Say whether all parts of a UNION select the same columns of one table, and its key among them."""
-    table = getattr(columns[0][0], "table", None)
+    table: Any = getattr(columns[0][0], "table", None)
     alike = len({tuple(map(id, part)) for part in columns}) == 1
     of_table = isinstance(table, Table) and all(getattr(column, "table", None) is table for column in columns[0])
     return alike and of_table and {columns[0][place] for place in key} >= set(table.primary_key)

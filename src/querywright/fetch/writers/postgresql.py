@@ -171,8 +171,10 @@ def _whole_array(column: ColumnElement[Any], column_type: Any) -> SQLText:
 
 _DATES = ("date", "timestamp without time zone", "timestamp with time zone")
 _FLOATS = ("real", "double precision")
-# As format_type() writes one: words or quoted names, perhaps with a schema, perhaps an array.
-_TYPE_NAME = re.compile(r'(("[^"]+"|[a-z_][\w$]*)\.)?("([^"]|"")+"|[^\W\d][\w$]*( [a-z]+)*)(\[\])*')
+# As format_type() writes one: a name, perhaps in quotes and with a schema, or one of SQL's own; perhaps an array.
+_NAME = r'("([^"]|"")+"|[^\W\d][\w$]*)'
+_OWN = "double precision|character varying|bit varying|time(stamp)? with(out)? time zone"
+_TYPE_NAME = re.compile(rf"({_OWN}|({_NAME}\.)?{_NAME})(\[\])*")
 
 
 @dataclass(frozen=True)
