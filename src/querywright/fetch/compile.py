@@ -49,7 +49,7 @@ from querywright.fetch.nodes import (
 )
 from querywright.fetch.related import Criteria, Level
 from querywright.fetch.writers import JsonWriter, Member, SQLText
-from querywright.fetch.writers.base import Value
+from querywright.fetch.writers.base import Use, Value
 
 __all__ = ["MOST", "SelectCompiler", "has_arrays", "inner_rows", "root_entity", "root_keys", "root_mapper"]
 
@@ -192,7 +192,7 @@ class SelectCompiler:
         joined = node.rows is None and level.joinable and leads_to_one(relationship)
         return (self._joined_row(node, level) if joined else self._single_row(node, level),)
 
-    def _scalar(self, node: Scalar, column: ColumnElement[Any], *, for_model: bool = False) -> Value:
+    def _scalar(self, node: Scalar, column: ColumnElement[Any], use: Use | None = None) -> Value:
         column_type = stored_type(node.type, self.dialect)
         encoding = storage_encoding(column_type)
         # What a type does in SQL when it is read, SQLAlchemy adds only to the outermost SELECT.
@@ -200,7 +200,8 @@ class SelectCompiler:
         column = column if read is None else read
         if encoding is None or not self.writer.writes(encoding):
             raise ShapeError(node.path, f"Querywright cannot read {column_type!r} on {self.dialect.name}.")
-        return self.writer.value(encoding, column, column_type, for_model=for_model or self.form.for_model)
+        use = use or ("model" if self.form.for_model else "client")
+        return self.writer.value(encoding, column, column_type, use=use)
 
     def text(self, node: Scalar, column: ColumnElement[Any]) -> SQLText:
         """Write a value as JSON."""
@@ -208,7 +209,7 @@ class SelectCompiler:
 
     def wire_text(self, node: Scalar, column: ColumnElement[Any]) -> SQLText:
         """Write a value as text that Python reads back."""
-        return self.writer.text(self._scalar(node, column, for_model=True))
+        return self.writer.text(self._scalar(node, column, "wire"))
 
     def array(
         self, item: SQLText, level: Level, path: str, order: Sequence[Any], limit: int | None = None
@@ -263,7 +264,7 @@ class SelectCompiler:
             return self.text(node.value, some)
         value = func.count() if node.of is None else self._aggregated(node.function, inner.column(node.of))
         if node.function == "sum" and not node.value.nullable:
-            value = func.coalesce(value, literal_column("0"))
+            value = func.coalesce(value, self.writer.zero(node.value.type))
         text = self.text(node.value, value)
         return inner.select(text).scalar_subquery()
 

@@ -136,7 +136,9 @@ def compile_fetch(
     """Plan and compile, without looking for what was compiled before."""
     planned = plan(model, root_mapper(statement))
     _require_encodings(planned, statement)
-    writer = writer_for(dialect.name)
+    writer = writer_for(dialect.name, dialect.driver)
+    if form.limit is not None and not planned.depth:
+        writer = writer.of_one or writer
     root = planned.root
     large_rows = isinstance(root, Shape) and any(isinstance(field.value, ToMany) for field in root.fields)
     form = choose(form, planned, statement, writer)

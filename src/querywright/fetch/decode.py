@@ -15,6 +15,7 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from querywright.errors import DatabaseError, InvalidRow
 from querywright.fetch.annotations import is_struct, read_annotation, union_members
+from querywright.fetch.unfinished import finish
 from querywright.fetch.writers import MISSING, TOO_LARGE
 
 __all__ = ["Dump", "read_json", "rewritten", "takes_options", "to_bytes", "validate", "verify", "write_json"]
@@ -96,7 +97,7 @@ def _codec(model: Any, many: bool) -> _Codec:  # noqa: FBT001 - a key of the cac
 
 
 def verify(text: str) -> str:
-    """Return the text if every row in it had the values that its model requires.
+    """Return the text, whole, if every row in it had the values that its model requires.
 
     Raises:
         InvalidRow: One had not.
@@ -111,7 +112,7 @@ def verify(text: str) -> str:
             )
             raise DatabaseError(message, hint="Fetch fewer rows at once, or let the server have longer texts.")
         raise InvalidRow(path)
-    return text
+    return finish(text)
 
 
 def to_bytes(text: str, *, documents: bool) -> bytes:
@@ -119,10 +120,10 @@ def to_bytes(text: str, *, documents: bool) -> bytes:
 
     Args:
         text: What the database wrote.
-        documents: Whether stored JSON is in it. Python stores NaN and Infinity in SQLite as such, which is no JSON;
-            Pydantic writes null.
+        documents: Whether stored JSON is in it, which is written as it is stored: with spaces, escapes and numbers of
+            whoever wrote it, and with NaN, which Python stores in SQLite, and for which Pydantic writes null.
     """
-    verify(text)
+    text = verify(text)
     return _without_nan(text) if documents else text.encode()
 
 
@@ -150,7 +151,7 @@ def validate(model: Any, text: str, read: Callable[[Any], Any] | None, *, many: 
         many: Whether the text is an array.
     """
     codec = _codec(model, many)
-    verify(text)
+    text = verify(text)
     if read is None:
         return codec.validate_json(text)
     parsed = read_json(text)

@@ -9,19 +9,20 @@ from __future__ import annotations
 import enum
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
+from pydantic_core import to_json
 from sqlalchemy import ColumnElement, Text, bindparam, case, cast, func, literal_column, null
 from sqlalchemy.types import TypeEngine
 
 from querywright.fetch.nodes import Encoding
 
 __all__ = [
-    "MISSING", "TOO_LARGE", "Encoder", "Fragments", "JsonWriter", "Member", "Nesting", "SQLText", "Value", "as_text",
-    "dump", "join", "literal", "members_of", "merged", "with_commas",
+    "EXPONENT", "MISSING", "TOO_LARGE", "UNFINISHED", "Encoder", "Fragments", "JsonWriter", "Member", "Nesting",
+    "SQLText", "Use", "Value", "as_text", "dump", "join", "literal", "members_of", "merged", "with_commas",
 ]  # fmt: skip
 
 SQLText = ColumnElement[str]
@@ -29,6 +30,8 @@ SQLText = ColumnElement[str]
 Fragments = tuple[str | SQLText, ...]
 # Fragments, or a plain value that the database's own JSON function writes.
 Value = Fragments | ColumnElement[Any]
+# Who reads a value: a client, the model that validates it, or a later statement, to which it is bound again.
+Use = Literal["client", "model", "wire"]
 Encoder = Callable[[ColumnElement[Any], TypeEngine[Any]], Value]
 
 # Brackets the path of a model whose required value is NULL. JSON text never holds a raw control character
@@ -36,6 +39,10 @@ Encoder = Callable[[ColumnElement[Any], TypeEngine[Any]], Value]
 MISSING = "\x01"
 # Stands between two of them where the text is longer than the database makes them.
 TOO_LARGE = "too large"
+# Brackets a number that SQL cannot write as Python does: Python writes it while the text is read.
+UNFINISHED = "\x04"
+# What stands before a positive exponent differs between versions of Pydantic.
+EXPONENT = "e+" if b"+" in to_json(1e16) else "e"
 
 
 @dataclass(frozen=True)
@@ -117,6 +124,8 @@ class JsonWriter:
         most_sorted: How many characters of a text are looked at when rows are sorted; ``None`` if all.
         page_prelude: What stands before the statement of a page.
         page_hint: What follows its SELECT.
+        wire_encoders: What differs further when the text is bound again, as a part of a key or of a cursor.
+        of_one: The writer of a statement that returns one value of each kind, if that is another.
     """
 
     encoders: dict[Encoding, Encoder]
@@ -140,15 +149,18 @@ class JsonWriter:
     most_sorted: int | None = None
     page_prelude: str = ""
     page_hint: str = ""
+    wire_encoders: dict[Encoding, Encoder] = field(default_factory=dict)
+    of_one: JsonWriter | None = None
 
     def value(
-        self, encoding: Encoding, column: ColumnElement[Any], column_type: TypeEngine[Any], *, for_model: bool
+        self, encoding: Encoding, column: ColumnElement[Any], column_type: TypeEngine[Any], *, use: Use = "client"
     ) -> Value:
         """Write one value; NULL stays NULL."""
         if encoding is Encoding.ENUM:
             return self._enum(column, column_type)
-        table = self.model_encoders if for_model and encoding in self.model_encoders else self.encoders
-        return table[encoding](column, column_type)
+        tables = {"client": (), "model": (self.model_encoders,), "wire": (self.wire_encoders, self.model_encoders)}
+        encoders = next((table for table in tables[use] if encoding in table), self.encoders)
+        return encoders[encoding](column, column_type)
 
     def writes(self, encoding: Encoding) -> bool:
         """Say whether this database has such values."""
@@ -206,6 +218,11 @@ class JsonWriter:
     def broken(self, path: str) -> SQLText:
         """Write the marker of a row that lacks a required value."""
         return self.join(self.missing, path, self.missing)
+
+    def zero(self, column_type: TypeEngine[Any]) -> ColumnElement[Any]:
+        """Write the sum of nothing: with as many digits as the sum of something has."""
+        scale = column_type.scale if isinstance(column_type, sa.Numeric) and column_type.asdecimal else None
+        return literal_column("0." + "0" * scale, column_type) if scale else literal_column("0", sa.Integer)
 
     def average(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
         """Compute an average, to be written as a float."""

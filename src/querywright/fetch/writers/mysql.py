@@ -25,6 +25,7 @@ from querywright.fetch.nodes import Encoding
 from querywright.fetch.writers.base import (
     MISSING,
     TOO_LARGE,
+    UNFINISHED,
     Encoder,
     Fragments,
     JsonWriter,
@@ -36,6 +37,7 @@ from querywright.fetch.writers.base import (
     merged,
     with_commas,
 )
+from querywright.models.types import ExactDecimal
 
 __all__ = ["MYSQL"]
 
@@ -61,6 +63,11 @@ _MYSQL_PAGE = f"/*+ SET_VAR(group_concat_max_len={_MOST_BYTES}) SET_VAR(max_sort
 # (https://mariadb.com/kb/en/why-is-order-by-in-a-from-subquery-ignored/), and its row_number() over () counts rows in
 # the order of their first column.
 _EVERY_ROW = 2**64 - 1
+
+
+_SECONDS = "%Y-%m-%dT%H:%i:%S"
+# Of a DECIMAL.
+_MOST_DIGITS = 65
 
 
 def _literal(text: str) -> SQLText:
@@ -117,8 +124,13 @@ class _MySQLWriter(JsonWriter):
 
     @override
     def average(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
-        # As a float from the start, for an average of exact numbers has four more digits than they have.
-        return func.avg(sa.type_coerce(column, sa.Double) * literal_column("1e0", sa.Double))
+        column_type = unwrap_type(column.type)
+        exact = isinstance(column_type, (sa.Integer, sa.Numeric, ExactDecimal)) and not isinstance(
+            column_type, sa.Float
+        )
+        # An average of exact numbers has but four more digits than they have.
+        total = sa.cast(func.sum(column), sa.Numeric(_MOST_DIGITS, 30)) if exact else func.sum(column)
+        return sa.type_coerce(total.op("/")(func.count(column)), sa.Double) * literal_column("1e0", sa.Double)
 
     @override
     def sort_key(self, expression: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -236,6 +248,26 @@ def _float(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
     return (sa.cast(column, sa.CHAR(350)),)
 
 
+def _unfinished(how: str, text: SQLText) -> Fragments:
+    return (_join(f"{UNFINISHED}{how}", text, UNFINISHED),)
+
+
+def _client_float(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragments:
+    """Leave the notation to Python: the digits are right, but a DOUBLE(M, D) has zeros at its end."""
+    [text] = _float(column, column_type)
+    return _unfinished("f", text)  # type: ignore[arg-type]
+
+
+def _decimal(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragments:
+    if isinstance(column_type, ExactDecimal):
+        # An expression of that type need not have its digits.
+        column = sa.cast(column, sa.Numeric(_MOST_DIGITS, column_type.scale))
+    # A smaller one may need an exponent.
+    text, plain = sa.type_coerce(column, Text), func.abs(column) >= literal_column("0.000001")
+    [small] = _unfinished("s", text)
+    return ('"', case((plain, text), else_=small), '"')
+
+
 def _text(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
     return (_quote(column),)
 
@@ -250,9 +282,11 @@ def _quoted(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
     return ('"', sa.type_coerce(column, Text), '"')
 
 
-def _timestamp(end: str) -> Encoder:
+def _moment(layout: str, end: str = "") -> Encoder:
     def encode(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
-        return ('"', func.replace(sa.type_coerce(column, Text), _literal(" "), _literal("T")), f'{end}"')
+        whole = func.microsecond(column) == _number(0)
+        written = case((whole, _literal(layout)), else_=_literal(f"{layout}.%f"))
+        return ('"', func.date_format(column, written), f'{end}"')
 
     return encode
 
@@ -285,20 +319,22 @@ MYSQL = _MySQLWriter(
         Encoding.TEXT: _text,
         Encoding.BOOLEAN: _boolean,
         # There is neither NaN nor infinity.
-        Encoding.FLOAT: _float,
-        Encoding.DECIMAL: _quoted,
-        Encoding.TIMESTAMP: _timestamp(""),
-        Encoding.UTC_TIMESTAMP: _timestamp("Z"),
+        Encoding.FLOAT: _client_float,
+        Encoding.DECIMAL: _decimal,
+        Encoding.TIMESTAMP: _moment(_SECONDS),
+        Encoding.UTC_TIMESTAMP: _moment(_SECONDS, "Z"),
         Encoding.DATE: _quoted,
-        Encoding.TIME: _quoted,
+        Encoding.TIME: _moment("%H:%i:%S"),
         Encoding.UUID: _uuid,
         Encoding.JSON: _json,
     },
     model_encoders={
         Encoding.NAME: _name,
         Encoding.BYTES: _hexadecimal,
-        Encoding.INTERVAL: _timestamp(""),
+        Encoding.INTERVAL: _moment(_SECONDS),
+        Encoding.FLOAT: _float,
     },
+    wire_encoders={Encoding.DECIMAL: _quoted},
     object=_object,
     quote=_quote,
     aggregate=_aggregate,
