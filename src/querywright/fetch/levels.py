@@ -122,7 +122,7 @@ def statement_of(compiler: Any, opened: OpenList | OpenRow) -> Any:
     related.exempt(row, compiler.criteria)
     level = Level(row, row)
     item = compiler.writer.checked(compiler.written(opened.node, level), opened.node.path)
-    statement = select(compiler.key_text(opened.mapper, level).label("k"), item.label("o")).select_from(row)
+    statement: Any = select(compiler.key_text(opened.mapper, level).label("k"), item.label("o")).select_from(row)
     statement = level.joined(statement)
     return compiler.finished(statement.where(_among(related.identity_columns(row))), opened.node)
 
@@ -142,7 +142,7 @@ def _statement_of_list(compiler: Any, open_list: OpenList) -> Any:
     item = compiler.writer.checked(compiler.element(node.target, inner), node.path)
     order = related.order_of(node.relationship, inner, node.rows, node.path)
     assert inner.link is not None  # noqa: S101 - it was entered from a level
-    statement = select(compiler.key_text(open_list.mapper, above).label("k"), item.label("o")).select_from(parent)
+    statement: Any = select(compiler.key_text(open_list.mapper, above).label("k"), item.label("o")).select_from(parent)
     statement = inner.joined(inner.link.join_from_above(statement, inner.source))
     chosen = statement.where(_among(related.identity_columns(parent)))
     return compiler.finished(inner.link.tied(chosen.order_by(*order)), node.target)

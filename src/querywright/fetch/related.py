@@ -112,13 +112,13 @@ class Level:
 
     def select(self, item: SQLText, *more: ColumnElement[Any]) -> Select[Any]:
         """Select an item for each row that belongs to the row of the level above."""
-        statement = select(item.label("o"), *more)
+        selected = select(item.label("o"), *more)
         if self.link is None:
-            return self.joined(statement.select_from(self.source))
-        statement = self.joined(self.link.select_from(statement, self.source))
+            return self.joined(selected.select_from(self.source))  # type: ignore[no-any-return]
+        statement = self.joined(self.link.select_from(selected, self.source))
         return self.link.tied(statement.where(self.link.condition).correlate(self.link.above.source))
 
-    def joined(self, statement: Select[Any]) -> Select[Any]:
+    def joined(self, statement: Any) -> Any:
         """Join the rows of this level's to-one relationships."""
         for entity, condition in self.joins:
             statement = statement.outerjoin(entity, condition)
@@ -149,13 +149,13 @@ class Link:
     onward: ColumnElement[bool] | None = None
     adapt: Callable[[Any], Any] = _unchanged
 
-    def select_from(self, statement: Select[Any], source: Any) -> Select[Any]:
+    def select_from(self, statement: Any, source: Any) -> Any:
         """Select from the rows of a level, through the association."""
         if self.association is None:
             return statement.select_from(source)
         return statement.select_from(self.association).join(source, self.onward)
 
-    def join_from_above(self, statement: Select[Any], source: Any) -> Select[Any]:
+    def join_from_above(self, statement: Any, source: Any) -> Any:
         """Join the rows of a level, through the association, to those of the level above."""
         if self.association is None:
             return statement.join(source, self.condition)
@@ -265,9 +265,8 @@ def _of_root(condition: ColumnElement[bool], relation: RelationshipProperty[Any]
 def _once(alias: Any, link: Link) -> tuple[Any, Link]:
     """Relate each row once, however often an association pairs it."""
     other: Any = aliased(inspect(alias).mapper.class_)
-    related = (
-        link.select_from(select(*identity_columns(alias)), alias).where(link.condition).correlate(link.above.source)
-    )
+    keys: Any = select(*identity_columns(alias))
+    related = link.select_from(keys, alias).where(link.condition).correlate(link.above.source)
     key = identity_columns(other)
     condition = (key[0] if len(key) == 1 else tuple_(*key)).in_(link.tied(related))
     return other, Link(link.above, link.name, condition, adapt=partial(_adapted, inspect(other).selectable))
