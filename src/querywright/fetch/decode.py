@@ -16,7 +16,7 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 from querywright.errors import DatabaseError, InvalidRow
 from querywright.fetch.annotations import is_struct, read_annotation, union_members
 from querywright.fetch.unfinished import finish
-from querywright.fetch.writers import MISSING, TOO_LARGE
+from querywright.fetch.writers import CUT, MISSING, TOO_LARGE
 
 __all__ = ["Dump", "read_json", "rewritten", "takes_options", "to_bytes", "validate", "verify", "write_json"]
 
@@ -105,8 +105,7 @@ def verify(text: str) -> str:
     """
     if MISSING in text:
         path = text.split(MISSING, 2)[1]
-        # Without a path it was cut.
-        if path in {TOO_LARGE, ""}:
+        if path in {TOO_LARGE, CUT}:
             message = (
                 "The JSON is longer than the server's max_allowed_packet, or a group_concat_max_len that it keeps."
             )
@@ -120,11 +119,17 @@ def to_bytes(text: str, *, documents: bool) -> bytes:
 
     Args:
         text: What the database wrote.
-        documents: Whether stored JSON is in it, which is written as it is stored: with spaces, escapes and numbers of
-            whoever wrote it, and with NaN, which Python stores in SQLite, and for which Pydantic writes null.
+        documents: Whether stored JSON is in it, with the spaces, escapes and numbers of whoever wrote it, and with NaN,
+            which Python stores in SQLite. It is written as Pydantic does, and as it is where no parser takes it: half
+            of a surrogate pair, or objects too deep inside each other.
     """
     text = verify(text)
-    return _without_nan(text) if documents else text.encode()
+    if not documents:
+        return text.encode()
+    try:
+        return to_json(from_json(text), inf_nan_mode="null")
+    except ValueError:
+        return _without_nan(text)
 
 
 # A string, to be left alone, or what Python writes and JSON does not have.
@@ -132,13 +137,7 @@ _STRING_OR_NAN = re.compile(r'"(?:[^"\\]|\\.)*"|NaN|-?Infinity', re.DOTALL)
 
 
 def _without_nan(text: str) -> bytes:
-    """Write null for NaN and Infinity, also where the rest is nothing that a parser takes."""
-    if "NaN" not in text and "Infinity" not in text:
-        return text.encode()
-    try:
-        return to_json(from_json(text), inf_nan_mode="null")
-    except ValueError:
-        return _STRING_OR_NAN.sub(lambda found: found[0] if found[0][0] == '"' else "null", text).encode()
+    return _STRING_OR_NAN.sub(lambda found: found[0] if found[0][0] == '"' else "null", text).encode()
 
 
 def validate(model: Any, text: str, read: Callable[[Any], Any] | None, *, many: bool) -> Any:

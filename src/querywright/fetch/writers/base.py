@@ -21,7 +21,7 @@ from sqlalchemy.types import TypeEngine
 from querywright.fetch.nodes import Encoding
 
 __all__ = [
-    "EXPONENT", "MISSING", "TOO_LARGE", "UNFINISHED", "Encoder", "Fragments", "JsonWriter", "Member", "Nesting",
+    "CUT", "EXPONENT", "MISSING", "TOO_LARGE", "UNFINISHED", "Encoder", "Fragments", "JsonWriter", "Member", "Nesting",
     "SQLText", "Use", "Value", "as_text", "dump", "join", "literal", "members_of", "merged", "with_commas",
 ]  # fmt: skip
 
@@ -39,6 +39,8 @@ Encoder = Callable[[ColumnElement[Any], TypeEngine[Any]], Value]
 MISSING = "\x01"
 # Stands between two of them where the text is longer than the database makes them.
 TOO_LARGE = "too large"
+# The same of a text that was cut; no name has such a character.
+CUT = "\x04"
 # Brackets a number that SQL cannot write as Python does: Python writes it while the text is read.
 UNFINISHED = "\x04"
 # What stands before a positive exponent differs between versions of Pydantic.

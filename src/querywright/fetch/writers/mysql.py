@@ -23,6 +23,7 @@ from querywright.errors import ShapeError
 from querywright.fetch.columns import unwrap_type
 from querywright.fetch.nodes import Encoding
 from querywright.fetch.writers.base import (
+    CUT,
     MISSING,
     TOO_LARGE,
     UNFINISHED,
@@ -47,7 +48,7 @@ _MOST_BYTES = 2**30 - 1
 # Servers like these may ignore that: behind each item stands a character that JSON does not have, and they are counted.
 _END = "\x03"
 # Follows a text without all of them. Short, for what it is joined to may not become too long by it.
-_CUT = f"{MISSING}{MISSING}"
+_CUT = f"{MISSING}{CUT}{MISSING}"
 # Each server runs its own and takes the other's for a comment.
 _MARIADB_LIMIT = f"/*M! SET STATEMENT group_concat_max_len={_MOST_BYTES} FOR */ "
 _MYSQL_LIMIT = f"/*+ SET_VAR(group_concat_max_len={_MOST_BYTES}) */"
