@@ -14,6 +14,7 @@ from sqlalchemy.exc import CompileError, DBAPIError
 
 from querywright import Fetch, ShapeError, fetch
 from querywright.fetch.compile import root_entity
+from querywright.fetch.related import identity_columns
 from tests.paging.orders import direction_of, names_of
 from tests.paging.statements import Asked
 
@@ -116,7 +117,9 @@ def _ranked(connection: Connection, asked: Asked) -> list[tuple[Key, int]]:
     """Let the database itself say which rows there are, and which of them come before which."""
     entity = root_entity(asked.statement)
     visible = [getattr(entity, name).label(f"v{n}") for n, name in enumerate(_key_names(asked.model))]
-    everything = [getattr(entity, name).label(f"a{n}") for n, name in enumerate(names_of(entity))]
+    # What tells the class of a row may be no attribute of it.
+    known = [*(getattr(entity, name) for name in names_of(entity)), *identity_columns(entity)]
+    everything = [column.label(f"a{n}") for n, column in enumerate(known)]
     apart = [direction_of(clause) for clause in asked.order]
     values = [_value(entity, expression).label(f"o{n}") for n, (expression, _) in enumerate(apart)]
     columns = [*visible, *everything, *values] if asked.statement._distinct else [*visible, *values]
