@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -365,14 +365,14 @@ def root_keys(plan: Plan, statement: Select[Any], *, split: bool = False) -> dic
     return {key: f"c{position}" for position, key in enumerate(dict.fromkeys(needed))}
 
 
-def inner_rows(statement: Select[Any], keys: dict[Source, str], more: Sequence[Any] = ()) -> FromClause:
+def inner_rows(statement: Select[Any], keys: Mapping[Source, str]) -> FromClause:
     """Narrow the user's statement to the columns that are needed.
 
     Raises:
         ShapeError: One of them belongs to something that the statement does not select from.
     """
     entity = root_entity(statement)
-    columns = [*(related.expression_of(entity, key).label(name) for key, name in keys.items()), *more]
+    columns = [related.expression_of(entity, key).label(name) for key, name in keys.items()]
     if all(_is_column(key, inspect(entity).mapper) for key in keys):
         return statement.with_only_columns(*columns).subquery()
     # An expression may have no FROM of its own, such as a subquery that is correlated, or bring one along.
