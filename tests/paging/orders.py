@@ -54,6 +54,11 @@ def names_of(entity: Any) -> list[str]:
     return [each.key for each in inspect(entity).mapper.column_attrs if hasattr(entity, each.key)]
 
 
+def keys_of(scope: Scope) -> list[Any]:
+    """List the primary keys of all that a statement selects from."""
+    return [getattr(entity, key.key) for entity, _ in scope.entities for key in inspect(entity).mapper.primary_key]
+
+
 @st.composite
 def orders(draw: st.DrawFn, scope: Scope, least: int = 0) -> list[Any]:
     """Draw an ORDER BY."""
@@ -180,13 +185,10 @@ def _labelled(draw: st.DrawFn, scope: Scope, name: str, column: Any) -> Any:
 def _window(draw: st.DrawFn, scope: Scope, name: str, column: Any) -> Any:
     if scope.own or scope.grouped:
         return None
-    keys = [
-        getattr(entity, column.key) for entity, _ in scope.entities for column in inspect(entity).mapper.primary_key
-    ]
     scope.tags.add("(j) row_number")
     del name
     if draw(st.booleans()):
-        return func.row_number().over(order_by=[column, *keys])
+        return func.row_number().over(order_by=[column, *keys_of(scope)])
     return func.count().over(partition_by=column)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 
-from tests.paging.tables import Memo, Paper, Part, Person, Sample, Size, Team, Thing, Tool, Word, Worker
+from tests.paging.tables import FANS, FRIENDS, Memo, Paper, Part, Person, Sample, Size, Team, Thing, Tool, Word, Worker
 
 Row = dict[str, Any]
 Rows = list[tuple[Any, Row]]
@@ -86,6 +86,10 @@ def worlds(draw: st.DrawFn, database: str) -> Rows:
         )
         for n in parts
     ]
+    pairs = [{"sample_id": sample, "team_id": team} for sample in samples for team in teams]
+    if pairs:
+        rows += [(FRIENDS, pair) for pair in draw(st.lists(st.sampled_from(pairs), max_size=4, unique_by=str))]
+        rows += [(FANS, pair) for pair in draw(st.lists(st.sampled_from(pairs), max_size=3))]
     words = st.sets(st.sampled_from(["one", "two", "three"]), max_size=2)
     rows += [(Word, {"part_id": n, "word": word}) for n in parts for word in sorted(draw(words))]
     for n in range(1, draw(st.integers(0, 5)) + 1):
@@ -112,7 +116,7 @@ def worlds(draw: st.DrawFn, database: str) -> Rows:
 def insert(connection: Connection, rows: Rows, *, raised: bool) -> None:
     """Write rows, each with the columns that it has; prices may be raised by plain SQL afterwards."""
     for cls, row in rows:
-        table = cls.__table__
+        table = getattr(cls, "__table__", cls)
         connection.execute(table.insert().values({table.c[name]: value for name, value in row.items()}))
     if raised:
         connection.execute(text("UPDATE pg_sample SET price = price * 1.1, price_or_none = price_or_none * 1.1"))

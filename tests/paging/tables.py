@@ -29,6 +29,19 @@ class Size(enum.Enum):
     MIDDLE = "m"
 
 
+def _pairs(name: str, *, key: bool) -> sa.Table:
+    """An association of samples and teams; without a key it may pair two of them twice."""
+    return sa.Table(
+        name,
+        Base.metadata,
+        sa.Column("sample_id", ForeignKey("pg_sample.id"), primary_key=key, nullable=False),
+        sa.Column("team_id", ForeignKey("pg_team.id"), primary_key=key, nullable=False),
+    )
+
+
+FRIENDS, FANS = _pairs("pg_friends", key=True), _pairs("pg_fans", key=False)
+
+
 class Team(Base):
     __tablename__ = "pg_team"
 
@@ -73,6 +86,8 @@ class Sample(Timestamps, Base):
 
     team: Mapped[Team | None] = relationship()
     parts: Mapped[list[Part]] = relationship(order_by="Part.id", back_populates="sample")
+    friends: Mapped[list[Team]] = relationship(secondary=FRIENDS, order_by=Team.id)
+    fans: Mapped[list[Team]] = relationship(secondary=FANS, order_by=Team.id)
 
 
 class Part(Base):
@@ -198,6 +213,7 @@ class SampleOut(Out):
     text: str
     team: TeamOut | None
     parts: list[PartOut]
+    friends: list[IdOut]
 
 
 class PartOfOut(Out):

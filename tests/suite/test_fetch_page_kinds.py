@@ -19,6 +19,8 @@ from sqlalchemy.orm import aliased
 
 from querywright import InvalidCursor, ShapeError
 from tests.paging.tables import (
+    FANS,
+    FRIENDS,
     Base,
     IdOut,
     Memo,
@@ -69,6 +71,8 @@ ROWS: list[tuple[Any, list[dict[str, Any]]]] = [
             for n in range(1, 8)
         ],
     ),
+    (FRIENDS, [{"sample_id": n, "team_id": team} for n in (1, 2, 3) for team in (1, 2)]),
+    (FANS, [{"sample_id": 1, "team_id": 1}] * 2),
     (Word, [{"part_id": n, "word": word} for n in (1, 2) for word in ("one", "two")]),
     (Thing, [{"id": n, "kind": "tool" if n % 2 else "thing", "name": "cab"[n % 3], "team_id": 1} for n in range(1, 7)]),
     (Tool, [{"id": n, "weight": 7 - n} for n in (1, 3, 5)]),
@@ -84,7 +88,7 @@ async def samples(db: AnyDatabase) -> AsyncIterator[AnyDatabase]:
         await run_sync(tx, lambda sync: Base.metadata.create_all(sync.connection()))
     async with transaction(db) as tx:
         for cls, rows in ROWS:
-            await resolve(tx.execute(cls.__table__.insert(), rows))
+            await resolve(tx.execute(getattr(cls, "__table__", cls).insert(), rows))
     yield db
     async with transaction(db) as tx:
         await run_sync(tx, lambda sync: Base.metadata.drop_all(sync.connection()))
@@ -254,6 +258,9 @@ async def test_joins_that_repeat_the_class(samples: AnyDatabase) -> None:
         (select(Sample).join(Team, sa.true()).order_by(Sample.text), 14),
     ):
         assert len(await walked(samples, IdOut, statement)) == count
+    # The association is an alias that SQLAlchemy makes anew each time.
+    many = select(Sample).join(Sample.friends).order_by(Team.name.desc())
+    assert ids(await walked(samples, SampleOut, many)) == [3, 2, 1, 3, 2, 1]
     joined = select(Part).join(Part.words).order_by(Part.name)
     assert ids(await walked(samples, PartOfOut, joined, size=1)) == [2, 2, 1, 1]
 
@@ -373,6 +380,7 @@ OTHER = aliased(Part)
         (select(Sample).order_by(OTHER.name), "it selects nothing from there"),
         (select(Sample).order_by(func.count()), "there is no GROUP BY"),
         (select(Sample).join(PLAIN, PLAIN.c.sample_id == Sample.id), "nothing tells the rows of pg_plain apart"),
+        (select(Sample).join(Sample.fans), "nothing tells the rows of pg_fans apart"),
         (select(Sample).group_by(Sample.text), "do not tell which Sample each of them is"),
         (select(Sample).join(Sample.parts).group_by(Sample.id).order_by(Part.name), "many values in a group"),
     ],

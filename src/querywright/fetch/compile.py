@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -377,7 +377,7 @@ def root_keys(plan: Plan, statement: Select[Any], *, split: bool = False) -> dic
     return {key: f"c{position}" for position, key in enumerate(dict.fromkeys(needed))}
 
 
-def inner_rows(statement: Select[Any], keys: dict[Source, str], more: Sequence[Any] = ()) -> FromClause:
+def inner_rows(statement: Select[Any], keys: Mapping[Source, str]) -> FromClause:
     """Narrow the user's statement to the columns that are needed.
 
     Raises:
@@ -389,9 +389,9 @@ def inner_rows(statement: Select[Any], keys: dict[Source, str], more: Sequence[A
         (given[key] if key in given else related.expression_of(entity, key)).label(name) for key, name in keys.items()
     ]
     if all(key not in given and _is_column(key, inspect(entity).mapper) for key in keys):
-        return statement.with_only_columns(*columns, *more).subquery()
+        return statement.with_only_columns(*columns).subquery()
     # An expression may have no FROM of its own, such as a subquery that is correlated, or bring one along.
-    narrowed = statement.with_only_columns(*columns, *more, maintain_column_froms=True)
+    narrowed = statement.with_only_columns(*columns, maintain_column_froms=True)
     if len(narrowed.get_final_froms()) > len(statement.get_final_froms()):
         reason = "an expression of the model names a table that the statement does not select from."
         raise ShapeError("statement", reason, hint="Join that table, or make the expression a subquery.")

@@ -10,10 +10,10 @@ from sqlalchemy.types import NULLTYPE, Integer
 
 from querywright.errors import InvalidPage
 from querywright.fetch.attributes import whole_row
-from querywright.fetch.compile import SelectCompiler, inner_rows, root_entity, root_keys, root_mapper
+from querywright.fetch.compile import SelectCompiler, root_entity, root_keys, root_mapper
 from querywright.fetch.form import PageForm
 from querywright.fetch.keyset import behind, ordering
-from querywright.fetch.nodes import Plan, Source
+from querywright.fetch.nodes import Plan
 from querywright.fetch.related import expression_of
 from querywright.fetch.sorting import Order, order_of
 
@@ -57,8 +57,9 @@ def compile_page(compiler: SelectCompiler, plan: Plan, statement: Select[Any], p
 
     There is a row with the total even if the page has none.
     """
-    order, keys = order_of(statement, compiler.writer), root_keys(plan, statement)
-    numbered = _numbered_rows(compiler, order, keys, page)
+    keys = root_keys(plan, statement)
+    order = order_of(statement, compiler.writer, keys)
+    numbered = _numbered_rows(compiler, order, page)
     level = compiler.root_level(plan, numbered, keys)
     item = compiler.writer.checked(compiler.item(plan.root, level), plan.root.path)
     sorted_by = [numbered.c[name] for name in _names(order)] if page.by_keyset else []
@@ -72,12 +73,15 @@ def _names(order: Order) -> list[str]:
     return [f"k{position}" for position, _ in enumerate(order.sorts)]
 
 
-def _numbered_rows(compiler: SelectCompiler, order: Order, keys: dict[Source, str], page: PageForm) -> FromClause:
+def _numbered_rows(compiler: SelectCompiler, order: Order, page: PageForm) -> FromClause:
     """Select the rows of a page, what they are ordered by and their numbers."""
     named = list(zip(_names(order), order.sorts, strict=True))
     # Of no type, so that they stand for no column of a class, which would be taken for one of its own.
     labelled = [type_coerce(sort.expression, NULLTYPE).label(name) for name, sort in named]
-    bare = inner_rows(order.statement, keys, labelled)
+    selected = order.statement.add_columns(*labelled)
+    # All in it is tables and columns already, and the ORM, that would look for classes in it, has no part in it.
+    vars(selected).pop("_propagate_attrs", None)
+    bare = selected.subquery()
     sorts = [sort.on(bare.c[name]) for name, sort in named]
     sorts = [sort.reversed for sort in sorts] if page.backwards else sorts
     rows = select(*bare.c).order_by(*ordering(sorts, compiler.writer)).limit(literal_column(str(page.size + 1)))

@@ -12,7 +12,15 @@ from typing import Any
 
 from sqlalchemy import CompoundSelect, FromClause, Join, Select, Table
 from sqlalchemy.sql import operators
-from sqlalchemy.sql.elements import BinaryExpression, BindParameter, BooleanClauseList, Grouping, Label, TypeCoerce
+from sqlalchemy.sql.elements import (
+    BinaryExpression,
+    BindParameter,
+    BooleanClauseList,
+    ClauseList,
+    Grouping,
+    Label,
+    TypeCoerce,
+)
 from sqlalchemy.sql.selectable import FromGrouping, TableSample
 
 from querywright.errors import ShapeError
@@ -171,8 +179,15 @@ def resolved(statement: Any) -> Any:
 
 def group_columns(statement: Any) -> list[Any]:
     """List what the rows of a statement are grouped by."""
-    clauses = statement._group_by_clauses  # noqa: SLF001 - nothing public
-    return [plain(clause.element if type(clause).__name__ == "_label_reference" else clause) for clause in clauses]
+    return [column for clause in statement._group_by_clauses for column in _listed(clause)]  # noqa: SLF001 - nothing public
+
+
+def _listed(clause: Any) -> Iterator[Any]:
+    if isinstance(clause, ClauseList):
+        for part in clause.clauses:
+            yield from _listed(part)
+    else:
+        yield plain(clause.element if type(clause).__name__ == "_label_reference" else clause)
 
 
 def distinct_columns(statement: Any) -> list[Any]:

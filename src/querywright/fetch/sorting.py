@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import BindParameter, Select, inspect, select
@@ -15,8 +16,9 @@ from sqlalchemy.sql.selectable import ScalarSelect
 
 from querywright.errors import ShapeError
 from querywright.fetch.attributes import whole_row
-from querywright.fetch.compile import root_entity
+from querywright.fetch.compile import inner_rows, root_entity
 from querywright.fetch.keyset import Sort
+from querywright.fetch.nodes import Source
 from querywright.fetch.related import expression_of, identity_columns
 from querywright.fetch.rowkeys import Rows, distinct_columns, group_columns, plain, resolved
 from querywright.fetch.writers import JsonWriter
@@ -24,12 +26,15 @@ from querywright.fetch.writers import JsonWriter
 __all__ = ["Order", "order_of"]
 
 
+_NOTHING: Mapping[Source, str] = MappingProxyType({})
+
+
 @dataclass(frozen=True)
 class Order:
     """A total order of the rows of a statement.
 
     Attributes:
-        statement: The statement, with an ORDER BY only if that decides which rows it has.
+        statement: The statement as SQLAlchemy sends it, with an ORDER BY only if that decides which rows it has.
         sorts: What its rows are ordered by.
         name: The SQL of the order.
         parameters: The parameters in it.
@@ -41,14 +46,19 @@ class Order:
     parameters: tuple[BindParameter[Any], ...]
 
 
-def order_of(statement: Select[Any], writer: JsonWriter) -> Order:
+def order_of(statement: Select[Any], writer: JsonWriter, keys: Mapping[Source, str] = _NOTHING) -> Order:
     """Read the ORDER BY of a statement that has pages, and add what makes the order total.
+
+    Args:
+        statement: The statement.
+        writer: What is known of the database.
+        keys: What of its class it selects, with names.
 
     Raises:
         ShapeError: Pages could leave some of its rows out, or show them twice.
     """
     _require_whole(statement)
-    reading = _Reading(statement, writer)
+    reading = _Reading(statement, writer, keys)
     asked = reading.asked
     for each in asked:
         reading.require_fixed(each.expression)
@@ -98,6 +108,7 @@ class _Reading:
 
     statement: Select[Any]
     writer: JsonWriter
+    keys: Mapping[Source, str]
 
     @cached_property
     def entity(self) -> Any:
@@ -115,7 +126,9 @@ class _Reading:
         """The statement as SQLAlchemy sends it, ordered by the key and all columns of the class as well."""
         # In an ORDER BY the ORM adapts them to what it selects the class from.
         key, columns = self._own
-        return resolved(self.statement.order_by(*key, *columns))
+        ordered = self.statement.order_by(*key, *columns)
+        selected: Any = inner_rows(ordered, self.keys) if self.keys else ordered.subquery()
+        return resolved(selected.element)
 
     @cached_property
     def _clauses(self) -> tuple[list[Any], list[Any], list[Any]]:
@@ -255,10 +268,11 @@ class _Reading:
 
     def unordered(self, known: Mapping[Any, Any]) -> Select[Any]:
         """Take the ORDER BY away; from DISTINCT ON, where it says which rows there are, never."""
+        rows: Select[Any] = self.resolved.order_by(None)
         if not self._on:
-            return self.statement.order_by(None)
-        ordered = self.statement if known else self.statement.order_by(*self._on)
-        return ordered.order_by(*(column for column in self.rows.key(known) if column not in known))
+            return rows
+        ties = [column for column in self.rows.key(known) if column not in known]
+        return rows.order_by(*(self._clauses[0] or self._on), *ties)
 
     def sort(self, asked: _Asked) -> Sort:
         """Write what the database sorts and compares."""
