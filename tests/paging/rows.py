@@ -116,7 +116,7 @@ def worlds(draw: st.DrawFn, database: str) -> Rows:
 def insert(connection: Connection, rows: Rows, *, raised: bool) -> None:
     """Write rows, each with the columns that it has; prices may be raised by plain SQL afterwards."""
     for cls, row in rows:
-        table = getattr(cls, "__table__", cls)
+        table: Any = getattr(cls, "__table__", cls)
         connection.execute(table.insert().values({table.c[name]: value for name, value in row.items()}))
     if raised:
         connection.execute(text("UPDATE pg_sample SET price = price * 1.1, price_or_none = price_or_none * 1.1"))

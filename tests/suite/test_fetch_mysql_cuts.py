@@ -100,7 +100,11 @@ async def stubborn(db: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
                 for k in range(count)
             )
             tx.flush()
-    monkeypatch.setattr(compiled, "writer_for", lambda _name, _driver="": replace(MYSQL, prelude="", hint=""))
+    monkeypatch.setattr(
+        compiled,
+        "writer_for",
+        lambda _name, _driver="": replace(MYSQL, prelude="", hint="", page_prelude="", page_hint=""),
+    )
     # Its dialect is new, so that nothing is found that was compiled before.
     engine = create_engine(db.engine.url, poolclass=NullPool)
     with engine.connect() as connection:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import pytest
 from pydantic import TypeAdapter, create_model
-from sqlalchemy import Select, literal, select, union, union_all
+from sqlalchemy import Select, literal, select, union
 from sqlalchemy.orm import aliased
 
 from querywright import Count, Exists, Expr, Grouped, Many, Path, ShapeError, Sum
@@ -220,9 +220,14 @@ class BossOut(Out):
 
 
 _same = union(select(Account).where(Account.id < 3), select(Account)).subquery()
-_made = union_all(
+_made = union(
     *(
-        select(literal(n).label("id"), literal(f"made {n}").label("name"), literal(n - 1).label("boss_id"))
+        select(
+            literal(n).label("id"),
+            literal(f"made {n}").label("name"),
+            literal(n).label("level"),
+            literal(n - 1).label("boss_id"),
+        )
         for n in (1, 3)
     )
 ).subquery()

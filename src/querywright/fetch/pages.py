@@ -53,7 +53,7 @@ def require_size(size: int, number: int | None) -> None:
 
 
 def compile_page(compiler: SelectCompiler, plan: Plan, statement: Select[Any], page: PageForm) -> Select[Any]:
-    """Write the statement of a page: the total, and for each row its JSON and the values of its cursor.
+    """Write the statement of a page: for each row its JSON, the total, and the values of its cursor.
 
     There is a row with the total even if the page has none.
     """
@@ -113,10 +113,10 @@ def counted(statement: Select[Any]) -> Select[Any]:
 
 
 def _with_total(rows: Select[Any], statement: Select[Any], *, total: bool) -> Any:
-    """Select the total, the JSON of each row and where it stands."""
+    """Select the JSON of each row, the total, and where the row stands."""
     items = rows.subquery()
-    found = [column for column in items.c if column.key != "n"]
+    text, *position = [column for column in items.c if column.key != "n"]
     if not total:
-        return select(literal_column("NULL"), *found).order_by(items.c.n)
+        return select(text, literal_column("NULL"), *position).order_by(items.c.n)
     one = select(count_of(statement).scalar_subquery().label("total")).subquery()
-    return select(one.c.total, *found).select_from(one.outerjoin(items, true())).order_by(items.c.n)
+    return select(text, one.c.total, *position).select_from(one.outerjoin(items, true())).order_by(items.c.n)

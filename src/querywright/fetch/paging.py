@@ -140,8 +140,8 @@ def _by_keyset(order: _Order, target: Engine | Connection, request: PageRequest)
 def _collect(prepared: Prepared, form: Form, rows: Any, target: Engine | Connection, order: _Order | None) -> _Found:
     page = form.page
     assert page is not None  # noqa: S101 - only pages get here
-    total = rows[0][0] if page.total else None
-    found = [row[1:] for row in rows if row[1] is not None]
+    total = rows[0][1] if page.total else None
+    found = [row for row in rows if row[0] is not None]
     more, found = len(found) > page.size, found[: page.size]
     if page.backwards:
         found.reverse()
@@ -150,7 +150,7 @@ def _collect(prepared: Prepared, form: Form, rows: Any, target: Engine | Connect
     def cursor(row: Any) -> str | None:
         if order is None:
             return None
-        position = position_at(row[1:], order.count, writer_for(target.dialect.name).most_sorted)
+        position = position_at(row[2:], order.count, writer_for(target.dialect.name).most_sorted)
         return sign_cursor(secret_of(target.engine), order.text, position.written())
 
     return _Found(
