@@ -68,6 +68,7 @@ class Template:
 
     def __init__(self, tables: tuple[MetaData, ...], path: Path) -> None:
         self._path = path
+        path.touch()
         engine = create_engine(f"sqlite+pysqlite:///{path}", poolclass=NullPool)
         for metadata in tables:
             metadata.create_all(engine)
