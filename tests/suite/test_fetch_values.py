@@ -58,30 +58,8 @@ async def test_every_type_equals_orm_and_pydantic(db: AnyDatabase) -> None:
     statement = select(Everything).order_by(Everything.id)
     expected = await by_orm(db, EverythingOut, statement)
     assert await resolve(db.fetch(EverythingOut, statement).all()) == expected
-    text = await resolve(db.fetch(EverythingOut, statement).json())
-    assert TypeAdapter(list[EverythingOut]).validate_json(text) == expected
-    written = json.loads(TypeAdapter(list[EverythingOut]).dump_json(expected))
-    assert [list(row) for row in json.loads(text)] == [list(row) for row in written]
-    assert [same_notation(row) for row in json.loads(text)] == [same_notation(row) for row in written]
-
-
-def same_notation(row: dict[str, Any]) -> dict[str, Any]:
-    """Take away what may differ: +00:00 for Z, and zeros at the end of a fraction."""
-
-    def plain(key: str, value: Any) -> Any:
-        if value is not None and key.startswith(("moment", "local")):
-            return dt.datetime.fromisoformat(value.replace("Z", "+00:00"))
-        return value
-
-    return {key: plain(key, value) for key, value in row.items()}
-
-
-async def test_timestamps_are_rfc_3339(db: AnyDatabase) -> None:
-    await add(db, a_row())
-    [row] = json.loads(await resolve(db.fetch(EverythingOut, select(Everything)).json()))
-    assert row["moment"][:26] == "2026-02-02T22:35:06.000789"
-    assert row["moment"][26:] in {"Z", "+00:00"}
-    assert row["local"].startswith("2026-02-03T04:05:06")
+    written = TypeAdapter(list[EverythingOut]).dump_json(expected)
+    assert await resolve(db.fetch(EverythingOut, statement).json()) == written
 
 
 class RatioOut(Out):
@@ -154,9 +132,16 @@ class KeyOut(Out):
     ("stored", "written"),
     [
         ("2026-01-02 03:04:05", "2026-01-02T03:04:05Z"),
-        ("2026-01-02T03:04:05Z", "2026-01-02T03:04:05.000Z"),
-        ("2026-01-02 03:04:05+02:00", "2026-01-02T01:04:05.000Z"),
-        ("2026-01-02", "2026-01-02T00:00:00.000Z"),
+        ("2026-01-02 03:04:05.000000", "2026-01-02T03:04:05Z"),
+        ("2026-01-02 03:04:05.100000", "2026-01-02T03:04:05.100000Z"),
+        ("2026-01-02 03:04:05.000789", "2026-01-02T03:04:05.000789Z"),
+        ("2026-01-02 03:04:05.123", "2026-01-02T03:04:05.123000Z"),
+        ("2026-01-02T03:04:05Z", "2026-01-02T03:04:05Z"),
+        ("2026-01-02T03:04:05.5Z", "2026-01-02T03:04:05.500000Z"),
+        ("2026-01-02 00:04:05.25+02:00", "2026-01-01T22:04:05.250000Z"),
+        ("2026-01-02T03:04:05-0530", "2026-01-02T08:34:05Z"),
+        ("2026-01-02 03:04", "2026-01-02T03:04:00Z"),
+        ("2026-01-02", "2026-01-02T00:00:00Z"),
     ],
 )
 async def test_values_that_others_wrote_to_sqlite(db: AnyDatabase, stored: str, written: str) -> None:

@@ -217,7 +217,7 @@ def is_exact(encoding: Encoding, column_type: TypeEngine[Any], annotation: Any) 
     return annotation is _python_type(encoding, column_type)
 
 
-# Whose arrays PostgreSQL's to_json writes as Pydantic does.
+# Whose arrays SQL writes as Pydantic does.
 EXACT_ITEMS = frozenset({Encoding.INTEGER, Encoding.TEXT, Encoding.BOOLEAN, Encoding.DECIMAL, Encoding.UUID})
 
 
@@ -228,4 +228,6 @@ def _is_exact_array(array: sa.ARRAY[Any], annotation: Any) -> bool:
         [annotation] = get_args(annotation)
     item = unwrap_type(array.item_type)
     encoding = encoding_of(item)
-    return encoding in EXACT_ITEMS and annotation is _python_type(encoding, item) and not isinstance(item, ExactDecimal)
+    # Elements that have to be written one by one lose how they are nested.
+    nested = encoding is Encoding.DECIMAL and (array.dimensions or 1) > 1
+    return encoding in EXACT_ITEMS and annotation is _python_type(encoding, item) and not nested

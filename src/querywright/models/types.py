@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Numeric
+from sqlalchemy import JSON, DateTime, Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 from typing_extensions import override
 
-__all__ = ["Document", "ExactDecimal", "UTCDateTime"]
+import querywright.models.decimals_sqlite  # noqa: F401 - registers how they are compiled
+from querywright.models.decimals import ExactDecimal
 
-_INT64_DIGITS = 18
+__all__ = ["Document", "ExactDecimal", "UTCDateTime"]
 
 
 class UTCDateTime(TypeDecorator[dt.datetime]):
@@ -80,62 +80,3 @@ class Document(TypeDecorator[Any]):
         # By its name: to import PostgreSQL's types would load the dialect of each of its drivers, for everyone.
         known: dict[str, Any] = getattr(dialect, "ischema_names", {})
         return dialect.type_descriptor(known.get("jsonb", JSON)())
-
-
-class ExactDecimal(TypeDecorator[Decimal]):
-    """A decimal that never passes through a float.
-
-    PostgreSQL stores ``NUMERIC(precision, scale)``. SQLite would store a float, so there the value is an integer of
-    ``10**-scale`` units: order, comparison and ``sum()`` are exact, and plain SQL sees the integer.
-
-    Args:
-        precision: All digits, at most 18, which is what a 64-bit integer holds.
-        scale: Digits behind the point.
-
-    Raises:
-        ValueError: A bound value needs more digits than the type has.
-
-    Example:
-        >>> from sqlalchemy import Column
-        >>> Column("price", ExactDecimal(12, 2)).type
-        ExactDecimal(precision=12, scale=2)
-    """
-
-    impl = Numeric
-    cache_ok = True
-
-    def __init__(self, precision: int = 18, scale: int = 6) -> None:
-        if not 0 <= scale <= precision <= _INT64_DIGITS:
-            message = f"ExactDecimal({precision}, {scale}): 0 <= scale <= precision <= {_INT64_DIGITS} must hold"
-            raise ValueError(message)
-        super().__init__(precision=precision, scale=scale)
-        self.precision = precision
-        self.scale = scale
-
-    @override
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Choose NUMERIC, or an integer where the database has no decimals."""
-        if dialect.name == "sqlite":
-            return dialect.type_descriptor(BigInteger())
-        return dialect.type_descriptor(Numeric(self.precision, self.scale))
-
-    @override
-    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Decimal | int | None:
-        """Check that the value fits, and scale it where the database has no decimals."""
-        if value is None:
-            return None
-        units = Decimal(value).scaleb(self.scale)
-        if not units.is_finite() or units != units.to_integral_value() or abs(units) >= 10**self.precision:
-            message = f"ExactDecimal({self.precision}, {self.scale}) cannot hold {value!s} exactly; round it first"
-            raise ValueError(message)
-        return int(units) if dialect.name == "sqlite" else Decimal(value)
-
-    @override
-    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
-        """Return a Decimal with exactly ``scale`` digits behind the point."""
-        if value is None:
-            return None
-        if dialect.name == "sqlite":
-            return Decimal(value).scaleb(-self.scale)
-        # asyncpg leaves out zeros: 6250000 comes as 6.25E+6.
-        return Decimal(value).quantize(Decimal(1).scaleb(-self.scale))

@@ -1,18 +1,20 @@
 """Write JSON in SQL: how each database turns columns into values, members into an object, rows into an array."""
 
 from querywright.errors import ConfigurationError
-from querywright.fetch.writers.base import MISSING, TOO_LARGE, JsonWriter, Member, SQLText
+from querywright.fetch.writers.base import CUT, MISSING, TOO_LARGE, UNFINISHED, JsonWriter, Member, Nesting, SQLText
 from querywright.fetch.writers.mysql import MYSQL
-from querywright.fetch.writers.postgresql import POSTGRESQL
+from querywright.fetch.writers.postgresql import ASYNCPG, POSTGRESQL
 from querywright.fetch.writers.sqlite import SQLITE
 
-__all__ = ["MISSING", "TOO_LARGE", "JsonWriter", "Member", "SQLText", "writer_for"]
+__all__ = ["CUT", "MISSING", "TOO_LARGE", "UNFINISHED", "JsonWriter", "Member", "Nesting", "SQLText", "writer_for"]
 
-_WRITERS = {"postgresql": POSTGRESQL, "sqlite": SQLITE, "mysql": MYSQL, "mariadb": MYSQL}
+_WRITERS: dict[str, JsonWriter] = {"postgresql": POSTGRESQL, "sqlite": SQLITE, "mysql": MYSQL, "mariadb": MYSQL}
+# Drivers that make other values of what the database sends than all others do.
+_OF_DRIVERS: dict[tuple[str, str], JsonWriter] = {("postgresql", "asyncpg"): ASYNCPG}
 
 
-def writer_for(dialect: str) -> JsonWriter:
-    """Find the writer of a database.
+def writer_for(dialect: str, driver: str = "") -> JsonWriter:
+    """Find the writer of a database, and of values that are read by a driver.
 
     Raises:
         ConfigurationError: There is none.
@@ -20,4 +22,4 @@ def writer_for(dialect: str) -> JsonWriter:
     if dialect not in _WRITERS:
         message = f"Querywright cannot write JSON on {dialect!r}."
         raise ConfigurationError(message, hint=f"Use {' or '.join(_WRITERS)}.")
-    return _WRITERS[dialect]
+    return _OF_DRIVERS.get((dialect, driver), _WRITERS[dialect])

@@ -9,19 +9,20 @@ from __future__ import annotations
 import enum
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, Text, case, cast, func, literal_column, null
+from pydantic_core import to_json
+from sqlalchemy import ColumnElement, Text, bindparam, case, cast, func, literal_column, null
 from sqlalchemy.types import TypeEngine
 
 from querywright.fetch.nodes import Encoding
 
 __all__ = [
-    "MISSING", "TOO_LARGE", "Encoder", "Fragments", "JsonWriter", "Member", "SQLText", "Value", "as_text", "dump",
-    "join", "literal", "members_of", "merged", "with_commas",
+    "CUT", "EXPONENT", "MISSING", "TOO_LARGE", "UNFINISHED", "Encoder", "Fragments", "JsonWriter", "Member", "Nesting",
+    "SQLText", "Use", "Value", "as_text", "dump", "join", "literal", "members_of", "merged", "with_commas",
 ]  # fmt: skip
 
 SQLText = ColumnElement[str]
@@ -29,6 +30,8 @@ SQLText = ColumnElement[str]
 Fragments = tuple[str | SQLText, ...]
 # Fragments, or a plain value that the database's own JSON function writes.
 Value = Fragments | ColumnElement[Any]
+# Who reads a value: a client, the model that validates it, or a later statement, to which it is bound again.
+Use = Literal["client", "model", "wire"]
 Encoder = Callable[[ColumnElement[Any], TypeEngine[Any]], Value]
 
 # Brackets the path of a model whose required value is NULL. JSON text never holds a raw control character
@@ -36,6 +39,12 @@ Encoder = Callable[[ColumnElement[Any], TypeEngine[Any]], Value]
 MISSING = "\x01"
 # Stands between two of them where the text is longer than the database makes them.
 TOO_LARGE = "too large"
+# The same of a text that was cut; no name has such a character.
+CUT = "\x04"
+# Brackets a number that SQL cannot write as Python does: Python writes it while the text is read.
+UNFINISHED = "\x04"
+# What stands before a positive exponent differs between versions of Pydantic.
+EXPONENT = "e+" if b"+" in to_json(1e16) else "e"
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,38 @@ class Member:
 
 
 @dataclass(frozen=True)
+class Nesting:
+    """How deep a statement may be nested, and what is how deep.
+
+    Measured in what runs out first: entries of the stack of SQLite's parser, elsewhere frames of Python in SQLAlchemy's
+    compiler, of which the caller needs some as well.
+
+    Attributes:
+        most: How deep a value may lie.
+        statement: How deep a row of a statement lies.
+        page: How deep a row of a page lies.
+        join: How much deeper a row lies that is joined to another.
+        subquery: How much deeper rows lie that are selected for another.
+        groups: How much deeper rows lie that are grouped for another.
+        compact: How much deeper a row lies that may be left out; twice if it may be null.
+        slot: How deep the key of a row goes that is left open.
+        plain: How deep the values of a row go that are written as they are.
+        value: How deep other values of a row go.
+    """
+
+    most: int
+    statement: int
+    page: int
+    join: int
+    subquery: int
+    groups: int
+    compact: int
+    slot: int
+    plain: int
+    value: int
+
+
+@dataclass(frozen=True)
 class JsonWriter:
     """How one database writes JSON.
 
@@ -73,13 +114,20 @@ class JsonWriter:
         missing: The character of `MISSING`.
         slot: The character U+0002, between two of which an open list stands.
         most_lists: How many lists inside each other one statement can write; ``None`` if there is no limit.
+        nesting: How deep its SQL may be nested; ``None`` if there is no limit that a model could meet.
         most_rows: The LIMIT without which a subquery loses its order, where ``row_number()`` does not follow that
             order either; ``None`` where both do.
         outer_rows_in_from: Whether a subquery in FROM can refer to the rows outside of it; if not, ``array`` takes
             the limit.
         index_of_tuples: Whether an index is used to compare ``(a, b)`` with another tuple.
+        distinct_on: Whether there is DISTINCT ON.
         prelude: What stands before a statement with arrays in it.
         hint: What follows its SELECT.
+        most_sorted: How many characters of a text are looked at when rows are sorted; ``None`` if all.
+        page_prelude: What stands before the statement of a page.
+        page_hint: What follows its SELECT.
+        wire_encoders: What differs further when the text is bound again, as a part of a key or of a cursor.
+        of_one: The writer of a statement that returns one value of each kind, if that is another.
     """
 
     encoders: dict[Encoding, Encoder]
@@ -93,20 +141,28 @@ class JsonWriter:
     missing: SQLText
     slot: SQLText
     most_lists: int | None = None
+    nesting: Nesting | None = None
     most_rows: int | None = None
     outer_rows_in_from: bool = True
     index_of_tuples: bool = True
+    distinct_on: bool = False
     prelude: str = ""
     hint: str = ""
+    most_sorted: int | None = None
+    page_prelude: str = ""
+    page_hint: str = ""
+    wire_encoders: dict[Encoding, Encoder] = field(default_factory=dict)
+    of_one: JsonWriter | None = None
 
     def value(
-        self, encoding: Encoding, column: ColumnElement[Any], column_type: TypeEngine[Any], *, for_model: bool
+        self, encoding: Encoding, column: ColumnElement[Any], column_type: TypeEngine[Any], *, use: Use = "client"
     ) -> Value:
         """Write one value; NULL stays NULL."""
         if encoding is Encoding.ENUM:
             return self._enum(column, column_type)
-        table = self.model_encoders if for_model and encoding in self.model_encoders else self.encoders
-        return table[encoding](column, column_type)
+        tables = {"client": (), "model": (self.model_encoders,), "wire": (self.wire_encoders, self.model_encoders)}
+        encoders = next((table for table in tables[use] if encoding in table), self.encoders)
+        return encoders[encoding](column, column_type)
 
     def writes(self, encoding: Encoding) -> bool:
         """Say whether this database has such values."""
@@ -165,6 +221,11 @@ class JsonWriter:
         """Write the marker of a row that lacks a required value."""
         return self.join(self.missing, path, self.missing)
 
+    def zero(self, column_type: TypeEngine[Any]) -> ColumnElement[Any]:
+        """Write the sum of nothing: with as many digits as the sum of something has."""
+        scale = column_type.scale if isinstance(column_type, sa.Numeric) and column_type.asdecimal else None
+        return literal_column("0." + "0" * scale, column_type) if scale else literal_column("0", sa.Integer)
+
     def average(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
         """Compute an average, to be written as a float."""
         return func.avg(column)
@@ -172,6 +233,21 @@ class JsonWriter:
     def sort_key(self, expression: ColumnElement[Any]) -> ColumnElement[Any]:
         """Write what orders rows as an expression does, and compares with a value in that order."""
         return expression
+
+    def position(self, key: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+        """Select what a cursor keeps of a `sort_key`: its value as the driver reads it, or its type and its text."""
+        # No column of a table, whose declared type may lead a driver to read another value.
+        return [func.coalesce(key, null())]
+
+    def cursor_parameter(self, name: str, kind: str) -> ColumnElement[Any]:
+        """Write the parameter that a `sort_key` is compared with.
+
+        Args:
+            name: Its name.
+            kind: The type that `position` gave, if it did.
+        """
+        del kind
+        return bindparam(name, type_=sa.types.NULLTYPE)
 
     def order_nulls(
         self, expression: ColumnElement[Any], *, descending: bool, nulls_first: bool

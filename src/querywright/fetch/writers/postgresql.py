@@ -1,32 +1,46 @@
-"""Write JSON on PostgreSQL: text joined of to_json() and casts."""
+"""Write JSON on PostgreSQL: text joined of to_json() and casts.
+
+What a driver makes of a value decides how it is written: asyncpg reads binary forms, the others text.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, Text, and_, case, cast, exists, func, literal_column, null, select
+from sqlalchemy import ColumnElement, Text, and_, bindparam, case, cast, exists, func, literal_column, null, select
 from sqlalchemy.types import TypeEngine
+from typing_extensions import override
 
+from querywright.errors import InvalidCursor
 from querywright.fetch.columns import EXACT_ITEMS, encoding_of, unwrap_type
 from querywright.fetch.nodes import Encoding
+from querywright.fetch.writers import postgresql_numbers as numbers
+from querywright.fetch.writers import postgresql_times as times
 from querywright.fetch.writers.base import (
     Encoder,
     Fragments,
     JsonWriter,
     Member,
+    Nesting,
     SQLText,
+    Use,
+    Value,
     as_text,
     join,
     literal,
     with_commas,
 )
+from querywright.fetch.writers.postgresql_times import Zone
 
-__all__ = ["POSTGRESQL"]
+__all__ = ["ASYNCPG", "POSTGRESQL"]
 
 
 def _object(members: Sequence[Member]) -> SQLText:
+    # A member is joined alike for every driver.
     return join("{", *with_commas(POSTGRESQL.joined_member(member) for member in members), "}")
 
 
@@ -48,46 +62,6 @@ def _json(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
 
 def _string(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
     return (_quote(cast(column, Text)),)
-
-
-# From here on no offset of a time zone has seconds, which RFC 3339 does not know (Liberia was the last).
-_WHOLE_MINUTES = "'1972-05-01 00:00:00+00'"
-
-
-def _moment(first: str, last: str) -> Encoder:
-    """Write a date or timestamp; asyncpg stores and reads Python's first and last moment as infinity."""
-
-    def encode(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragments:
-        text: SQLText = cast(func.to_json(column), Text)
-        if getattr(column_type, "timezone", False):
-            at_utc = cast(func.to_json(func.timezone(literal("UTC"), column)), Text)
-            old = join(func.rtrim(at_utc, literal('"')), 'Z"')
-            text = case((column >= literal_column(_WHOLE_MINUTES), text), else_=old)
-        written = case(
-            (func.isfinite(column), text),
-            (column == literal_column("'-infinity'"), literal(f'"{first}"')),
-            (column == literal_column("'infinity'"), literal(f'"{last}"')),
-        )
-        return (written,)
-
-    return encode
-
-
-def _float(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
-    value = cast(column, sa.Double)
-    # to_json writes "NaN" and "Infinity" as strings; Pydantic writes null.
-    infinite: list[ColumnElement[float]] = [
-        literal_column(f"'{name}'::float8") for name in ("NaN", "Infinity", "-Infinity")
-    ]
-    return (case((value.in_(infinite), literal("null")), else_=cast(func.to_json(value), Text)),)
-
-
-def _model_float(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
-    return (cast(func.to_json(cast(column, sa.Double)), Text),)
-
-
-def _decimal(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
-    return ('"', cast(column, Text), '"')
 
 
 def _uuid(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
@@ -124,28 +98,85 @@ def _range(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
     return (case((func.isempty(column), literal("[]")), (column.is_not(None), written)),)
 
 
-def _array(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragments:
-    """Write an array for a client: NULL among its elements, or other dimensions, make its row a broken one."""
-    elements = _elements(column, sa.Text())
-    full = ~exists(select(literal_column("1")).select_from(elements).where(elements.c.e.is_(None)))
-    broken = POSTGRESQL.broken("an element of an array")
-    right = and_(_dimensions(column, column_type), full)
-    return (case((column.is_(None), null()), (right, _whole_array(column, column_type)), else_=broken),)
+_DATES = ("date", "timestamp without time zone", "timestamp with time zone")
+_FLOATS = ("real", "double precision")
+# As format_type() writes one: a name, perhaps in quotes and with a schema, or one of SQL's own; perhaps an array.
+_NAME = r'("([^"]|"")+"|[^\W\d][\w$]*)'
+_OWN = "double precision|character varying|bit varying|time(stamp)? with(out)? time zone"
+_TYPE_NAME = re.compile(rf"({_OWN}|({_NAME}\.)?{_NAME})(\[\])*")
 
 
-def _model_array(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragments:
-    assert isinstance(column_type, sa.ARRAY)  # noqa: S101 - the encoding says so
-    item = unwrap_type(column_type.item_type)
+@dataclass(frozen=True)
+class _PostgreSQLWriter(JsonWriter):
+    """A writer that knows arrays."""
+
+    @override
+    def writes(self, encoding: Encoding) -> bool:
+        return encoding is Encoding.ARRAY or super().writes(encoding)
+
+    @override
+    def value(
+        self, encoding: Encoding, column: ColumnElement[Any], column_type: TypeEngine[Any], *, use: Use = "client"
+    ) -> Value:
+        if encoding is not Encoding.ARRAY:
+            return super().value(encoding, column, column_type, use=use)
+        return self._array(column, column_type) if use == "client" else self._model_array(column, column_type)
+
+    def _array(self, column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragments:
+        """Write an array for a client: NULL among its elements, or other dimensions, make its row a broken one."""
+        elements = _elements(column, sa.Text())
+        full = ~exists(select(literal_column("1")).select_from(elements).where(elements.c.e.is_(None)))
+        broken = self.broken("an element of an array")
+        right = and_(_dimensions(column, column_type), full)
+        written = self._elements_of(column, column_type, use="client")
+        return (case((column.is_(None), null()), (right, written), else_=broken),)
+
+    def _model_array(self, column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragments:
+        """Write an array for a model, which judges of NULL among its elements."""
+        assert isinstance(column_type, sa.ARRAY)  # noqa: S101 - the encoding says so
+        if _is_whole(column_type):
+            return (_quote(column),)
+        written = self._elements_of(column, column_type, use="model")
+        broken = self.broken("an array of other dimensions")
+        return (case((column.is_(None), null()), (_dimensions(column, column_type), written), else_=broken),)
+
+    def _elements_of(self, column: ColumnElement[Any], column_type: Any, *, use: Use) -> SQLText:
+        if _is_whole(column_type):
+            return _quote(column)
+        item = unwrap_type(column_type.item_type)
+        encoding = encoding_of(item)
+        assert encoding is not None  # noqa: S101 - planned before
+        if (getattr(column_type, "dimensions", None) or 1) > 1:
+            is_number = encoding in {Encoding.DECIMAL, Encoding.FLOAT}
+            return _quote(cast(column, sa.ARRAY(Text))) if is_number else self.broken("an array of several dimensions")
+        rows = _elements(column, item)
+        text = self.text(self.value(encoding, rows.c.e, item, use=use))
+        items = select(_aggregate(func.coalesce(text, literal("null")), [rows.c.n])).select_from(rows)
+        return join("[", func.coalesce(items.scalar_subquery(), literal("")), "]")
+
+    @override
+    def position(self, key: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+        # Not its name alone: "bit" and "character" would be cast to one bit and to one character.
+        kind = func.format_type(func.pg_typeof(key), literal_column("-1"))
+        # Of a date as ISO 8601, whatever the session's DateStyle. A float's digits depend on the session as well, so
+        # its bits: record_send() gives them behind twelve bytes of the record's own.
+        iso = func.to_json(key).op("#>>")(literal("{}"))
+        bits = func.encode(func.record_send(func.row(key)), literal("hex"))
+        whens = [(kind.in_(list(map(literal, names))), text) for names, text in ((_DATES, iso), (_FLOATS, bits))]
+        return [kind, case((key.is_(None), null()), *whens, else_=cast(key, Text))]
+
+    @override
+    def cursor_parameter(self, name: str, kind: str) -> ColumnElement[Any]:
+        if not _TYPE_NAME.fullmatch(kind):
+            raise InvalidCursor("The cursor is not one of this list.", hint="Begin again at the first page.")
+        return cast(bindparam(name, type_=Text()), Text).op("::")(literal_column(kind))
+
+
+def _is_whole(array: sa.ARRAY[Any]) -> bool:
+    """Say whether to_json writes the elements as they are written by themselves."""
+    item = unwrap_type(array.item_type)
     encoding = encoding_of(item)
-    assert encoding is not None  # noqa: S101 - planned before
-    if encoding in EXACT_ITEMS and not isinstance(item, sa.types.TypeDecorator):
-        return (_whole_array(column, column_type),)
-    rows = _elements(column, item)
-    text = POSTGRESQL.text(POSTGRESQL.value(encoding, rows.c.e, item, for_model=True))
-    items = select(_aggregate(func.coalesce(text, literal("null")), [rows.c.n])).select_from(rows).scalar_subquery()
-    broken = POSTGRESQL.broken("an array of other dimensions")
-    written = join("[", func.coalesce(items, literal("")), "]")
-    return (case((column.is_(None), null()), (_dimensions(column, column_type), written), else_=broken),)
+    return encoding in EXACT_ITEMS and encoding is not Encoding.DECIMAL and not isinstance(item, sa.types.TypeDecorator)
 
 
 def _elements(column: ColumnElement[Any], item: TypeEngine[Any]) -> Any:
@@ -159,42 +190,62 @@ def _dimensions(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Col
     return func.coalesce(func.array_ndims(column), declared) == declared
 
 
-def _whole_array(column: ColumnElement[Any], column_type: Any) -> SQLText:
-    is_decimal = isinstance(unwrap_type(column_type.item_type), sa.Numeric)
-    return _quote(cast(column, sa.ARRAY(Text)) if is_decimal else column)
+def _writer(zone: Zone, *, is_binary: bool, many: bool = True) -> _PostgreSQLWriter:
+    """Make the writer for a driver.
+
+    Args:
+        zone: The zone of the moments that it reads.
+        is_binary: Whether it reads binary forms: a REAL as a double, 10000 as ``1E+4``.
+        many: Whether it is for statements that return many rows.
+    """
+    decimal = numbers.decimal(strips_zeros=is_binary)
+    encoders: dict[Encoding, Encoder] = {
+        **_ENCODERS,
+        # to_json writes "NaN" and "Infinity" as strings; Pydantic writes null.
+        Encoding.FLOAT: numbers.float_(widens_real=is_binary, infinite=lambda _: literal("null")),
+        Encoding.DECIMAL: decimal,
+        Encoding.TIMESTAMP: times.moment(zone, many=many),
+        Encoding.UTC_TIMESTAMP: times.moment(zone, utc=True, many=many),
+    }
+    model_encoders: dict[Encoding, Encoder] = {
+        **_MODEL_ENCODERS,
+        Encoding.FLOAT: numbers.float_(widens_real=is_binary, infinite=_quote),
+    }
+    return _PostgreSQLWriter(
+        encoders=encoders,
+        model_encoders=model_encoders,
+        object=_object,
+        quote=_quote,
+        aggregate=_aggregate,
+        aggregate_orders=True,
+        # A server sends each large row as soon as it has one, and wakes the client for it.
+        client_joins=False,
+        nulls_are_largest=True,
+        distinct_on=True,
+        missing=func.chr(literal_column("1")),
+        slot=func.chr(literal_column("2")),
+        nesting=Nesting(
+            most=600, statement=75, page=75, join=18, subquery=48, groups=40, compact=19, slot=40, plain=10, value=30
+        ),
+        of_one=_writer(zone, is_binary=is_binary, many=False) if many else None,
+    )
 
 
-POSTGRESQL = JsonWriter(
-    encoders={
-        Encoding.INTEGER: as_text,
-        Encoding.TEXT: _json,
-        Encoding.BOOLEAN: as_text,
-        Encoding.FLOAT: _float,
-        Encoding.DECIMAL: _decimal,
-        Encoding.TIMESTAMP: _moment("0001-01-01T00:00:00", "9999-12-31T23:59:59.999999"),
-        Encoding.UTC_TIMESTAMP: _moment("0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"),
-        Encoding.DATE: _moment("0001-01-01", "9999-12-31"),
-        Encoding.TIME: _json,
-        Encoding.UUID: _uuid,
-        Encoding.JSON: as_text,
-        Encoding.ARRAY: _array,
-    },
-    model_encoders={
-        Encoding.FLOAT: _model_float,
-        Encoding.ARRAY: _model_array,
-        Encoding.NAME: _string,
-        Encoding.BYTES: _bytes,
-        Encoding.INTERVAL: _interval,
-        Encoding.NETWORK: _json,
-        Encoding.RANGE: _range,
-    },
-    object=_object,
-    quote=_quote,
-    aggregate=_aggregate,
-    aggregate_orders=True,
-    # A server sends each large row as soon as it has one, and wakes the client for it.
-    client_joins=False,
-    nulls_are_largest=True,
-    missing=func.chr(literal_column("1")),
-    slot=func.chr(literal_column("2")),
-)
+_ENCODERS: dict[Encoding, Encoder] = {
+    Encoding.INTEGER: as_text,
+    Encoding.TEXT: _json,
+    Encoding.BOOLEAN: as_text,
+    Encoding.DATE: times.date,
+    Encoding.TIME: times.time,
+    Encoding.UUID: _uuid,
+    Encoding.JSON: as_text,
+}
+_MODEL_ENCODERS: dict[Encoding, Encoder] = {
+    Encoding.NAME: _string,
+    Encoding.BYTES: _bytes,
+    Encoding.INTERVAL: _interval,
+    Encoding.NETWORK: _json,
+    Encoding.RANGE: _range,
+}
+POSTGRESQL: JsonWriter = _writer("session", is_binary=False)
+ASYNCPG: JsonWriter = _writer("UTC", is_binary=True)

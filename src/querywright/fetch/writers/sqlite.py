@@ -6,20 +6,24 @@ value that passes through a subquery loses its JSON subtype and would have to be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, Text, and_, case, cast, func, literal_column, or_
+from sqlalchemy import ColumnElement, Text, and_, case, cast, func, literal_column
 from sqlalchemy.types import TypeEngine
+from typing_extensions import override
 
 from querywright.fetch.nodes import Encoding
+from querywright.fetch.writers import sqlite_numbers as numbers
+from querywright.fetch.writers import sqlite_times as times
 from querywright.fetch.writers.base import (
-    Encoder,
     Fragments,
     JsonWriter,
     Member,
+    Nesting,
     SQLText,
     Value,
     join,
@@ -32,6 +36,19 @@ __all__ = ["SQLITE"]
 
 # A function takes at most 127 arguments in SQLite before 3.48, and a member is two.
 _MOST_MEMBERS = 60
+
+
+@dataclass(frozen=True)
+class _SQLiteWriter(JsonWriter):
+    """A writer that knows the units of exact decimals."""
+
+    @override
+    def average(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        if not isinstance(column.type, ExactDecimal):
+            return super().average(column)
+        # Of the integers, whose sum is exact.
+        units = func.avg(sa.type_coerce(column, sa.BigInteger))
+        return units.op("/")(literal_column(f"1e{column.type.scale}"))
 
 
 def _object(members: Sequence[Member]) -> SQLText:
@@ -72,55 +89,9 @@ def _plain(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
 
 def _boolean(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
     number = sa.type_coerce(column, sa.Integer)
-    text = case((number == literal_column("0"), literal("false")), (number.is_not(None), literal("true")))
-    return func.json(text)
-
-
-def _float(infinity: Callable[[str], str]) -> Encoder:
-    def encode(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
-        number = sa.type_coerce(column, sa.Float)
-        written = case(
-            (number > literal_column("1.7976931348623157e308"), literal(infinity("Infinity"))),
-            (number < literal_column("-1.7976931348623157e308"), literal(infinity("-Infinity"))),
-            # json_object writes 15 digits; 18 give every double back exactly.
-            (number.is_not(None), func.printf(literal("%!.18g"), number)),
-        )
-        return func.json(written)
-
-    return encode
-
-
-def _decimal(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Value:
-    if isinstance(column_type, ExactDecimal):
-        return _exact_decimal(column, column_type.scale)
-    assert isinstance(column_type, sa.Numeric)  # noqa: S101 - the encoding says so
-    scale = column_type.decimal_return_scale if column_type.decimal_return_scale is not None else column_type.scale
-    digits = column_type._default_decimal_return_scale if scale is None else scale  # noqa: SLF001 - no public name
-    number = sa.type_coerce(column, sa.Float)
-    return case((number.is_not(None), func.printf(literal(f"%.{digits}f"), number)))
-
-
-def _exact_decimal(column: ColumnElement[Any], scale: int) -> Value:
-    """Put the point into an integer of ``10**-scale`` units."""
-    units = sa.type_coerce(column, sa.Integer)
-    if not scale:
-        return cast(units, Text)
-    one: ColumnElement[int] = literal_column(str(10**scale))
-    sign = case((units < literal_column("0"), literal("-")), else_=literal(""))
-    whole, rest = func.abs(units).op("/")(one), func.abs(units).op("%")(one)
-    return case((units.is_not(None), func.printf(literal(f"%s%d.%0{scale}d"), sign, whole, rest)))
-
-
-def _timestamp(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
-    return func.replace(column, literal(" "), literal("T"))
-
-
-def _utc_timestamp(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
-    stored = join(func.replace(column, literal(" "), literal("T")), "Z")
-    # SQLAlchemy and CURRENT_TIMESTAMP store 26 or 19 characters; what others wrote may have an offset, or no time.
-    length = func.length(column)
-    usual = or_(length == literal_column("26"), length == literal_column("19"))
-    return case((usual, stored), else_=func.strftime(literal("%Y-%m-%dT%H:%M:%fZ"), column))
+    # Of constants, which SQLite parses once for each statement.
+    false, true = (func.json(literal(text)) for text in ("false", "true"))
+    return case((number == literal_column("0"), false), (number.is_not(None), true))
 
 
 def _uuid(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
@@ -148,26 +119,27 @@ def _bytes(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
     return case((column.is_not(None), func.hex(column)))
 
 
-SQLITE = JsonWriter(
+SQLITE = _SQLiteWriter(
     encoders={
         Encoding.INTEGER: _plain,
         Encoding.TEXT: _plain,
         Encoding.BOOLEAN: _boolean,
-        Encoding.FLOAT: _float(lambda _name: "null"),
-        Encoding.DECIMAL: _decimal,
-        Encoding.TIMESTAMP: _timestamp,
-        Encoding.UTC_TIMESTAMP: _utc_timestamp,
+        Encoding.FLOAT: numbers.float_,
+        Encoding.DECIMAL: numbers.decimal,
+        Encoding.TIMESTAMP: times.moment(utc=False),
+        Encoding.UTC_TIMESTAMP: times.moment(utc=True),
         Encoding.DATE: _plain,
-        Encoding.TIME: _plain,
+        Encoding.TIME: times.time,
         Encoding.UUID: _uuid,
         Encoding.JSON: _json,
     },
     model_encoders={
-        Encoding.FLOAT: _float(lambda name: f'"{name}"'),
+        Encoding.FLOAT: numbers.model_float,
         Encoding.NAME: _plain,
         Encoding.BYTES: _bytes,
-        Encoding.INTERVAL: _timestamp,
+        Encoding.INTERVAL: times.interval,
     },
+    wire_encoders={Encoding.DECIMAL: numbers.wire_decimal},
     object=_object,
     quote=_quote,
     aggregate=_aggregate,
@@ -179,4 +151,8 @@ SQLITE = JsonWriter(
     slot=func.char(literal_column("2")),
     # Before 3.46 its parser has a stack of 100 entries, and a list takes about fifteen.
     most_lists=5,
+    # Measured: how many parentheses around a statement its parser takes, for each kind of it.
+    nesting=Nesting(
+        most=92, statement=18, page=22, join=10, subquery=13, groups=40, compact=7, slot=14, plain=5, value=24
+    ),
 )
