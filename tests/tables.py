@@ -49,7 +49,10 @@ SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()
 
 
 def needs(metadata: MetaData) -> Callable[[Fixture], Fixture]:
-    """Have these tables in the database of each test that uses the decorated fixture."""
+    """Have these tables in the database of each test that uses the decorated fixture.
+
+    They are found by its name, so no other fixture, in whatever module, has the same.
+    """
 
     def register(fixture: Fixture) -> Fixture:
         assert _NEEDED.setdefault(fixture.__name__, metadata) is metadata, "another fixture has this name"
