@@ -10,9 +10,12 @@ LOAD_TESTS := $(addprefix tests/faults/test_,restarts.py transfers.py saturation
 PROMISED_ELSEWHERE := tests/suite/test_hooks.py tests/suite/test_outbox.py::test_a9_outbox_survives_kill \
   tests/suite/test_run.py::test_a8_each_attempt_has_a_session_of_its_own
 FUZZ_EXAMPLES ?= 50000
+PAGE_EXAMPLES ?= 20000
 PYTEST := -q -n 2 --dist loadgroup
+# Where an image sets it, each of the many processes of a test run would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run run-postgres test test-newest test-oldest fuzz faults mutate check format bench bench-report bench-sizes bench-orm lock clean
+.PHONY: run run-postgres test test-newest test-oldest fuzz fuzz-pages differential faults mutate check format bench bench-report bench-sizes bench-orm lock clean
 
 run: .venv/.installed
 	@$(BIN)/python -m examples.blog --port $(PORT)
@@ -39,6 +42,14 @@ endif
 # Stops at the first difference: another database, which cannot reproduce it, would throw the example away.
 fuzz: .venv/.installed
 	$(BIN)/python -m pytest tests/fuzz -q -n 2 -k fetch_equals_orm_and_pydantic --maxfail=1 --fuzz-examples=$(FUZZ_EXAMPLES)
+
+# SQLAlchemy's own ORM tests, of the installed version, with a fetch beside each statement that passes a Session.
+differential: .venv/.installed
+	@$(BIN)/python -m tests.differential
+
+# Invents so many statements on each database, compares their pages with their rows, and prints what they were.
+fuzz-pages: .venv/.installed
+	$(BIN)/python -m pytest tests/paging -q -n 2 --page-examples=$(PAGE_EXAMPLES)
 
 # Breaks a copy of the source on purpose.
 mutate: .venv/.installed

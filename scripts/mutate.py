@@ -1,6 +1,6 @@
-"""Break one CASE in a copy of the source, and see after how many invented examples the tests notice.
+"""Break one thing in a copy of the source, and see after how many invented examples the tests notice.
 
-Run it from the project's folder: python scripts/mutate.py
+Run it from the project's folder: python scripts/mutate.py, or with the beginning of a name for some of them
 """
 
 from __future__ import annotations
@@ -11,33 +11,105 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 WRITERS = "src/querywright/fetch/writers"
-# What is broken: file, text, what replaces it, and the databases that notice.
+FETCH = "src/querywright/fetch"
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Tests that invent examples, how many they may, and how those show that were tried."""
+
+    test: str
+    examples: str
+    shown: str
+    # Each example leaves a mark, and none is tried again to make it smaller.
+    counting: dict[str, str] = field(default_factory=dict)
+
+
+INVENTED = Suite(
+    "tests/fuzz/test_invented.py",
+    "--fuzz-examples=500",
+    r"^\.*example$",
+    {
+        "def compare(world: World) -> None:\n": 'def compare(world: World) -> None:\n            print("example")\n',
+        "suppress_health_check=list(HealthCheck)": "suppress_health_check=list(HealthCheck), phases=[Phase.generate]",
+        "import HealthCheck, ": "import HealthCheck, Phase, ",
+    },
+)
+PAGES = Suite("tests/paging/test_law.py", "--page-examples=3000", r"^asked$", {"note(f": 'print("asked"); note(f'})
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """What is broken: a file, its text, what replaces it, and the databases and tests that notice."""
+
+    file: str
+    old: str
+    new: str
+    databases: str
+    suite: Suite = INVENTED
+
+
 MUTATIONS = {
-    "booleans on SQLite": (
+    "booleans on SQLite": Mutation(
         f"{WRITERS}/sqlite.py",
         '(number == literal_column("0"), literal("false")), ',
         "",
         "sqlite",
     ),
-    "NaN on PostgreSQL": (
+    "NaN on PostgreSQL": Mutation(
         f"{WRITERS}/postgresql.py",
         '(case((value.in_(infinite), literal("null")), else_=cast(func.to_json(value), Text)),)',
         "(cast(func.to_json(value), Text),)",
         "postgresql",
     ),
+    "pages: NULL behind all values": Mutation(
+        f"{FETCH}/keyset.py",
+        "return or_(after, column.is_(None)) if sort.nullable and not sort.nulls_first else after",
+        "return after",
+        "sqlite+pysqlite",
+        PAGES,
+    ),
+    "pages: columns that an outer join makes NULL": Mutation(
+        f"{FETCH}/rowkeys.py",
+        "if owner is None or self.elements[owner]:",
+        "if owner is None:",
+        "sqlite+pysqlite",
+        PAGES,
+    ),
+    "pages: rows that a join repeats": Mutation(
+        f"{FETCH}/sorting.py",
+        "return self.rows.key(known)\n",
+        "return self._clauses[1]\n",
+        "sqlite+pysqlite",
+        PAGES,
+    ),
+    "pages: a value as its type reads it": Mutation(
+        f"{FETCH}/positions.py",
+        'float: ("@float", repr)',
+        'float: ("@float", "{:.10f}".format)',
+        "sqlite+pysqlite",
+        PAGES,
+    ),
+    "pages: the ORDER BY of DISTINCT ON": Mutation(
+        f"{FETCH}/sorting.py",
+        "if not self._on:",
+        "if self.statement is not None:",
+        "postgresql+psycopg",
+        PAGES,
+    ),
+    "pages: sort columns taken for the class's own": Mutation(
+        f"{FETCH}/pages.py",
+        "type_coerce(sort.expression, NULLTYPE).label(name)",
+        "sort.expression.label(name)",
+        "sqlite+pysqlite",
+        PAGES,
+    ),
 }
-TEST = "tests/fuzz/test_invented.py"
-# Each example leaves a mark, and none is tried again to make it smaller.
-COUNTING = {
-    "def compare(world: World) -> None:\n": 'def compare(world: World) -> None:\n            print("example")\n',
-    "suppress_health_check=list(HealthCheck)": "suppress_health_check=list(HealthCheck), phases=[Phase.generate]",
-    "import HealthCheck, ": "import HealthCheck, Phase, ",
-}
-EXAMPLES = 500
 
 
 def replace(path: Path, old: str, new: str) -> None:
@@ -47,24 +119,28 @@ def replace(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1))
 
 
-def examples_until_noticed(copy: Path, databases: str) -> int | None:
+def examples_until_noticed(copy: Path, mutation: Mutation) -> int | None:
     """Run the tests; ``None`` if they pass."""
-    command = [sys.executable, "-m", "pytest", "-x", "-s", "-q", "-p", "no:randomly", TEST, "-k", databases]
+    suite = mutation.suite
+    command = [sys.executable, "-m", "pytest", "-x", "-s", "-q", "-p", "no:randomly", suite.test, suite.examples]
     environment = os.environ | {"PYTHONPATH": f"{copy / 'src'}{os.pathsep}{copy}"}
-    command.append(f"--fuzz-examples={EXAMPLES}")
+    command += ["-k", mutation.databases]
     done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own code
-    return len(re.findall(r"^\.*example$", done.stdout, re.MULTILINE)) if done.returncode == 1 else None
+    return len(re.findall(suite.shown, done.stdout, re.MULTILINE)) if done.returncode == 1 else None
 
 
 def main() -> None:
-    for name, (file, old, new, databases) in MUTATIONS.items():
+    wanted = sys.argv[1] if len(sys.argv) > 1 else ""
+    for name, mutation in MUTATIONS.items():
+        if not name.startswith(wanted):
+            continue
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / "copy"
             shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "docs"))
-            replace(copy / file, old, new)
-            for before, after in COUNTING.items():
-                replace(copy / TEST, before, after)
-            noticed = examples_until_noticed(copy, databases)
+            replace(copy / mutation.file, mutation.old, mutation.new)
+            for before, after in mutation.suite.counting.items():
+                replace(copy / mutation.suite.test, before, after)
+            noticed = examples_until_noticed(copy, mutation)
         print(f"{name}: {'NOT NOTICED' if noticed is None else f'noticed after {noticed} examples'}")
 
 

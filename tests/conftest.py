@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
-from sqlalchemy import Engine, NullPool, create_engine, text
+from sqlalchemy import MetaData, NullPool, create_engine, text
 
 from querywright import AsyncDatabase, Database
 from querywright.testing import EmbeddedPostgres
-from tests.faults.plugin import (  # noqa: F401 - pytest finds hooks by their names
-    pytest_itemcollected,
-    pytest_runtest_makereport,
-    pytest_terminal_summary,
-)
+from tests import skipped
+from tests.faults import plugin
 from tests.mariadb import PrivateMariaDB, missing_programs
 from tests.suite.models import Base
+from tests.tables import Reused, Template, needed, needs
 
 # More examples: --hypothesis-profile=fuzz; fewer, for a second set of versions: few
 settings.register_profile("querywright", deadline=None, print_blob=True, max_examples=60)
@@ -26,6 +25,7 @@ settings.register_profile("fuzz", deadline=None, print_blob=True, max_examples=3
 settings.load_profile("querywright")
 
 AnyDatabase = Database | AsyncDatabase
+Prepared = Callable[[str, tuple[MetaData, ...]], Template | Reused]
 
 SYNC = ("sqlite+pysqlite", "postgresql+psycopg", "mariadb+pymysql")
 ASYNC = ("sqlite+aiosqlite", "postgresql+asyncpg", "postgresql+psycopg async", "mariadb+aiomysql")
@@ -73,35 +73,62 @@ def mariadb() -> Iterator[PrivateMariaDB]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
+    """Give the database of a system that has some tables, the same one each time."""
+    made: dict[Any, Template | Reused] = {}
+
+    def get(system: str, tables: tuple[MetaData, ...]) -> Template | Reused:
+        key = (system, tables)
+        if key in made:
+            return made[key]
+        if system == "sqlite":
+            made[key] = Template(tables, tmp_path_factory.mktemp("template") / "test.db")
+        elif system == "mariadb":
+            maria: PrivateMariaDB = request.getfixturevalue("mariadb")
+            made[key] = Reused(tables, lambda: maria.url("mariadb+pymysql", maria.new_database()))
+        else:
+            postgres: EmbeddedPostgres = request.getfixturevalue("postgres")
+            new = request.getfixturevalue("new_postgres_database")
+            made[key] = Reused(tables, lambda: postgres.url("psycopg", new()))
+        return made[key]
+
+    yield get
+    for each in made.values():
+        if isinstance(each, Reused):
+            each.forget()
+
+
 @pytest.fixture
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database; parametrized by driver."""
+def url(request: pytest.FixtureRequest, tmp_path: Path, prepared: Prepared) -> Iterator[str]:
+    """The URL of a database without rows, parametrized by driver; it has the tables that fixtures of the test need."""
     driver = str(request.param).removesuffix(" async")
-    if driver.startswith("sqlite"):
-        return f"{driver}:///{tmp_path}/test.db"
-    if driver.startswith("mariadb"):
-        maria: PrivateMariaDB = request.getfixturevalue("mariadb")
-        return maria.url(driver)
-    server: EmbeddedPostgres = request.getfixturevalue("postgres")
-    return server.url(driver.partition("+")[2], request.getfixturevalue("shared_postgres_database"))
+    system = driver.partition("+")[0]
+    database = prepared(system, needed(request.fixturenames))
+    if isinstance(database, Template):
+        path = tmp_path / "test.db"
+        database.copy(path)
+        yield f"{driver}:///{path}"
+    else:
+        yield database.url(driver)
+        database.empty()
 
 
 @pytest.fixture
-async def db(request: pytest.FixtureRequest, url: str) -> AsyncIterator[AnyDatabase]:
+@needs(Base.metadata)
+def suite_tables() -> None:
+    """The tables of tests/suite/models.py."""
+
+
+@pytest.fixture
+async def db(request: pytest.FixtureRequest, url: str, suite_tables: None) -> AsyncIterator[AnyDatabase]:
     """A database with the suite's tables, once for each driver and kind."""
     driver: str = request.node.callspec.params["url"]
-    schema = create_engine(_sync(url), poolclass=NullPool)
-    Base.metadata.create_all(schema)
     database: AnyDatabase = Database(url) if driver in SYNC else AsyncDatabase(url)
     try:
         yield database
     finally:
         await _close(database)
-        _drop(schema)
-
-
-def _sync(url: str) -> str:
-    return url.replace("+aiosqlite", "+pysqlite").replace("+asyncpg", "+psycopg").replace("+aiomysql", "+pymysql")
 
 
 async def _close(database: AnyDatabase) -> None:
@@ -109,11 +136,6 @@ async def _close(database: AnyDatabase) -> None:
         await database.dispose()
     else:
         database.dispose()
-
-
-def _drop(engine: Engine) -> None:
-    Base.metadata.drop_all(engine)
-    engine.dispose()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -125,8 +147,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "drivers(*names): the drivers that a test of a database runs on")
+    config.pluginmanager.register(plugin)
+    config.pluginmanager.register(skipped)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz-examples", type=int, default=2000, help="how many worlds tests/fuzz invents")
+    parser.addoption("--page-examples", type=int, default=300, help="how many statements tests/paging invents")
     parser.addoption("--faults", choices=("quick", "full"), help="size of tests/faults; prints its table as well")

@@ -34,7 +34,7 @@ _BYTES = 2**29
 def missing_programs() -> str:
     """Say what is not installed; empty if everything is."""
     missing = [name for name in ("mariadbd", "mariadb-install-db") if _find(name) is None]
-    return f"{' and '.join(missing)} not found: install mariadb-server to run this" if missing else ""
+    return f"{' and '.join(missing)} not found: apt-get install mariadb-server" if missing else ""
 
 
 class PrivateMariaDB:
@@ -44,12 +44,20 @@ class PrivateMariaDB:
         self._home = Path(tempfile.mkdtemp(prefix="qw-my-", dir=_folder()))
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
+        self._databases = 0
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
 
     def url(self, driver: str, database: str = "test") -> str:
         return f"{driver}://root@127.0.0.1:{self.port}/{database}"
+
+    def new_database(self) -> str:
+        """Make an empty database; gives its name."""
+        self._databases += 1
+        name = f"test_{self._databases}"
+        self._execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+        return name
 
     def __enter__(self) -> Self:
         try:
@@ -89,15 +97,18 @@ class PrivateMariaDB:
         end = time.monotonic() + _SECONDS_TO_START
         while True:
             try:
-                connection = pymysql.connect(host="127.0.0.1", port=self.port, user="root")
-                break
+                self._execute("CREATE DATABASE test CHARACTER SET utf8mb4")
             except pymysql.OperationalError:
                 if self._process.poll() is not None or time.monotonic() > end:
                     words = (self._home / "server.log").read_text(errors="replace").splitlines()[-3:]
                     raise RuntimeError(f"MariaDB did not start: {' / '.join(words)}") from None
                 time.sleep(0.05)
-        with connection, connection.cursor() as cursor:
-            cursor.execute("CREATE DATABASE test CHARACTER SET utf8mb4")
+            else:
+                return
+
+    def _execute(self, statement: str) -> None:
+        with pymysql.connect(host="127.0.0.1", port=self.port, user="root") as connection:
+            connection.cursor().execute(statement)
 
     def _stop(self) -> None:
         if self._process is not None:

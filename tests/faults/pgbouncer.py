@@ -30,7 +30,7 @@ _SECONDS_TO_START = 10.0
 
 def missing_program() -> str:
     """Say what is not installed; empty if everything is."""
-    return "" if _program() else f"pgbouncer not found: install it, or say in {VARIABLE} where it is"
+    return "" if _program() else f"pgbouncer not found: apt-get install pgbouncer, or say in {VARIABLE} where it is"
 
 
 class PgBouncer:

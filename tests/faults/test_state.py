@@ -142,7 +142,7 @@ MARIADB_CHANGES = {
     "isolation": ("SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE", "SELECT @@tx_isolation", "REPEATABLE-READ"),
     "user variable": ("SET @mine = 1", "SELECT @mine", None),
     "lock": ("SELECT GET_LOCK('mine', 1)", "SELECT IS_USED_LOCK('mine')", None),
-    "database": ("USE mysql", "SELECT database()", "test"),
+    "database": ("USE mysql", "SELECT database() = 'mysql'", 0),
 }
 
 

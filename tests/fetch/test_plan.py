@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import decimal
 import enum
@@ -7,15 +8,18 @@ import uuid
 from typing import Annotated, Any, Optional
 
 import pytest
+import sqlalchemy
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, computed_field, create_model, field_serializer
-from sqlalchemy import Interval, LargeBinary, String, TypeDecorator, func, inspect
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import Interval, LargeBinary, String, TypeDecorator, func, inspect, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, composite, mapped_column
 from sqlalchemy.types import UserDefinedType
 
 from querywright import ShapeError
 from querywright.fetch.nodes import Scalar, ToMany, ToOne
 from querywright.fetch.plan import plan
 from tests.suite.models import Author, Book, Everything, EverythingOut, Genre, NameOut, TagOut
+
+VERSION = tuple(int(part) for part in sqlalchemy.__version__.split(".")[:2])
 
 
 def model(**fields: Any) -> type[BaseModel]:
@@ -140,6 +144,74 @@ def test_types_that_nobody_knows_are_refused() -> None:
         ShapeError, match=r"M\.thing: Odds\.thing has the type Thing\(\), which Querywright cannot read"
     ):
         plan_of(model(thing=Any), Odds)
+
+
+def test_properties_without_an_attribute_are_refused() -> None:
+    class Base(DeclarativeBase):
+        pass
+
+    class Sort(Base):
+        __tablename__ = "sorts"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        name: Mapped[str]
+
+    class Thing(Base):
+        __tablename__ = "things"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        sort_id: Mapped[int]
+
+    things = Thing.metadata.tables["things"]
+    with_sort = select(things, Sort.name.label("sort")).join(Sort, Sort.id == things.c.sort_id).subquery()
+    Base.registry.map_imperatively(
+        type("Sorted", (), {}), things, with_polymorphic=("*", with_sort), polymorphic_on=with_sort.c.sort
+    )
+    [mapper] = [mapper for mapper in Base.registry.mappers if mapper.class_.__name__ == "Sorted"]
+    with pytest.raises(ShapeError, match=r"Sorted has no attribute 'sort'. Did you mean 'sort_id'?"):
+        plan(model(sort=str), mapper)
+
+
+@dataclasses.dataclass
+class Point:
+    x: int | None
+    y: int | None
+
+
+class PointOut(BaseModel):
+    y: int | None
+
+
+# Each says when a composite is None; what SQL cannot know is refused.
+RULES: dict[str, tuple[Any, Any, str]] = {
+    "all": (lambda x, y: x is None and y is None, PointOut | None, ""),
+    "never": (None, PointOut, ""),
+    "all, where it is required": (lambda *given: set(given) == {None}, PointOut, "may be None, the field does not"),
+    "one": (lambda _x, y: y is None, PointOut | None, "is None by a rule of its own"),
+    "a value": (lambda x, _y: x == 0, PointOut | None, "is None by a rule of its own"),
+    "an error": (lambda x, y: (x or 0) + (y or 0) == 0, PointOut | None, "is None by a rule of its own"),
+}
+
+
+@pytest.mark.skipif(VERSION < (2, 1), reason="composite(return_none_on=) came with SQLAlchemy 2.1")
+@pytest.mark.parametrize("name", RULES)
+def test_composites_that_may_be_none(name: str) -> None:
+    rule, annotation, reason = RULES[name]
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Edge(Base):
+        __tablename__ = "edges"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        x: Mapped[int | None]
+        y: Mapped[int | None]
+        point: Mapped[Point] = composite(Point, "x", "y", return_none_on=rule)
+
+    if reason:
+        with pytest.raises(ShapeError, match=reason):
+            plan_of(model(point=annotation), Edge)
+    else:
+        [field] = plan_of(model(point=annotation), Edge).root.fields
+        assert field.value.columns == (("x", "y") if rule else ())
 
 
 def test_plain_kinds_of_fields() -> None:

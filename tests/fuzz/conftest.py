@@ -26,6 +26,11 @@ def _batches(lane: str, total: int) -> list[tuple[str, int, int]]:
     return [(lane, number, share * (number + 1) // count - share * number // count) for number in range(count)]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the batches: nothing takes longer, and at the end another process would wait for the last one."""
+    items.sort(key=lambda item: "batch" not in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture
 def invented_url(request: pytest.FixtureRequest) -> str:
     """A database without tables; of SQLite, one that is new with each connection."""

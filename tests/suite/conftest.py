@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from tests.suite.bank import BankBase
-from tests.suite.support import AnyDatabase, add, run_sync, transaction
+from tests.suite.support import AnyDatabase, add
 from tests.suite.zoo import ZooBase, a_zoo
+from tests.tables import needs
 
 
 @pytest.fixture
-async def zoo(db: AnyDatabase) -> AsyncIterator[AnyDatabase]:
+@needs(ZooBase.metadata)
+async def zoo(db: AnyDatabase) -> AnyDatabase:
     """A zoo with cats, dogs and keepers."""
-    async with transaction(db) as tx:
-        await run_sync(tx, lambda sync: ZooBase.metadata.create_all(sync.connection()))
-    for row in a_zoo():
-        await add(db, row)
-    yield db
-    async with transaction(db) as tx:
-        await run_sync(tx, lambda sync: ZooBase.metadata.drop_all(sync.connection()))
+    await add(db, *a_zoo())
+    return db
 
 
 @pytest.fixture
-async def bank(db: AnyDatabase) -> AsyncIterator[AnyDatabase]:
+@needs(BankBase.metadata)
+async def bank(db: AnyDatabase) -> AnyDatabase:
     """A bank without accounts."""
-    async with transaction(db) as tx:
-        await run_sync(tx, lambda sync: BankBase.metadata.create_all(sync.connection()))
-    yield db
-    async with transaction(db) as tx:
-        await run_sync(tx, lambda sync: BankBase.metadata.drop_all(sync.connection()))
+    return db

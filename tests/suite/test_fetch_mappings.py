@@ -37,6 +37,21 @@ class ZooOut(Out):
     animal_names: list[str]
 
 
+class HeightOut(Out):
+    y: int | None
+
+
+class SpotOut(Out):
+    """Of the place it shows only one column, both decide whether there is one."""
+
+    spot: HeightOut | None
+    animals: list[NamedOut]
+
+
+class ZooOfSpots(Out):
+    zoo: SpotOut | None
+
+
 class CatOut(Out):
     id: int
     name: str
@@ -76,6 +91,8 @@ class DogOrAnyOut(Out):
 
 SHAPES: list[tuple[Any, Any]] = [
     (ZooOut, select(Zoo).order_by(Zoo.country, Zoo.number)),
+    (SpotOut, select(Zoo).order_by(Zoo.country, Zoo.number)),
+    (ZooOfSpots, select(Animal).order_by(Animal.id)),
     (CatOut, select(Cat).order_by(Cat.id)),
     (CatOut, select(Cat).where(Cat.lives > 8, Cat.name != "x").order_by(Cat.name).limit(1)),
     (ZooOfCats, select(Zoo).order_by(Zoo.country, Zoo.number)),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import pytest
@@ -14,10 +13,11 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, registry, rel
 
 from querywright import Avg, Database, DatabaseError, Expr, First, Grouped, InvalidRow, Many, ShapeError, fetch
 from tests.suite.models import Author, AuthorOut, Book, BookOut, Out
-from tests.suite.support import AnyDatabase, add, resolve, run_sync, statements, transaction
+from tests.suite.support import AnyDatabase, add, resolve, statements
 from tests.suite.test_fetch_mappings import Animals
 from tests.suite.test_fetch_mysql import small_packets
 from tests.suite.zoo import Animal
+from tests.tables import needs
 
 __all__ = ["small_packets"]
 
@@ -65,19 +65,16 @@ RANKS = [Rank.z, Rank.a, Rank.M, None]
 
 
 @pytest.fixture
-async def family(db: AnyDatabase) -> AsyncIterator[AnyDatabase]:
+@needs(Tables.metadata)
+async def family(db: AnyDatabase) -> AnyDatabase:
     """Two parents with fifteen children each, and one without."""
-    async with transaction(db) as tx:
-        await run_sync(tx, lambda sync: Tables.metadata.create_all(sync.connection()))
     await add(db, Parent(id=1), Parent(id=2), Parent(id=3))
     rows = [
         Child(id=n + 1, parent_id=1 + n % 2, name=NAMES[n % 7], rank=RANKS[n % 4], size=n % 10, ratio=n % 4 / 7)
         for n in range(30)
     ]
     await add(db, *rows)
-    yield db
-    async with transaction(db) as tx:
-        await run_sync(tx, lambda sync: Tables.metadata.drop_all(sync.connection()))
+    return db
 
 
 def children(parent: int) -> list[dict[str, Any]]:

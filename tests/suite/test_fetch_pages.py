@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import asc, bindparam, desc, func, select
+from sqlalchemy import asc, bindparam, desc, func, select, text
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql import operators
 
@@ -204,7 +204,7 @@ async def test_statements_that_have_no_pages(db: AnyDatabase) -> None:
     with pytest.raises(ShapeError, match="it has a limit of its own"):
         await resolve(db.fetch(NameOut, BY_NAME.limit(3)).page(size=2))
     with pytest.raises(ShapeError, match="it is ordered by a text"):
-        await resolve(db.fetch(NameOut, select(Author).order_by("name")).page(size=2))
+        await resolve(db.fetch(NameOut, select(Author).order_by(text("name"))).page(size=2))
 
 
 async def test_orm_sees_the_same_order(authors: AnyDatabase) -> None:

@@ -12,7 +12,7 @@ import sys
 import threading
 import uuid
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from querywright.events import MessageDead, MessageFailed, MessagePublished, Rel
 from querywright.outbox import Message, Outbox, Relay, RelayOptions, claiming
 from querywright.testing import EmbeddedPostgres
 from tests.suite.support import AnyDatabase, resolve, run_sync, session, transaction
+from tests.tables import needs
 
 ROOT = Path(__file__).parents[2]
 DRIVERS = (
@@ -77,16 +78,10 @@ class Broker:
 
 
 @pytest.fixture
-async def box(db: AnyDatabase) -> AsyncIterator[AnyDatabase]:
+@needs(outbox.table.metadata)
+async def box(db: AnyDatabase) -> AnyDatabase:
     """A database with an outbox."""
-    await _schema(db, outbox.table.metadata.create_all)
-    yield db
-    await _schema(db, outbox.table.metadata.drop_all)
-
-
-async def _schema(db: AnyDatabase, work: Any) -> None:
-    async with transaction(db) as tx:
-        await run_sync(tx, lambda sync: work(sync.connection()))
+    return db
 
 
 @pytest.fixture
@@ -572,7 +567,8 @@ async def test_survives_a_restart_of_the_database(driver: str, mode: str, broker
         async with transaction(db) as tx:
             await resolve(tx.execute(text("ALTER DATABASE postgres SET synchronous_commit = on")))
         await resolve(db.dispose())
-        await _schema(db, outbox.table.metadata.create_all)
+        async with transaction(db) as tx:
+            await run_sync(tx, lambda sync: outbox.table.metadata.create_all(sync.connection()))
         relay = Relay(outbox, db, broker.publish, RelayOptions(poll=0.01), random=lambda: 0.01)
         stop, published, paused = asyncio.Event(), asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()

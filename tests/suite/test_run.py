@@ -15,6 +15,7 @@ from querywright.engine.dialect import sqlstate_of
 from querywright.events import UnitRetried, subscribed
 from tests.suite.models import Author, NameOut, Tag
 from tests.suite.support import AnyDatabase, add, resolve, run_sync, transaction
+from tests.tables import needs
 
 COUNT = select(func.count()).select_from(Tag)
 POSTGRES = ("postgresql+psycopg", "postgresql+psycopg async", "postgresql+asyncpg")
@@ -187,12 +188,9 @@ async def test_decorated(db: AnyDatabase) -> None:
 
 
 @pytest.fixture
-async def keyed(db: AnyDatabase) -> Any:
-    async with transaction(db) as tx:
-        await run_sync(tx, lambda sync: metadata.create_all(sync.connection()))
-    yield db
-    async with transaction(db) as tx:
-        await run_sync(tx, lambda sync: metadata.drop_all(sync.connection()))
+@needs(metadata)
+async def keyed(db: AnyDatabase) -> AnyDatabase:
+    return db
 
 
 def insert(tx: Any, name: str) -> dict[str, Any]:

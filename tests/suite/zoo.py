@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar
 
+import sqlalchemy
 from sqlalchemy import ForeignKey, ForeignKeyConstraint, MetaData, String, and_, func
 from sqlalchemy.ext.associationproxy import AssociationProxy, association_proxy
 from sqlalchemy.ext.hybrid import hybrid_property
@@ -35,6 +36,12 @@ class Place:
     y: int | None
 
 
+# What SQLAlchemy 2.1 does by itself where an annotation accepts None; 2.0 never has None.
+NONE_IF_EMPTY: dict[str, Any] = (
+    {} if sqlalchemy.__version__.startswith("2.0.") else {"return_none_on": lambda *values: set(values) == {None}}
+)
+
+
 class Zoo(ZooBase):
     """Its key has two columns."""
 
@@ -47,6 +54,7 @@ class Zoo(ZooBase):
     y: Mapped[int | None]
 
     place: Mapped[Place] = composite(Place, "x", "y")
+    spot: Mapped[Place] = composite(Place, "x", "y", **NONE_IF_EMPTY)
     title: Mapped[str] = synonym("name")
     code: Mapped[str] = column_property(country + "-" + name)
 
@@ -145,7 +153,7 @@ class Toy(ZooBase):
 
 
 def a_zoo() -> list[object]:
-    """Rows in an order in which they can be inserted one by one."""
+    """Rows in an order in which they can be inserted."""
     return [
         Zoo(country="de", number=1, name="Tierpark", x=3, y=None),
         Zoo(country="de", number=2, name="Empty", x=None, y=None),

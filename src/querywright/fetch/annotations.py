@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from querywright.fetch.custom import changes
 from querywright.fetch.markers import Marker
 
 __all__ = ["Wanted", "is_shape", "read_annotation", "read_field", "type_name", "union_members"]
@@ -101,9 +102,11 @@ def read_annotation(annotation: Any) -> Wanted:
         return read_annotation(annotation.__supertype__)
     if _is_root_model(annotation):
         wanted = read_field(annotation.model_fields["root"])
-        reason = "" if not _decorated(annotation) else "its root model changes values"
+        reason, _ = changes(annotation, dict(annotation.model_config))
+        reason = f"its root model changes values: {reason}" if reason else ""
         return replace(wanted, reason=wanted.reason or reason, before=wanted.before or bool(reason))
-    return Wanted(annotation, nullable=annotation in (Any, None, type(None)))
+    nullable = annotation in (Any, None, type(None))
+    return Wanted(annotation, nullable, reason=_HOOK if _has_schema_of_its_own(annotation) else "")
 
 
 def _with_metadata(wanted: Wanted, metadata: Sequence[Any]) -> Wanted:
@@ -151,9 +154,11 @@ def is_shape(annotation: Any) -> bool:
 
 
 def is_generic_shape(annotation: Any) -> bool:
-    """Say whether an annotation is a generic dataclass or TypedDict with its arguments."""
+    """Say whether an annotation is a generic dataclass, TypedDict or Struct with its arguments."""
     origin = get_origin(annotation)
-    return is_class(origin) and (hasattr(origin, "__dataclass_fields__") or is_typed_dict(origin))
+    if not is_class(origin):
+        return False
+    return hasattr(origin, "__dataclass_fields__") or is_typed_dict(origin) or is_struct(origin)
 
 
 def is_typed_dict(annotation: Any) -> bool:
@@ -162,8 +167,9 @@ def is_typed_dict(annotation: Any) -> bool:
 
 
 def is_struct(annotation: Any) -> bool:
-    """Say whether an annotation is a msgspec Struct."""
-    return is_class(annotation) and hasattr(annotation, "__struct_fields__")
+    """Say whether an annotation is a msgspec Struct, or a generic one with its arguments."""
+    origin = get_origin(annotation) or annotation
+    return is_class(origin) and hasattr(origin, "__struct_fields__")
 
 
 def union_members(annotation: Any) -> tuple[Any, ...]:
@@ -179,7 +185,9 @@ def type_name(annotation: Any) -> str:
     return annotation.__name__ if is_class(annotation) else str(annotation).replace("typing.", "")
 
 
-def _decorated(model: type[BaseModel]) -> bool:
-    found = model.__pydantic_decorators__
-    checks = found.validators or found.field_validators or found.model_validators
-    return bool(checks or found.field_serializers or found.model_serializers or found.computed_fields)
+_HOOK = "it defines __get_pydantic_core_schema__"
+
+
+def _has_schema_of_its_own(annotation: Any) -> bool:
+    """Say whether a class of values, such as an Enum, tells Pydantic how to read and write it."""
+    return is_class(annotation) and not is_shape(annotation) and hasattr(annotation, "__get_pydantic_core_schema__")

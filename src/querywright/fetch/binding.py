@@ -9,12 +9,14 @@ from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Dialect, Select
-from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy import BindParameter, Dialect, Select, bindparam
+from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.sql.cache_key import CacheKey
+from sqlalchemy.sql.compiler import WARN_LINTING, SQLCompiler
 
 from querywright.errors import ShapeError
 
-__all__ = ["Binder", "SchemaMap", "Statement", "binder_of"]
+__all__ = ["Binder", "CacheKey", "SchemaMap", "Statement", "binder_of"]
 
 SchemaMap = dict[str | None, str | None]
 Parameters = tuple[Any, ...] | dict[str, Any]
@@ -43,61 +45,62 @@ class Binder:
     Attributes:
         compiled: SQLAlchemy's compiled statement.
         processors: For each parameter that needs one, what its column type does to a value before it is sent.
-        names: The parameters that the user named.
+        named: The parameters that the user named.
+        own: Values that the user's statement has for parameters of the compiled one, if it has no cache key.
         prelude: What stands before the SQL.
         changes: Whether it may change what the next user of its connection sees.
     """
 
     compiled: SQLCompiler
     processors: dict[str, Callable[[Any], Any]]
-    names: frozenset[str]
+    named: tuple[BindParameter[Any], ...]
+    own: Mapping[str, Any]
     prelude: str = ""
     changes: bool = False
 
-    def bind(self, extracted: Sequence[Any] | None, parameters: Mapping[str, Any] | None = None) -> Statement:
+    def bind(self, key: CacheKey | None = None, parameters: Mapping[str, Any] | None = None) -> Statement:
         """Fill in the values of one statement.
 
         Args:
-            extracted: The bound values of the statement, as its cache key lists them.
-            parameters: Values for its named parameters.
+            key: The cache key of the statement, which lists its bound values; that of the compiled one by default.
+            parameters: Values for named parameters; those that it does not have are ignored.
 
         Raises:
-            ShapeError: It has no parameter of a given name.
             sqlalchemy.exc.InvalidRequestError: A parameter got no value.
         """
         compiled = self.compiled
-        if parameters and not self.names.issuperset(parameters):
-            unknown = ", ".join(sorted(set(parameters) - self.names))
-            raise ShapeError("statement", f"it has no parameter {unknown}.", hint="Write bindparam() where it belongs.")
+        key = key or compiled.cache_key
+        given = self._given(key, parameters or {}) if self.named else None
+        # Its own check would be of the statement that was compiled: parameters of one name may have a default or not.
         values: Mapping[str, Any] = compiled.construct_params(
-            parameters, extracted_parameters=extracted, escape_names=False
+            given, extracted_parameters=key and _without_callables(key.bindparams), escape_names=False, _check=False
         )
         names: Sequence[str] | None = compiled.positiontup
         sql, processors = self.sql, self.processors
-        if compiled.post_compile_params:
-            # IN lists: SQLAlchemy writes one placeholder for each element.
+        if self._is_expanded:
+            # IN lists: SQLAlchemy writes one placeholder for each element; and literals.
             expanded = compiled.construct_expanded_state(values, escape_names=False)
             sql, names, values = self.prelude + expanded.statement, expanded.positiontup, expanded.parameters
             processors = {**processors, **expanded.processors}
         if names is not None:
             return Statement(sql, tuple(_process(processors, name, values[name]) for name in names), self.changes)
         escaped = compiled.escaped_bind_names
-        given = {escaped.get(name, name): _process(processors, name, value) for name, value in values.items()}
-        return Statement(sql, given, self.changes)
+        filled = {escaped.get(name, name): _process(processors, name, value) for name, value in values.items()}
+        return Statement(sql, filled, self.changes)
 
     def bind_own(self, parameters: Mapping[str, Any] | None = None) -> Statement:
         """Fill in the values of the very statement that was compiled; a `bind` without the detours.
 
         Raises:
-            ShapeError: A parameter got no value, or there is none of a given name.
+            ShapeError: A parameter got no value.
         """
         slots = self._slots
         if slots is None:
             return self.bind(None, parameters)
         given = parameters or {}
-        if given.keys() != self.names:
-            missing = ", ".join(sorted(self.names - given.keys())) or "none"
-            reason = f"it has the parameters {', '.join(sorted(self.names)) or 'none'}; missing: {missing}."
+        if not self.names <= given.keys():
+            missing = ", ".join(sorted(self.names - given.keys()))
+            reason = f"it has the parameters {', '.join(sorted(self.names))}; missing: {missing}."
             raise ShapeError("statement", reason, hint="Give each a value.")
         values = [
             constant if key is None else given[key] if process is None else process(given[key])
@@ -114,15 +117,42 @@ class Binder:
         return self.prelude + self.compiled.string
 
     @cached_property
+    def names(self) -> frozenset[str]:
+        """The names that parameters can be given by."""
+        return frozenset(bound.key for bound in self.named)
+
+    @cached_property
+    def _is_expanded(self) -> bool:
+        return bool(self.compiled.post_compile_params or self.compiled.literal_execute_params)
+
+    def _given(self, key: CacheKey | None, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Find a value for each named parameter: of this call, of the statement's ``params()``, or its default."""
+        if parameters.keys() >= self.names:
+            return {name: parameters[name] for name in self.names}
+        bounds = {bound.key: bound for bound in self.named}
+        bounds |= {bound.key: bound for bound in (key.bindparams if key else ()) if not bound.unique}
+        # SQLAlchemy 2.0 puts what params() was given into the parameters themselves.
+        own = (getattr(key, "params", None) or {}) if key else self.own
+        values = {name: value for name, value in {**own, **parameters}.items() if name in bounds}
+        for name, bound in bounds.items():
+            if name not in values and not bound.required:
+                values[name] = bound.effective_value
+        if missing := sorted(self.names - values.keys()):
+            raise InvalidRequestError(f"A value is required for bind parameter {missing[0]!r}", code="cd3x")
+        return values
+
+    @cached_property
     def _slots(self) -> list[tuple[str, str | None, Processor | None, Any]] | None:
         """For each placeholder its name, the parameter that fills it and its processor, or else its constant value.
 
-        ``None`` if their number depends on the values, or one has a default.
+        ``None`` if the SQL depends on the values, or a parameter has one that is not given or not constant.
         """
         compiled = self.compiled
-        if compiled.post_compile_params or any(b.value is not None or b.callable for b in self._named):
-            return None
         bounds = {name: bound for bound, name in compiled.bind_names.items()}
+        fixed = not any(bound.callable for bound in bounds.values()) and all(bound.required for bound in self.named)
+        own: Any = getattr(compiled.cache_key, "params", self.own)
+        if self._is_expanded or not fixed or own:
+            return None
         names = compiled.positiontup or list(bounds)
         constants = compiled.construct_params(escape_names=False, _check=False)
         escaped = compiled.escaped_bind_names
@@ -135,9 +165,12 @@ class Binder:
                 slots.append((escaped.get(name, name), bound.key, process, None))
         return slots
 
-    @property
-    def _named(self) -> list[Any]:
-        return [bound for bound in self.compiled.bind_names if not bound.unique]
+
+def _without_callables(bounds: Sequence[BindParameter[Any]]) -> Sequence[BindParameter[Any]]:
+    """Call those that are made by a function: SQLAlchemy would only if that which was compiled is one of these."""
+    if not any(bound.callable for bound in bounds):
+        return bounds
+    return [bindparam("value", bound.effective_value) if bound.unique and bound.callable else bound for bound in bounds]
 
 
 def _process(processors: dict[str, Processor], name: str, value: Any) -> Any:
@@ -155,13 +188,16 @@ def binder_of(
         cache_key=statement._generate_cache_key(),  # noqa: SLF001 - as above
         schema_translate_map=schemas,
         render_schema_translate=bool(schemas),
+        # As Connection does: it warns of a FROM that nothing is compared with.
+        linting=dialect.compiler_linting | WARN_LINTING,
     )
     assert isinstance(compiled, SQLCompiler)  # noqa: S101 - every dialect's statement compiler is one
     processors = {name: _processor(parameter.type, dialect) for parameter, name in compiled.bind_names.items()}
     return Binder(
         compiled,
         processors={name: found for name, found in processors.items() if found is not None},
-        names=frozenset(parameter.key for parameter in compiled.bind_names if not parameter.unique),
+        named=tuple(parameter for parameter in compiled.bind_names if not parameter.unique),
+        own=getattr(compiled, "_collected_params", {}),
         prelude=prelude,
     )
 

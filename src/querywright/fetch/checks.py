@@ -14,11 +14,11 @@ from sqlalchemy.orm import Mapper, RelationshipProperty
 
 from querywright.errors import ShapeError
 from querywright.fetch.binds import HasAsyncEngine, HasEngine
+from querywright.fetch.cardinality import leads_to_one
 from querywright.fetch.compiled import compile_fetch, require_kinds
 from querywright.fetch.form import Form
 from querywright.fetch.nodes import Aggregate, Embedded, Groups, Node, Plan, Shape, ToMany, ToOne, Variants
 from querywright.fetch.prepared import declared
-from querywright.fetch.related import is_joined
 
 __all__ = ["Finding", "check_shapes"]
 
@@ -156,7 +156,7 @@ def _without_index(node: Node, mapper: Mapper[Any], path: str, inspector: Inspec
     """Find relationships that are followed row by row through a table without an index for it."""
     for relationship, target, where in _followed(node, mapper, path):
         table, columns = _sought(relationship)
-        if not is_joined(relationship) and table is not None and not _has_index(table, columns, inspector):
+        if not leads_to_one(relationship) and table is not None and not _has_index(table, columns, inspector):
             names, owner = ", ".join(sorted(columns)), relationship.parent.class_.__name__
             problem = f"{table.name} has no index on {names}, so each row of {owner} reads all of it."
             yield Finding(where, problem, f"Create one, for example with index=True on {names}.")

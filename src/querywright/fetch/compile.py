@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import (
+    ColumnClause,
     ColumnElement,
     Dialect,
     FromClause,
@@ -20,15 +21,16 @@ from sqlalchemy import (
     or_,
     select,
 )
-from sqlalchemy.orm import Mapper, aliased
+from sqlalchemy.orm import ColumnProperty, Mapper, aliased
 
 from querywright.errors import ShapeError
 from querywright.fetch import related
-from querywright.fetch.attributes import key_names
+from querywright.fetch.attributes import key_names, whole_row
+from querywright.fetch.cardinality import leads_to_one
 from querywright.fetch.columns import storage_encoding, stored_type
 from querywright.fetch.form import Form
 from querywright.fetch.groups import write_groups
-from querywright.fetch.levels import OpenList, key_of
+from querywright.fetch.levels import OpenList, OpenRow, key_of
 from querywright.fetch.nodes import (
     Aggregate,
     Embedded,
@@ -86,7 +88,8 @@ class SelectCompiler:
     writer: JsonWriter
     dialect: Dialect
     criteria: Criteria
-    open_lists: list[OpenList] = field(default_factory=list)
+    deep: frozenset[int] = frozenset()
+    open: list[OpenList | OpenRow] = field(default_factory=list)
 
     def root(self, plan: Plan, statement: Select[Any]) -> Select[Any]:
         """Write the whole statement."""
@@ -113,8 +116,9 @@ class SelectCompiler:
 
     def finished(self, top: Select[Any], node: Node) -> Select[Any]:
         """Add to the outermost statement what only that can have."""
-        if self.writer.hint and has_arrays(node, self.form):
-            top = top.prefix_with(self.writer.hint)
+        hint = self.writer.page_hint if self.form.page else self.writer.hint if has_arrays(node, self.form) else ""
+        if hint:
+            top = top.prefix_with(hint)
         # Only a top-level statement hands its criteria to the SELECTs inside it.
         return top.options(*self.criteria)
 
@@ -136,6 +140,10 @@ class SelectCompiler:
 
     def item(self, node: Node, level: Level) -> SQLText:
         """Write a node as text; NULL if it is null, or lacks a required value."""
+        return self._open_row(node, level) if id(node) in self.deep else self.written(node, level)
+
+    def written(self, node: Node, level: Level) -> SQLText:
+        """Write a node as text, however deep it lies."""
         if isinstance(node, Shape):
             members = [self._member(field, level) for field in node.fields if self._is_written(field)]
             return self.writer.compact(members) if self._compact else self.writer.object(members)
@@ -163,7 +171,7 @@ class SelectCompiler:
         nullable = getattr(node.value if isinstance(node, Aggregate) else node, "nullable", False)
         if nullable and (isinstance(node, Aggregate) or self._compact or not _is_row(node)):
             return Member(key, (func.nullif(text, self.writer.literal("null")),) if _is_row(node) else value)
-        if isinstance(node, Embedded) and node.none_if_empty and self._compact:
+        if isinstance(node, Embedded) and node.columns and self._compact:
             return Member(key, (func.nullif(text, self.writer.literal("null")),))
         whole = isinstance(node, (ToMany, Groups)) or _is_row(node)
         return Member(key, value, required=text, whole=whole)  # type: ignore[arg-type]
@@ -181,7 +189,7 @@ class SelectCompiler:
             return (self._embedded(node, level),)
         assert isinstance(node, ToOne)  # noqa: S101 - rows lie inside of relationships
         relationship = level.mapper.relationships[node.relationship]
-        joined = node.rows is None and level.joinable and related.is_joined(relationship)
+        joined = node.rows is None and level.joinable and leads_to_one(relationship)
         return (self._joined_row(node, level) if joined else self._single_row(node, level),)
 
     def _scalar(self, node: Scalar, column: ColumnElement[Any], use: Use | None = None) -> Value:
@@ -225,10 +233,17 @@ class SelectCompiler:
 
     def _slot(self, node: ToMany, level: Level) -> SQLText:
         """Leave a list open."""
-        number = len(self.open_lists)
-        self.open_lists.append(OpenList(number, node, level.mapper))
+        self.open.append(OpenList(len(self.open), node, level.mapper))
+        return self._mark(level.mapper, level)
+
+    def _open_row(self, node: Any, level: Level) -> SQLText:
+        """Leave a row open."""
+        self.open.append(OpenRow(len(self.open), node))
+        return self._mark(node.mapper, level)
+
+    def _mark(self, mapper: Mapper[Any], level: Level) -> SQLText:
         mark = self.writer.slot
-        return self.writer.join(mark, f"{number}:", self.key_text(level.mapper, level), mark)
+        return self.writer.join(mark, f"{len(self.open) - 1}:", self.key_text(mapper, level), mark)
 
     def key_text(self, mapper: Mapper[Any], level: Level) -> SQLText:
         """Write the primary key of a row as JSON."""
@@ -260,10 +275,9 @@ class SelectCompiler:
 
     def _embedded(self, node: Embedded, level: Level) -> SQLText:
         text = self.item(node.shape, level)
-        if not node.none_if_empty:
+        if not node.columns:
             return text
-        columns = [level.column(source) for field in node.shape.fields for source in _needed(field.value, level.mapper)]
-        some = [column.is_not(None) for column in columns]
+        some = [level.column(name).is_not(None) for name in node.columns]
         return case((or_(*some), text), else_=self.writer.literal("null"))
 
     def _variants(self, node: Variants, level: Level) -> SQLText:
@@ -276,20 +290,23 @@ class SelectCompiler:
         return case(*whens)
 
     def _variant(self, shape: Shape, level: Level) -> SQLText:
-        inner = related.subclass(shape.mapper, level)
+        inner = related.subclass(shape.mapper, level, self.criteria)
         item = self.item(shape, inner)
         return item if level.joinable or inner is level else inner.select(item).scalar_subquery()
 
     def _joined_row(self, node: ToOne, level: Level) -> SQLText:
         """Follow a foreign key with a plain LEFT JOIN: it finds at most one row."""
         inner = related.enter(node.relationship, level, self.criteria)
-        assert inner.parent is not None  # noqa: S101 - it was entered from a level
-        level.joins.append((inner.entity, inner.parent[1]))
+        assert inner.link is not None  # noqa: S101 - it was entered from a level
+        level.joins.append((inner.entity, inner.link.condition))
         text = self._row_text(node, inner)
         level.joins.extend(inner.joins)
-        if not _is_row(node):
-            return text
-        return case((related.identity(inner).is_not(None), text), else_=self._no_row(node))
+        there = related.identity(inner).is_not(None)
+        if _is_row(node):
+            return case((there, text), else_=self._no_row(node))
+        # A column of a row that is not there is NULL; all else may have a value.
+        plain = isinstance(node.target, Scalar) and _is_column(node.target.source, inner.mapper)
+        return text if plain else case((there, text))
 
     def _single_row(self, node: ToOne, level: Level) -> SQLText:
         """Follow any other relationship to one row; nothing guarantees that there is only one."""
@@ -322,6 +339,12 @@ def _is_row(node: Node) -> bool:
     return isinstance(node, ToOne) and isinstance(node.target, (Shape, Variants))
 
 
+def _is_column(source: Source, mapper: Mapper[Any]) -> bool:
+    """Return whether a source is a plain column, and not an expression."""
+    attribute = mapper.attrs.get(source) if isinstance(source, str) else None
+    return isinstance(attribute, ColumnProperty) and isinstance(attribute.columns[0], ColumnClause)
+
+
 def _path(node: ToOne) -> str:
     return getattr(node.target, "path", node.relationship)
 
@@ -331,7 +354,7 @@ def _has_joins(plan: Plan) -> bool:
         return True
     nodes = (field.value for field in plan.root.fields)
     to_one = (node for node in nodes if isinstance(node, ToOne) and node.rows is None)
-    return any(related.is_joined(plan.mapper.relationships[node.relationship]) for node in to_one)
+    return any(leads_to_one(plan.mapper.relationships[node.relationship]) for node in to_one)
 
 
 def _guarded(array: Select[Any], rows: FromClause) -> Select[Any]:
@@ -350,16 +373,29 @@ def root_keys(plan: Plan, statement: Select[Any], *, split: bool = False) -> dic
         needed += [part.source for part in key_of(plan.mapper)]
     if statement._distinct:  # noqa: SLF001 - nothing public
         # All columns: fewer could make different rows alike, and PostgreSQL wants those of ORDER BY among them.
-        needed += plan.mapper.column_attrs.keys()
+        needed += whole_row(plan.mapper)
     return {key: f"c{position}" for position, key in enumerate(dict.fromkeys(needed))}
 
 
-def inner_rows(statement: Select[Any], keys: dict[Source, str], more: Sequence[Any] = ()) -> FromClause:
-    """Narrow the user's statement to the columns that are needed."""
+def inner_rows(statement: Select[Any], keys: Mapping[Source, str]) -> FromClause:
+    """Narrow the user's statement to the columns that are needed.
+
+    Raises:
+        ShapeError: One of them belongs to something that the statement does not select from.
+    """
     entity = root_entity(statement)
-    columns = [*(related.expression_of(entity, key).label(name) for key, name in keys.items()), *more]
-    # An expression may have no FROM of its own, such as a subquery that is correlated.
-    return statement.with_only_columns(*columns, maintain_column_froms=any(map(callable, keys))).subquery()
+    given = related.expressions_of(statement, entity)
+    columns = [
+        (given[key] if key in given else related.expression_of(entity, key)).label(name) for key, name in keys.items()
+    ]
+    if all(key not in given and _is_column(key, inspect(entity).mapper) for key in keys):
+        return statement.with_only_columns(*columns).subquery()
+    # An expression may have no FROM of its own, such as a subquery that is correlated, or bring one along.
+    narrowed = statement.with_only_columns(*columns, maintain_column_froms=True)
+    if len(narrowed.get_final_froms()) > len(statement.get_final_froms()):
+        reason = "an expression of the model names a table that the statement does not select from."
+        raise ShapeError("statement", reason, hint="Join that table, or make the expression a subquery.")
+    return narrowed.subquery()
 
 
 def _needed(node: Node, mapper: Mapper[Any]) -> list[Source]:
@@ -369,7 +405,7 @@ def _needed(node: Node, mapper: Mapper[Any]) -> list[Source]:
     if isinstance(node, Shape):
         return [source for field in node.fields for source in _needed(field.value, mapper)]
     if isinstance(node, Embedded):
-        return _needed(node.shape, mapper)
+        return [*_needed(node.shape, mapper), *node.columns]
     if isinstance(node, Variants):
         own = [shape for _, shape in node.cases if shape.mapper is mapper]
         return [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,16 +10,18 @@ from sqlalchemy import Dialect, Select
 from querywright.engine.changes import changes_session
 from querywright.errors import ShapeError
 from querywright.fetch.annotations import is_shape, read_annotation, union_members
-from querywright.fetch.binding import Binder, SchemaMap, binder_of
+from querywright.fetch.binding import Binder, CacheKey, SchemaMap, binder_of
 from querywright.fetch.cache import LRU
-from querywright.fetch.compile import SelectCompiler, has_arrays, root_mapper
+from querywright.fetch.columns import encoding_of
+from querywright.fetch.compile import SelectCompiler, has_arrays, root_entity, root_mapper
 from querywright.fetch.form import Form
-from querywright.fetch.levels import Slot, choose, key_of, statement_of
-from querywright.fetch.nodes import Plan, Shape, ToMany
+from querywright.fetch.levels import OpenList, Slot, choose, key_of, statement_of
+from querywright.fetch.nesting import deep_rows
+from querywright.fetch.nodes import Plan, Scalar, Shape, ToMany
 from querywright.fetch.pages import compile_page
 from querywright.fetch.plan import plan
 from querywright.fetch.reading import Reader, reader_of
-from querywright.fetch.related import criteria_of
+from querywright.fetch.related import criteria_of, expressions_of
 from querywright.fetch.writers import writer_for
 
 __all__ = ["Compiled", "Prepared", "binder_for", "compile_fetch", "prepare", "require_kinds"]
@@ -36,7 +37,7 @@ class Prepared:
         binder: The compiled statement.
         read: Converts the parsed JSON of a row to the values of Python that the model validates; ``None`` if the
             model validates the JSON itself.
-        slots: The statements of the lists that were left open, by their numbers.
+        slots: The statements of the lists and rows that were left open, by their numbers.
         capitals: Whether the escapes of control characters have hexadecimal digits in capitals.
     """
 
@@ -46,6 +47,11 @@ class Prepared:
     read: Reader | None
     slots: tuple[Slot, ...] = ()
     capitals: bool = False
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of the parameters of all its statements."""
+        return self.binder.names.union(*(slot.binder.names for slot in self.slots))
 
 
 class Compiled:
@@ -84,7 +90,7 @@ def prepare(
     form: Form,
     dialect: Dialect,
     schemas: SchemaMap | None = None,
-) -> tuple[Prepared, Sequence[Any] | None]:
+) -> tuple[Prepared, CacheKey | None]:
     """Compile a fetch, or find it compiled.
 
     Args:
@@ -95,7 +101,7 @@ def prepare(
         schemas: The connection's ``schema_translate_map``.
 
     Returns:
-        The compiled fetch, and the values that this statement has in its place of those it was compiled with.
+        The compiled fetch, and the cache key of this statement, which lists its values.
 
     Raises:
         ShapeError: The model does not fit the class that the statement selects.
@@ -108,7 +114,7 @@ def prepare(
     if known is None:
         known = compile_fetch(model, statement, form, dialect, schemas)
         _cache.put(where, known)
-    return known, key.bindparams
+    return known, key
 
 
 def require_kinds(model: Any, statement: Any) -> None:
@@ -131,6 +137,7 @@ def compile_fetch(
 ) -> Prepared:
     """Plan and compile, without looking for what was compiled before."""
     planned = plan(model, root_mapper(statement))
+    _require_encodings(planned, statement)
     writer = writer_for(dialect.name, dialect.driver)
     if form.limit is not None and not planned.depth:
         writer = writer.of_one or writer
@@ -139,17 +146,34 @@ def compile_fetch(
     form = choose(form, planned, statement, writer)
     array = form.array and not (large_rows and writer.client_joins)
     form = replace(form, array=array, for_model=form.for_model or not planned.exact)
-    compiler = SelectCompiler(form, writer, dialect, criteria_of(statement))
+    compiler = SelectCompiler(form, writer, dialect, criteria_of(statement), deep_rows(planned, form, writer.nesting))
     select = compile_page(compiler, planned, statement, form.page) if form.page else compiler.root(planned, statement)
-    prelude = writer.prelude if has_arrays(root, form) else ""
+    prelude = writer.page_prelude if form.page else writer.prelude if has_arrays(root, form) else ""
     binder = binder_for(select, statement, dialect, schemas, prelude)
-    # Grows while its lists are compiled: they have lists of their own.
+    # Grows while it is compiled: lists have lists of their own.
     slots = tuple(
-        Slot(binder_for(statement_of(compiler, each), statement, dialect, schemas, prelude), key_of(each.mapper))
-        for each in compiler.open_lists
+        Slot(
+            binder_for(statement_of(compiler, each), statement, dialect, schemas, prelude),
+            key_of(each.mapper),
+            is_list=isinstance(each, OpenList),
+        )
+        for each in compiler.open
     )
     read = reader_of(root, dialect) if form.for_model and planned.convert else None
     return Prepared(planned, form, binder, read, slots, writer.capitals)
+
+
+def _require_encodings(planned: Plan, statement: Select[Any]) -> None:
+    """Check that what fills a column of the statement has the values that the plan expects of it."""
+    given = expressions_of(statement, root_entity(statement))
+    root = planned.root
+    shapes = [root] if isinstance(root, Shape) else [shape for _, shape in root.cases]
+    for node in (field.value for shape in shapes for field in shape.fields if given):
+        if isinstance(node, Scalar) and node.source in given:
+            found = encoding_of(given[node.source].type)
+            if found is not None and found is not node.encoding:
+                reason = f"its with_expression() makes {found.value}, the field wants {node.encoding.value}."
+                raise ShapeError(node.path, reason, hint="Cast it with type_coerce() or cast(), or annotate the other.")
 
 
 def binder_for(

@@ -11,7 +11,7 @@ from querywright.fetch.binding import Binder, Statement
 from querywright.fetch.cache import LRU
 from querywright.fetch.compiled import binder_for
 from querywright.fetch.execute import Bind, run
-from querywright.fetch.pages import count_of
+from querywright.fetch.pages import count_of, counted
 from querywright.fetch.query import Query, schemas_of
 from querywright.fetch.related import criteria_of
 from querywright.fetch.writers import writer_for
@@ -32,8 +32,7 @@ def exists_any(query: Query, bind: Bind) -> bool:
 
 
 def _exists(statement: Select[Any]) -> Select[Any]:
-    some = statement if statement._has_row_limiting_clause else statement.order_by(None)  # noqa: SLF001 - nothing public
-    return select(exists(select(literal_column("1")).select_from(some.subquery())))
+    return select(exists(select(literal_column("1")).select_from(counted(statement).subquery())))
 
 
 def _value(query: Query, bind: Bind, make: Any) -> Any:
@@ -52,7 +51,8 @@ def _ready(query: Query, target: Engine | Connection, make: Any) -> Statement:
         binder = binder_for(made, statement, target.dialect, schemas)
         if where:
             _cache.put(where, binder)
-    return binder.bind(key and key.bindparams, query.parameters)
+    query.require_known(target, binder)
+    return binder.bind(key, query.parameters)
 
 
 # What each database wants before a statement that it explains.

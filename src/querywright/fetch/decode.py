@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
 
-from pydantic import TypeAdapter
-from pydantic_core import from_json, to_json
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from querywright.errors import DatabaseError, InvalidRow
-from querywright.fetch.annotations import is_struct
+from querywright.fetch.annotations import is_struct, read_annotation, union_members
 from querywright.fetch.unfinished import finish, without_capitals
-from querywright.fetch.writers import MISSING, TOO_LARGE
+from querywright.fetch.writers import CUT, MISSING, TOO_LARGE
 
-__all__ = ["Dump", "dump", "to_bytes", "validate", "verify"]
+__all__ = ["Dump", "read_json", "rewritten", "takes_options", "to_bytes", "validate", "verify", "write_json"]
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,10 @@ class Dump:
     Attributes:
         by_alias: Use aliases as keys.
         exclude_none: Leave out what is ``None``.
-        include: Write only these fields; in the form that Pydantic takes for one instance.
     """
 
     by_alias: bool = True
     exclude_none: bool = False
-    include: dict[str, Any] | None = None
 
 
 class _Codec(Protocol):
@@ -48,39 +48,52 @@ class _Pydantic:
     """Models of Pydantic, dataclasses, TypedDicts, and unions of them."""
 
     def __init__(self, annotation: Any) -> None:
-        adapter = TypeAdapter(annotation)
-        self.validate_json: Callable[[str], Any] = adapter.validate_json
-        self.validate_python: Callable[[Any], Any] = adapter.validate_python
-        self._dump = adapter.dump_json
+        self._adapter = TypeAdapter(annotation)
+        self._validate_json: Callable[[str], Any] = self._adapter.validate_json
+
+    def validate_json(self, text: str) -> Any:
+        try:
+            return self._validate_json(text)
+        except ValidationError as error:
+            if error.errors(include_url=False, include_input=False, include_context=False)[0]["type"] != "json_invalid":
+                raise
+        return self.validate_python(read_json(text))
+
+    def validate_python(self, value: Any) -> Any:
+        return self._adapter.validate_python(value, from_attributes=True)
 
     def dump(self, value: Any, how: Dump) -> bytes:
-        include: Any = how.include
-        if include is not None and isinstance(value, list):
-            include = {"__all__": include}
-        return self._dump(value, by_alias=how.by_alias, exclude_none=how.exclude_none, include=include)
+        return self._adapter.dump_json(value, by_alias=how.by_alias, exclude_none=how.exclude_none)
 
 
 class _Msgspec:
-    """Structs of msgspec, which is installed if there is one."""
+    """Structs of msgspec, which is installed if there is one, and unions of them."""
 
     def __init__(self, annotation: Any) -> None:
-        msgspec: Any = sys.modules["msgspec"]
-        self.validate_json: Callable[[str], Any] = msgspec.json.Decoder(annotation).decode
-        self._convert: Callable[..., Any] = msgspec.convert
+        self._msgspec: Any = sys.modules["msgspec"]
+        self._decode: Callable[[str], Any] = self._msgspec.json.Decoder(annotation).decode
         self._annotation = annotation
-        self._encode: Callable[[Any], bytes] = msgspec.json.encode
+
+    def validate_json(self, text: str) -> Any:
+        try:
+            return self._decode(text)
+        except self._msgspec.DecodeError:
+            return self.validate_python(read_json(text))
 
     def validate_python(self, value: Any) -> Any:
-        return self._convert(value, self._annotation)
+        return self._msgspec.convert(value, self._annotation, from_attributes=True)
 
     def dump(self, value: Any, _how: Dump) -> bytes:
-        return self._encode(value)
+        written: bytes = self._msgspec.json.encode(value)
+        return written
 
 
 @lru_cache(maxsize=1024)
 def _codec(model: Any, many: bool) -> _Codec:  # noqa: FBT001 - a key of the cache
     annotation: Any = list[model] if many else model
-    return _Msgspec(annotation) if is_struct(model) else _Pydantic(annotation)
+    wanted = read_annotation(model).type
+    structs = any(map(is_struct, union_members(wanted) or (wanted,)))
+    return _Msgspec(annotation) if structs else _Pydantic(annotation)
 
 
 def verify(text: str) -> str:
@@ -92,9 +105,11 @@ def verify(text: str) -> str:
     """
     if MISSING in text:
         path = text.split(MISSING, 2)[1]
-        if path == TOO_LARGE:
-            message = "The JSON is longer than the server's max_allowed_packet."
-            raise DatabaseError(message, hint="Fetch fewer rows at once, or let the server have longer packets.")
+        if path in {TOO_LARGE, CUT}:
+            message = (
+                "The JSON is longer than the server's max_allowed_packet, or a group_concat_max_len that it keeps."
+            )
+            raise DatabaseError(message, hint="Fetch fewer rows at once, or let the server have longer texts.")
         raise InvalidRow(path)
     return finish(text)
 
@@ -104,8 +119,9 @@ def to_bytes(text: str, *, documents: bool, capitals: bool = False) -> bytes:
 
     Args:
         text: What the database wrote.
-        documents: Whether stored JSON is in it, which is written as it is stored: with spaces, escapes and numbers of
-            whoever wrote it, and with NaN, which Python stores in SQLite, and for which Pydantic writes null.
+        documents: Whether stored JSON is in it, with the spaces, escapes and numbers of whoever wrote it, and with NaN,
+            which Python stores in SQLite. It is written as Pydantic does, and as it is where no parser takes it: half
+            of a surrogate pair, or objects too deep inside each other.
         capitals: Whether the escapes of control characters have hexadecimal digits in capitals.
     """
     text = verify(text)
@@ -116,8 +132,15 @@ def to_bytes(text: str, *, documents: bool, capitals: bool = False) -> bytes:
     try:
         return to_json(from_json(text), inf_nan_mode="null")
     except ValueError:
-        # It may hold half of a surrogate pair.
-        return text.encode()
+        return _without_nan(text)
+
+
+# A string, to be left alone, or what Python writes and JSON does not have.
+_STRING_OR_NAN = re.compile(r'"(?:[^"\\]|\\.)*"|NaN|-?Infinity', re.DOTALL)
+
+
+def _without_nan(text: str) -> bytes:
+    return _STRING_OR_NAN.sub(lambda found: found[0] if found[0][0] == '"' else "null", text).encode()
 
 
 def validate(model: Any, text: str, read: Callable[[Any], Any] | None, *, many: bool) -> Any:
@@ -133,10 +156,64 @@ def validate(model: Any, text: str, read: Callable[[Any], Any] | None, *, many: 
     text = verify(text)
     if read is None:
         return codec.validate_json(text)
-    parsed = from_json(text)
+    parsed = read_json(text)
     return codec.validate_python([read(row) for row in parsed] if many else read(parsed))
 
 
-def dump(model: Any, value: Any, how: Dump, *, many: bool) -> bytes:
-    """Let the model write its JSON, as FastAPI would."""
-    return _codec(model, many).dump(value, how)
+def read_json(text: str | bytes) -> Any:
+    """Parse JSON, also what is stored."""
+    try:
+        return from_json(text)
+    except ValueError:
+        # Stored JSON may hold half of a surrogate pair, or be nested deeper than this parser goes.
+        return json.loads(text)
+
+
+def write_json(value: Any) -> bytes:
+    """Write JSON, also what UTF-8 has no bytes for."""
+    try:
+        return to_json(value, inf_nan_mode="null")
+    except PydanticSerializationError:
+        return _without_nan(json.dumps(value, separators=(",", ":")))
+
+
+def takes_options(model: Any) -> bool:
+    """Say whether what writes a model leaves out what is ``None``, and writes names for aliases, if it is told to."""
+    return isinstance(_codec(model, many=True), _Pydantic)
+
+
+def rewritten(model: Any, text: str, read: Callable[[Any], Any] | None, how: Dump, *, many: bool) -> bytes:
+    """Let the model write its JSON, as FastAPI would.
+
+    Args:
+        model: The response model.
+        text: What the database wrote.
+        read: Converts the parsed JSON of a row to what the model validates; by default it validates the JSON.
+        how: How the model writes.
+        many: Whether the text is an array.
+    """
+    codec = _codec(model, many)
+    try:
+        return codec.dump(validate(model, text, read, many=many), how)
+    except (PydanticSerializationError, UnicodeEncodeError):
+        masked = _masked(text)
+        if masked == text:
+            raise
+    return _unmasked(codec.dump(validate(model, masked, read, many=many), how))
+
+
+# Half of a surrogate pair: JSON has an escape for it, and UTF-8 has no bytes. For each there is a character for private
+# use in its place while a model writes.
+_ESCAPE = re.compile(r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|u([dD][89a-fA-F]..)|.)", re.DOTALL)
+_MASK = 0x10F000 - 0xD800
+_MASKS = re.compile(f"[{chr(0xD800 + _MASK)}-{chr(0xDFFF + _MASK)}]")
+
+
+def _masked(text: str) -> str:
+    if _MASKS.search(text):
+        return text
+    return _ESCAPE.sub(lambda found: chr(int(found[1], 16) + _MASK) if found[1] else found[0], text)
+
+
+def _unmasked(written: bytes) -> bytes:
+    return _MASKS.sub(lambda found: f"\\u{ord(found[0]) - _MASK:04x}", written.decode()).encode()

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Generic, NoReturn, TypeVar
 
-from sqlalchemy import Connection, Dialect, Engine, Select, event
+from sqlalchemy import Connection, Dialect, Engine, Select
 from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
 from sqlalchemy.orm import ORMExecuteState, Session
 
 from querywright.engine.dialect import AUTOCOMMIT_OPTIONS, READ_ONLY_OPTIONS
 from querywright.engine.reset import mark_changed
 from querywright.engine.statements import has_foreign_listeners
+from querywright.errors import ShapeError
 from querywright.events import StatementExecuted, emit, has_subscribers
 from querywright.fetch.binding import Statement
 from querywright.fetch.compile import root_mapper
 from querywright.fetch.drivers import Rows, autocommitting, direct_call, has_direct_call
 
-__all__ = ["Bind", "JsonBytes", "Rows", "connection_of", "routing", "run", "seen_by_session", "stream"]
+__all__ = ["Bind", "JsonBytes", "Rows", "Seen", "connection_of", "routing", "run", "seen_by_session", "stream"]
 
 Bind = Session | Connection | Engine
 Content_co = TypeVar("Content_co", covariant=True)
@@ -135,12 +137,12 @@ def stream(bind: Engine | Connection, statement: Statement, size: int) -> Genera
         result.close()
 
 
-def connection_of(session: Session, statement: Select[Any]) -> Connection:
+def connection_of(session: Session, statement: Select[Any], arguments: Mapping[str, Any]) -> Connection:
     """Flush the session if it would flush for this statement, and return the connection of its transaction."""
     flushing = session._flushing  # noqa: SLF001 - Session's own autoflush asks the same
     if session.autoflush and not flushing and statement.get_execution_options().get("autoflush", True):
         session.flush()
-    return session.connection(bind_arguments=routing(statement))
+    return session.connection(bind_arguments={**arguments, **routing(statement)})
 
 
 def routing(statement: Select[Any]) -> dict[str, Any]:
@@ -148,20 +150,69 @@ def routing(statement: Select[Any]) -> dict[str, Any]:
     return {"mapper": root_mapper(statement), "clause": statement}
 
 
-def seen_by_session(session: Session, statement: Select[Any]) -> Select[Any]:
-    """Return the statement as the session's ``do_orm_execute`` listeners leave it, such as with a tenant's filter."""
+@dataclass(frozen=True)
+class Seen:
+    """A statement as the ``do_orm_execute`` listeners of a session leave it, such as with a tenant's filter.
+
+    Attributes:
+        statement: Which rows.
+        parameters: Values for its named parameters.
+        arguments: What the session chooses a database by, beside the statement.
+        is_another: Whether a listener made another statement of it.
+    """
+
+    statement: Select[Any]
+    parameters: Mapping[str, Any] | None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    is_another: bool = False
+
+
+def seen_by_session(session: Session, statement: Select[Any], parameters: Mapping[str, Any] | None) -> Seen:
+    """Let the listeners of a session see a statement, and change it.
+
+    Raises:
+        ShapeError: One of them answers it itself.
+    """
     if not session.dispatch.do_orm_execute:
-        return statement
-    seen: list[Select[Any]] = []
+        return Seen(statement, parameters)
+    own = None if parameters is None else dict(parameters)  # they may change it in place
+    # Added to this call only: other threads may use listeners of the same class at the same time.
+    answer = session._execute_internal(statement, own, _add_event=_Unread)  # noqa: SLF001 - execute() may be overridden
+    if not isinstance(answer, _Unread):
+        raise _answered()
+    return answer.seen(statement)
 
-    def stop(state: ORMExecuteState) -> Any:
-        final: Select[Any] = state.statement  # type: ignore[assignment]
-        seen.append(final.execution_options(**{**state.execution_options, **state.local_execution_options}))
-        return IteratorResult(SimpleResultMetaData([]), iter(()))
 
-    event.listen(session, "do_orm_execute", stop)
-    try:
-        session.execute(statement)
-    finally:
-        event.remove(session, "do_orm_execute", stop)
-    return seen[-1] if seen else statement
+class _Unread(IteratorResult[Any]):
+    """What the listeners get for the rows of a fetch, which are not those of the ORM."""
+
+    def __init__(self, state: ORMExecuteState) -> None:
+        super().__init__(SimpleResultMetaData(["row"]), _refused())
+        self._state = state
+
+    def seen(self, statement: Select[Any]) -> Seen:
+        """Tell what became of a statement.
+
+        Raises:
+            ShapeError: It is not a ``select()`` any more.
+        """
+        state = self._state
+        final: Any = state.statement
+        if not isinstance(final, Select):
+            reason = "a do_orm_execute listener of its session makes something else than a select() of it."
+            raise ShapeError("statement", reason)
+        given: Any = state.parameters
+        options = {**state.execution_options, **state.local_execution_options}
+        arguments = {name: value for name, value in state.bind_arguments.items() if not name.startswith("_sa_")}
+        return Seen(final.execution_options(**options), given, arguments, is_another=final is not statement)
+
+
+def _refused() -> Iterator[Any]:
+    raise _answered()
+    yield
+
+
+def _answered() -> ShapeError:
+    reason = "a do_orm_execute listener of its session answers it with rows of its own, of a cache or of shards."
+    hint = "Let the listener pass by the statements of a fetch, marked by an option or execution option of yours."
+    return ShapeError("statement", reason, hint=hint)

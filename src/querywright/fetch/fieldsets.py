@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from querywright.errors import UnknownFields
 from querywright.fetch.nodes import Embedded, Field, Groups, Node, Plan, Shape, ToMany, ToOne, Variants
 
-__all__ = ["Fieldset", "fieldset"]
+__all__ = ["Fieldset", "Tree", "fieldset", "shapes_in"]
 
 Tree = dict[str, "Tree"]
 
@@ -21,11 +20,11 @@ class Fieldset:
 
     Attributes:
         paths: Those fields and what is inside them, by path; what SQL writes.
-        include: The same in the form that Pydantic takes for one instance.
+        tree: Their keys, each with those inside it; a field without any has all that is in it.
     """
 
     paths: frozenset[str]
-    include: dict[str, Any]
+    tree: Tree
 
 
 @lru_cache(maxsize=256)
@@ -48,10 +47,10 @@ def fieldset(plan: Plan, fields: str) -> Fieldset:
     unknown = tuple(_unknown(plan.root, tree, ""))
     if unknown or not tree:
         raise UnknownFields(unknown or ("",), tuple(_names(plan.root, "")))
-    return Fieldset(frozenset(_paths(plan.root, tree)), _include(plan.root, tree))
+    return Fieldset(frozenset(_paths(plan.root, tree)), tree)
 
 
-def _shapes(node: Node) -> tuple[Shape, ...]:
+def shapes_in(node: Node) -> tuple[Shape, ...]:
     """List the shapes whose fields lie one level inside a node."""
     if isinstance(node, Shape):
         return (node,)
@@ -59,11 +58,11 @@ def _shapes(node: Node) -> tuple[Shape, ...]:
         return tuple(shape for _, shape in node.cases)
     if isinstance(node, Embedded):
         return (node.shape,)
-    return _shapes(node.target) if isinstance(node, (ToOne, ToMany, Groups)) else ()
+    return shapes_in(node.target) if isinstance(node, (ToOne, ToMany, Groups)) else ()
 
 
 def _fields(node: Node) -> Iterator[Field]:
-    return (field for shape in _shapes(node) for field in shape.fields if not field.excluded)
+    return (field for shape in shapes_in(node) for field in shape.fields if not field.excluded)
 
 
 def _unknown(node: Node, tree: Tree, prefix: str) -> Iterator[str]:
@@ -80,7 +79,7 @@ def _names(node: Node, prefix: str) -> Iterator[str]:
     for name in dict.fromkeys(field.key for field in _fields(node)):
         yield prefix + name
         for field in _fields(node):
-            if field.key == name and _shapes(field.value):
+            if field.key == name and shapes_in(field.value):
                 yield from _names(field.value, f"{prefix}{name}.")
 
 
@@ -89,21 +88,3 @@ def _paths(node: Node, tree: Tree) -> Iterator[str]:
         if not tree or field.key in tree:
             yield field.path
             yield from _paths(field.value, tree.get(field.key, {}))
-
-
-def _include(node: Node, tree: Tree) -> dict[str, Any]:
-    chosen = [field for field in _fields(node) if field.key in tree]
-    return {field.name: _include_value(field.value, tree[field.key]) for field in chosen}
-
-
-def _include_value(node: Node, tree: Tree) -> Any:
-    if not tree:
-        return True
-    inner = _include(node, tree)
-    lists = 0
-    while isinstance(node, (ToOne, ToMany, Groups)):
-        lists += isinstance(node, ToMany) or (isinstance(node, Groups) and not node.single)
-        node = node.target
-    for _ in range(lists):
-        inner = {"__all__": inner}
-    return inner

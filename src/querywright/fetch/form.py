@@ -18,14 +18,15 @@ class PageForm:
     Attributes:
         size: How many rows it has at most.
         by_keyset: Whether the page begins behind a row, and its rows come with cursors; or at an offset.
-        behind_nulls: For each sort, whether the value of the row it begins behind is NULL; ``None`` at the start.
+        behind: For each sort, the kind of the value of the row it begins behind, ``None`` if that is NULL; ``None``
+            for all of them at the start.
         backwards: Whether the page ends before that row.
         total: Whether the rows of the whole list are counted.
     """
 
     size: int
     by_keyset: bool
-    behind_nulls: tuple[bool, ...] | None = None
+    behind: tuple[str | None, ...] | None = None
     backwards: bool = False
     total: bool = True
 

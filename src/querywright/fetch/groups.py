@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, LargeBinary, Select, case, cast, func, select, tuple_
+from sqlalchemy import ColumnElement, LargeBinary, Select, case, cast, func, literal_column, select, tuple_
 
 from querywright.fetch import related
 from querywright.fetch.nodes import Groups
@@ -24,12 +24,14 @@ def write_groups(compiler: Any, node: Groups, level: Level) -> SQLText:
     item = writer.checked(compiler.element(node.target, inner), node.path)
     key, written = inner.column(node.key.source), _key(compiler, node, inner)
     order = related.order_of(node.relationship, inner, node.rows, node.path)
-    items = inner.select(item, key.label("k"), written.label("w")).order_by(*order).subquery()
-    array = writer.aggregate(items.c.o, ())
+    # A database that groups rows by hashing them loses the order of a subquery.
+    position = func.row_number().over(order_by=order) if order and writer.aggregate_orders else literal_column("0")
+    items = inner.select(item, key.label("k"), written.label("w"), position.label("n")).order_by(*order).subquery()
+    array = writer.aggregate(items.c.o, [items.c.n] if order and writer.aggregate_orders else ())
     array = func.max(items.c.o) if node.single else writer.join("[", array, "]")
     group = writer.join(_quoted(writer, items.c.w), ":", array).label("o")
-    groups = select(group).group_by(items.c.k, items.c.w).order_by(items.c.k).subquery()
-    whole = writer.enclosed("{", writer.aggregate(groups.c.o, ()), "}")
+    groups = select(group, items.c.k).group_by(items.c.k, items.c.w).order_by(items.c.k).subquery()
+    whole = writer.enclosed("{", writer.aggregate(groups.c.o, [groups.c.k] if writer.aggregate_orders else ()), "}")
     return select(whole).select_from(groups).scalar_subquery()
 
 
@@ -42,7 +44,7 @@ def _in_place(compiler: Any, node: Groups, level: Level) -> SQLText:
     )
     key, written = firsts.column(node.key.source), _key(compiler, node, firsts)
     group = _group(compiler, node, rows).where(_alike(_key(compiler, node, rows), written))
-    sooner = tuple_(*related.key_of(others.entity)) < tuple_(*related.key_of(firsts.entity))
+    sooner = tuple_(*related.identity_columns(others.entity)) < tuple_(*related.identity_columns(firsts.entity))
     another = others.select(writer.literal("1")).where(_alike(_key(compiler, node, others), written), sooner)
     array = group.correlate(firsts.source).scalar_subquery()
     pair = writer.checked(writer.join(_quoted(writer, written), ":", array), TOO_LARGE)

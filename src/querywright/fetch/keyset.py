@@ -1,7 +1,7 @@
-"""Keyset pagination: from an ORDER BY and a row's values to the condition that holds for the rows behind it.
+"""Keyset pagination: from an ORDER BY and a row's place in it to the condition that holds for the rows behind it.
 
 NULLs sort before or behind all values, by the database's habit or as the ORDER BY says; equal rows are told apart by
-their primary key. Method and proof: https://use-the-index-luke.com/no-offset
+what tells rows apart. Method and proof: https://use-the-index-luke.com/no-offset
 """
 
 from __future__ import annotations
@@ -10,15 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, false, inspect, or_, tuple_
-from sqlalchemy.sql import operators
-from sqlalchemy.sql.elements import UnaryExpression
+from sqlalchemy import ColumnElement, and_, false, or_, tuple_
 
-from querywright.errors import ShapeError
-from querywright.fetch.related import key_of
 from querywright.fetch.writers import JsonWriter
 
-__all__ = ["Sort", "behind", "ordering", "parameter", "sorts_of"]
+__all__ = ["Sort", "behind", "ordering", "parameter"]
 
 
 @dataclass(frozen=True)
@@ -46,53 +42,6 @@ class Sort:
         """The same, read backwards."""
         return replace(self, descending=not self.descending, nulls_first=not self.nulls_first)
 
-    @property
-    def name(self) -> str:
-        """What tells this order from another."""
-        return f"{self.expression} {self.descending} {self.nulls_first}"
-
-
-def sorts_of(statement: Select[Any], entity: Any, writer: JsonWriter) -> tuple[Sort, ...]:
-    """Read the ORDER BY of a statement, and add what makes the order total.
-
-    Args:
-        statement: The statement.
-        entity: The mapped class that it selects.
-        writer: What is known of the database.
-
-    Raises:
-        ShapeError: It is ordered by a text, of which nothing is known.
-    """
-    clauses = statement._order_by_clauses  # noqa: SLF001 - nothing public
-    sorts = [_sort(clause, inspect(entity), writer) for clause in clauses]
-    named = {str(sort.expression) for sort in sorts}
-    descending = bool(sorts) and sorts[-1].descending
-    missing = [column for column in key_of(entity) if str(column.expression) not in named]
-    return (*sorts, *(Sort(column, descending, nulls_first=False, nullable=False) for column in missing))
-
-
-def _sort(clause: Any, selected: Any, writer: JsonWriter) -> Sort:
-    descending, nulls_first = False, None
-    while True:
-        element = getattr(clause, "element", None)
-        if isinstance(clause, UnaryExpression) and clause.modifier in _MODIFIERS:
-            descending = descending or clause.modifier is operators.desc_op
-            if clause.modifier in {operators.nulls_first_op, operators.nulls_last_op}:
-                nulls_first = clause.modifier is operators.nulls_first_op
-        elif type(clause).__name__ != "_label_reference":
-            break
-        clause = element
-    if not isinstance(clause, ColumnElement) or isinstance(element, str):
-        raise ShapeError("statement", "it is ordered by a text.", hint="Order a list that has pages by columns.")
-    first = descending is writer.nulls_are_largest if nulls_first is None else nulls_first
-    # The column of another table may be NULL after an outer join, whatever it is declared to be.
-    own = selected.selectable.is_derived_from(getattr(clause, "table", None))
-    nullable = not own or getattr(clause, "nullable", True)
-    return Sort(writer.sort_key(clause), descending, first, nullable)
-
-
-_MODIFIERS = {operators.asc_op, operators.desc_op, operators.nulls_first_op, operators.nulls_last_op}
-
 
 def ordering(sorts: Sequence[Sort], writer: JsonWriter) -> list[ColumnElement[Any]]:
     """Write an ORDER BY."""
@@ -110,37 +59,37 @@ def parameter(position: int) -> str:
     return f"querywright_{position}"
 
 
-def behind(sorts: Sequence[Sort], nulls: Sequence[bool], writer: JsonWriter) -> ColumnElement[bool]:
+def behind(sorts: Sequence[Sort], kinds: Sequence[str | None], writer: JsonWriter) -> ColumnElement[bool]:
     """Write the condition that holds for the rows behind one row.
 
     Args:
         sorts: What the rows are ordered by.
-        nulls: For each of them, whether that row's value is NULL; the others are parameters.
+        kinds: For each of them, the kind of that row's value, which is a parameter; ``None`` if it is NULL.
         writer: What is known of the database.
     """
-    values = [bindparam(parameter(n), type_=sort.expression.type) for n, sort in enumerate(sorts)]
+    values = [None if kind is None else writer.cursor_parameter(parameter(n), kind) for n, kind in enumerate(kinds)]
     one_way = len({sort.descending for sort in sorts}) == 1 and not any(sort.nullable for sort in sorts)
-    if one_way and len(sorts) > 1 and writer.index_of_tuples:
+    if one_way and len(sorts) > 1 and None not in kinds and writer.index_of_tuples:
         left = tuple_(*(sort.expression for sort in sorts))
         right = tuple_(*values)
         return left < right if sorts[0].descending else left > right
     alternatives: list[ColumnElement[bool]] = []
     equal: list[ColumnElement[bool]] = []
-    for sort, value, null in zip(sorts, values, nulls, strict=True):
-        alternatives.append(and_(*equal, _after(sort, value, null=null)))
-        equal.append(sort.expression.is_(None) if null else sort.expression == value)
+    for sort, value in zip(sorts, values, strict=True):
+        alternatives.append(and_(*equal, _after(sort, value)))
+        equal.append(sort.expression.is_(None) if value is None else sort.expression == value)
     condition = or_(*alternatives)
     first = sorts[0]
-    if len(sorts) == 1 or first.nullable:
+    if len(sorts) == 1 or first.nullable or values[0] is None:
         return condition
     # Redundant, and what an index of the first column can be used for.
     start = first.expression <= values[0] if first.descending else first.expression >= values[0]
     return and_(start, condition)
 
 
-def _after(sort: Sort, value: Any, *, null: bool) -> ColumnElement[bool]:
+def _after(sort: Sort, value: ColumnElement[Any] | None) -> ColumnElement[bool]:
     column = sort.expression
-    if null:
+    if value is None:
         return column.is_not(None) if sort.nulls_first else false()
     after = column < value if sort.descending else column > value
     return or_(after, column.is_(None)) if sort.nullable and not sort.nulls_first else after

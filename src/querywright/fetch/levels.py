@@ -12,20 +12,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import Dialect, Select, bindparam, select, tuple_
+from sqlalchemy import ColumnElement, Dialect, Select, bindparam, select, tuple_
 from sqlalchemy.orm import Mapper, aliased
 
 from querywright.fetch import related
-from querywright.fetch.attributes import attribute_of, key_names
+from querywright.fetch.attributes import Attribute, Discriminator, attribute_of, identity_of
 from querywright.fetch.binding import Binder
 from querywright.fetch.form import Form
-from querywright.fetch.nodes import Plan, Scalar, ToMany
+from querywright.fetch.nodes import Plan, Scalar, Shape, ToMany, Variants
 from querywright.fetch.reading import row_reader
 from querywright.fetch.related import Level
 from querywright.fetch.scalars import internal
-from querywright.fetch.writers import JsonWriter
+from querywright.fetch.writers import MISSING, JsonWriter
 
-__all__ = ["KEYS", "Filling", "OpenList", "Slot", "choose", "fill", "key_of", "keys_in", "statement_of"]
+__all__ = ["KEYS", "Filling", "OpenList", "OpenRow", "Slot", "choose", "fill", "key_of", "keys_in", "statement_of"]
 
 KEYS = "querywright_keys"
 _SLOT = re.compile("\x02(\\d+):([^\x02]*)\x02")
@@ -47,16 +47,36 @@ class OpenList:
 
 
 @dataclass(frozen=True)
-class Slot:
-    """The compiled statement of an open list.
+class OpenRow:
+    """A row that another statement writes, for it lies too deep.
 
     Attributes:
-        binder: Returns the key of a row above and the JSON of a row that belongs to it.
+        number: Its number in the plan.
+        node: What of it is wanted.
+    """
+
+    number: int
+    node: Shape | Variants
+
+    @property
+    def mapper(self) -> Mapper[Any]:
+        """The class of the row."""
+        return self.node.mapper
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The compiled statement of what was left open.
+
+    Attributes:
+        binder: Returns the key of a row above and the JSON of a row that belongs to it, or that is it.
         key: The primary key of the rows above.
+        is_list: Whether any number of rows belongs there, or one.
     """
 
     binder: Binder
     key: tuple[Scalar, ...]
+    is_list: bool = True
 
     def values(self, keys: Sequence[str], dialect: Dialect) -> list[Any]:
         """Turn keys, as they stand in slots, into values to bind."""
@@ -82,26 +102,50 @@ def choose(form: Form, plan: Plan, statement: Select[Any], writer: JsonWriter) -
 
 
 def key_of(mapper: Mapper[Any]) -> tuple[Scalar, ...]:
-    """Plan how the primary key of a class is written into a slot."""
-    return tuple(internal(attribute_of(mapper, name, name), name) for name in key_names(mapper))
+    """Plan how what tells the rows of a class apart is written into a slot."""
+    return tuple(_part(source, mapper) for source in identity_of(mapper))
 
 
-def statement_of(compiler: Any, open_list: OpenList) -> Any:
-    """Write the statement that fills a list of many rows at once."""
+def _part(source: str | Discriminator, mapper: Mapper[Any]) -> Scalar:
+    if isinstance(source, str):
+        return internal(attribute_of(mapper, source, source), source)
+    where = f"{mapper.class_.__name__}'s discriminator"
+    made = Attribute("", source(mapper.class_).type, nullable=False, where=where)
+    return replace(internal(made, where), source=source)
+
+
+def statement_of(compiler: Any, opened: OpenList | OpenRow) -> Any:
+    """Write the statement that fills what was left open of many rows at once."""
+    if isinstance(opened, OpenList):
+        return _statement_of_list(compiler, opened)
+    row: Any = aliased(opened.mapper.class_)
+    related.exempt(row, compiler.criteria)
+    level = Level(row, row)
+    item = compiler.writer.checked(compiler.written(opened.node, level), opened.node.path)
+    statement: Any = select(compiler.key_text(opened.mapper, level).label("k"), item.label("o")).select_from(row)
+    statement = level.joined(statement)
+    return compiler.finished(statement.where(_among(related.identity_columns(row))), opened.node)
+
+
+def _among(key: list[Any]) -> ColumnElement[bool]:
+    """Ask for the rows of many keys."""
+    wanted: Any = bindparam(KEYS, expanding=True)
+    among: ColumnElement[bool] = (key[0] if len(key) == 1 else tuple_(*key)).in_(wanted)
+    return among
+
+
+def _statement_of_list(compiler: Any, open_list: OpenList) -> Any:
     node, parent = open_list.node, aliased(open_list.mapper.class_)
+    related.exempt(parent, compiler.criteria)
     above = Level(parent, parent)
     inner = related.enter(node.relationship, above, compiler.criteria, node.rows)
     item = compiler.writer.checked(compiler.element(node.target, inner), node.path)
     order = related.order_of(node.relationship, inner, node.rows, node.path)
-    keys = related.key_of(parent)
-    wanted: Any = bindparam(KEYS, expanding=True)
-    assert inner.parent is not None  # noqa: S101 - it was entered from a level
-    statement = select(compiler.key_text(open_list.mapper, above).label("k"), item.label("o")).select_from(parent)
-    statement = statement.select_from(inner.source)
-    for entity, condition in inner.joins:
-        statement = statement.outerjoin_from(inner.source, entity, condition)
-    chosen = (keys[0] if len(keys) == 1 else tuple_(*keys)).in_(wanted)
-    return compiler.finished(statement.where(chosen, inner.parent[1]).order_by(*order), node.target)
+    assert inner.link is not None  # noqa: S101 - it was entered from a level
+    statement: Any = select(compiler.key_text(open_list.mapper, above).label("k"), item.label("o")).select_from(parent)
+    statement = inner.joined(inner.link.join_from_above(statement, inner.source))
+    chosen = statement.where(_among(related.identity_columns(parent)))
+    return compiler.finished(inner.link.tied(chosen.order_by(*order)), node.target)
 
 
 def keys_in(texts: Sequence[str]) -> dict[int, list[str]]:
@@ -118,9 +162,11 @@ class Filling:
     """The rows of open lists while they are fetched.
 
     Attributes:
-        rows: For each list's number, by key, the JSON of its rows.
+        singles: The numbers of what is one row.
+        rows: For each number, by key, the JSON of its rows.
     """
 
+    singles: frozenset[int] = frozenset()
     rows: dict[int, dict[str, list[str]]] = field(default_factory=dict)
 
     def add(self, number: int, rows: Sequence[Any]) -> list[str]:
@@ -136,11 +182,15 @@ class Filling:
 def fill(texts: Sequence[str], filling: Filling) -> Iterator[str]:
     """Put the rows of each list where it was left open."""
 
-    def array(match: re.Match[str]) -> str:
-        rows = filling.rows.get(int(match[1]), {}).get(match[2], ())
+    def rows_of(match: re.Match[str]) -> str:
+        number = int(match[1])
+        rows = filling.rows.get(number, {}).get(match[2], ())
+        if number in filling.singles:
+            # Where statements do not see the same rows, it may be gone.
+            return closed(rows[0]) if rows else f"{MISSING}a row that is gone{MISSING}"
         return f"[{','.join(closed(row) for row in rows)}]"
 
     def closed(text: str) -> str:
-        return _SLOT.sub(array, text) if "\x02" in text else text
+        return _SLOT.sub(rows_of, text) if "\x02" in text else text
 
     return map(closed, texts)

@@ -84,14 +84,14 @@ class Selection(Marker):
         where: Only rows for which this holds: an expression of the related class, or a function of it.
         order_by: What to order by, one or more; by default the relationship's own order.
         limit: At most this many rows of each parent.
-        distinct: Whether a row that is related twice comes once.
+        distinct: Whether a row that is related twice comes once, as in the ORM's collections.
     """
 
     relationship: str | None = None
     where: Criterion | None = None
     order_by: Ordering | tuple[Ordering, ...] = ()
     limit: int | None = None
-    distinct: bool = False
+    distinct: bool = True
 
 
 class Many(Selection):
@@ -102,7 +102,7 @@ class Many(Selection):
         where: Only rows for which this holds: an expression of the related class, or a function of it.
         order_by: What to order by, one or more; by default the relationship's own order.
         limit: At most this many rows of each parent.
-        distinct: Whether a row that is related twice comes once.
+        distinct: Whether a row that is related twice comes once, as in the ORM's collections.
 
     Example:
         >>> from typing import Annotated
@@ -123,7 +123,7 @@ class Keys(Selection):
         where: Only rows for which this holds.
         order_by: What to order by; by default the relationship's own order.
         limit: At most this many keys of each parent.
-        distinct: Whether a row that is related twice comes once.
+        distinct: Whether a row that is related twice comes once, as in the ORM's collections.
 
     Example:
         >>> from typing import Annotated

@@ -174,11 +174,11 @@ class Embedded:
 
     Attributes:
         shape: Its fields.
-        none_if_empty: Whether it is ``null`` if all its columns are.
+        columns: The attributes that make it ``null`` if all of them are NULL; none if it never is.
     """
 
     shape: Shape
-    none_if_empty: bool
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -235,6 +235,7 @@ class Shape:
         mapper: The mapped class that fills it.
         fields: One for each field of the model, in its order.
         reason: Why the model itself has to write its JSON; empty if SQL can.
+        attributes: Whether the model is made of an object with attributes, and not of a dict.
     """
 
     path: str
@@ -242,6 +243,7 @@ class Shape:
     mapper: Mapper[Any]
     fields: tuple[Field, ...]
     reason: str = ""
+    attributes: bool = False
 
 
 Node = Scalar | ToOne | ToMany | Groups | Aggregate | Embedded | Variants | Shape

@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
-from sqlalchemy import Select, bindparam, func, literal_column, select, true
-from sqlalchemy.types import Integer
+from sqlalchemy import FromClause, Select, bindparam, func, literal_column, select, true, type_coerce
+from sqlalchemy.types import NULLTYPE, Integer
 
-from querywright.errors import InvalidPage, ShapeError
-from querywright.fetch.attributes import Attribute
-from querywright.fetch.compile import SelectCompiler, inner_rows, root_entity, root_keys
+from querywright.errors import InvalidPage
+from querywright.fetch.attributes import whole_row
+from querywright.fetch.compile import SelectCompiler, root_entity, root_keys, root_mapper
 from querywright.fetch.form import PageForm
-from querywright.fetch.keyset import Sort, behind, ordering, sorts_of
-from querywright.fetch.nodes import Plan, Scalar
-from querywright.fetch.scalars import internal
+from querywright.fetch.keyset import behind, ordering
+from querywright.fetch.nodes import Plan
+from querywright.fetch.related import expression_of
+from querywright.fetch.sorting import Order, order_of
 
-__all__ = ["MOST_ROWS", "OFFSET", "Page", "compile_page", "count_of", "cursor_scalars", "require_size"]
+__all__ = ["MOST_ROWS", "OFFSET", "Page", "compile_page", "count_of", "counted", "require_size"]
 
 MOST_ROWS = 1000
 OFFSET = "querywright_offset"
@@ -51,68 +52,71 @@ def require_size(size: int, number: int | None) -> None:
         raise InvalidPage(f"There is no page number {number}.", hint="The first is 1.")
 
 
-def page_sorts(statement: Select[Any], compiler: SelectCompiler) -> tuple[Sort, ...]:
-    """Read the order of a statement that has pages.
-
-    Raises:
-        ShapeError: It has a limit of its own.
-    """
-    if statement._limit_clause is not None or statement._offset_clause is not None:  # noqa: SLF001 - nothing public
-        raise ShapeError("statement", "it has a limit of its own, and page() sets one.", hint="Leave it out.")
-    return sorts_of(statement, root_entity(statement), compiler.writer)
-
-
-def cursor_scalars(sorts: tuple[Sort, ...]) -> list[Scalar]:
-    """Plan how the values are written that a cursor holds."""
-    found = (
-        Attribute(f"k{n}", sort.expression.type, nullable=True, where=str(sort.expression))
-        for n, sort in enumerate(sorts)
-    )
-    return [internal(attribute, "order_by") for attribute in found]
-
-
 def compile_page(compiler: SelectCompiler, plan: Plan, statement: Select[Any], page: PageForm) -> Select[Any]:
-    """Write the statement of a page: for each row its JSON, the values of its cursor, and the total.
+    """Write the statement of a page: for each row its JSON, the total, and the values of its cursor.
 
     There is a row with the total even if the page has none.
     """
     keys = root_keys(plan, statement)
-    sorts = page_sorts(statement, compiler)
-    labelled = [sort.expression.label(f"k{n}") for n, sort in enumerate(sorts)]
-    bare = inner_rows(statement.order_by(None), keys, labelled)
-    inner = [sort.on(bare.c[f"k{n}"]) for n, sort in enumerate(sorts)]
-    inner = [sort.reversed for sort in inner] if page.backwards else inner
-    rows = select(*bare.c).order_by(*ordering(inner, compiler.writer)).limit(literal_column(str(page.size + 1)))
-    if page.behind_nulls is not None:
-        rows = rows.where(behind(inner, page.behind_nulls, compiler.writer))
-    offset = literal_column("0") if page.by_keyset else bindparam(OFFSET, type_=Integer)
-    limited = rows.offset(offset).subquery()
-    again = ordering([sort.on(limited.c[f"k{n}"]) for n, sort in enumerate(inner)], compiler.writer)
-    numbered = select(*limited.c, compiler.row_number(again).label("n")).subquery()
+    order = order_of(statement, compiler.writer, keys)
+    numbered = _numbered_rows(compiler, order, page)
     level = compiler.root_level(plan, numbered, keys)
     item = compiler.writer.checked(compiler.item(plan.root, level), plan.root.path)
-    cursor = _cursor(compiler, sorts, numbered) if page.by_keyset else compiler.writer.literal("[]")
-    top = _with_total(level.select(item, cursor.label("k"), numbered.c.n), statement, total=page.total)
+    sorted_by = [numbered.c[name] for name in _names(order)] if page.by_keyset else []
+    position = [part for column in sorted_by for part in compiler.writer.position(column)]
+    labelled = [part.label(f"p{place}") for place, part in enumerate(position)]
+    top = _with_total(level.select(item, *labelled, numbered.c.n), statement, total=page.total)
     return compiler.finished(top, plan.root)
 
 
-def _cursor(compiler: SelectCompiler, sorts: tuple[Sort, ...], rows: Any) -> Any:
-    values = [
-        func.coalesce(compiler.wire_text(node, rows.c[f"k{n}"]), compiler.writer.literal("null"))
-        for n, node in enumerate(cursor_scalars(sorts))
-    ]
-    return compiler.writer.listed(values)
+def _names(order: Order) -> list[str]:
+    return [f"k{position}" for position, _ in enumerate(order.sorts)]
+
+
+def _numbered_rows(compiler: SelectCompiler, order: Order, page: PageForm) -> FromClause:
+    """Select the rows of a page, what they are ordered by and their numbers."""
+    named = list(zip(_names(order), order.sorts, strict=True))
+    # Of no type, so that they stand for no column of a class, which would be taken for one of its own.
+    labelled = [type_coerce(sort.expression, NULLTYPE).label(name) for name, sort in named]
+    selected = order.statement.add_columns(*labelled)
+    # All in it is tables and columns already, and the ORM, that would look for classes in it, has no part in it.
+    vars(selected).pop("_propagate_attrs", None)
+    bare = selected.subquery()
+    sorts = [sort.on(bare.c[name]) for name, sort in named]
+    sorts = [sort.reversed for sort in sorts] if page.backwards else sorts
+    rows = select(*bare.c).order_by(*ordering(sorts, compiler.writer)).limit(literal_column(str(page.size + 1)))
+    if page.behind is not None:
+        rows = rows.where(behind(sorts, page.behind, compiler.writer))
+    offset = literal_column("0") if page.by_keyset else bindparam(OFFSET, type_=Integer)
+    limited = rows.offset(offset).subquery()
+    again = [sort.on(limited.c[name]) for name, sort in zip(_names(order), sorts, strict=True)]
+    return select(*limited.c, compiler.row_number(ordering(again, compiler.writer)).label("n")).subquery()
 
 
 def count_of(statement: Select[Any]) -> Select[Any]:
     """Count the rows of a statement."""
-    return select(func.count()).select_from(statement.order_by(None).subquery())
+    return select(func.count()).select_from(counted(statement).subquery())
+
+
+def counted(statement: Select[Any]) -> Select[Any]:
+    """Give a statement whose rows are only counted, or looked for: it needs no order and no locks."""
+    # Under a limit the order says which rows there are, and FETCH ... WITH TIES has to have one.
+    rows: Any = statement if statement._has_row_limiting_clause else statement.order_by(None)  # noqa: SLF001 - nothing public
+    if rows._distinct:  # noqa: SLF001 - as above
+        # What is fetched of them: SELECT would leave deferred columns out, and more rows were alike.
+        entity = root_entity(rows)
+        rows = rows.with_only_columns(*(expression_of(entity, source) for source in whole_row(root_mapper(rows))))
+    if rows._for_update_arg is not None:  # noqa: SLF001 - as above
+        rows = rows._generate()  # noqa: SLF001 - as above
+        rows._for_update_arg = None  # noqa: SLF001 - as above
+    return rows  # type: ignore[no-any-return]
 
 
 def _with_total(rows: Select[Any], statement: Select[Any], *, total: bool) -> Any:
+    """Select the JSON of each row, the total, and where the row stands."""
     items = rows.subquery()
+    text, *position = [column for column in items.c if column.key != "n"]
     if not total:
-        return select(items.c.o, items.c.k, literal_column("NULL")).order_by(items.c.n)
-    count = count_of(statement).scalar_subquery()
-    one = select(count.label("total")).subquery()
-    return select(items.c.o, items.c.k, one.c.total).select_from(one.outerjoin(items, true())).order_by(items.c.n)
+        return select(text, literal_column("NULL"), *position).order_by(items.c.n)
+    one = select(count_of(statement).scalar_subquery().label("total")).subquery()
+    return select(text, one.c.total, *position).select_from(one.outerjoin(items, true())).order_by(items.c.n)

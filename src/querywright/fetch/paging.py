@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Engine
+from sqlalchemy import BindParameter, Connection, Engine
 
 from querywright.errors import InvalidPage
-from querywright.fetch.compile import root_entity
+from querywright.fetch.cache import LRU
 from querywright.fetch.compiled import Prepared
 from querywright.fetch.cursors import open_cursor, secret_of, sign_cursor
-from querywright.fetch.execute import Bind, run
+from querywright.fetch.execute import Bind
 from querywright.fetch.form import Form, PageForm
-from querywright.fetch.keyset import Sort, parameter, sorts_of
-from querywright.fetch.pages import OFFSET, Page, cursor_scalars, require_size
+from querywright.fetch.pages import OFFSET, Page, require_size
+from querywright.fetch.positions import position_at, read_position
 from querywright.fetch.query import Query
-from querywright.fetch.reading import row_reader
+from querywright.fetch.sorting import Order, order_of
 from querywright.fetch.writers import writer_for
 
 __all__ = ["PageRequest", "json_page", "typed_page"]
@@ -73,56 +74,90 @@ def _find(query: Query, bind: Bind, request: PageRequest, *, for_model: bool) ->
 
 
 def _find_on(query: Query, target: Engine | Connection, request: PageRequest, *, for_model: bool) -> _Found:
-    if request.number is not None:
-        page, values, order = PageForm(request.size, by_keyset=False, total=request.total), _offset(request), ""
-    else:
-        page, values, order = _by_keyset(query, target, request)
+    page, values, order = PageForm(request.size, by_keyset=False, total=request.total), _offset(request), None
+    if request.number is None:
+        order = _order(query, target)
+        page, values = _by_keyset(order, target, request)
     form = query.client_form(Form(array=False, for_model=for_model, page=page))
-    prepared, statement = query.ready(target, form, values)
-    return _collect(prepared, form, run(target, statement), target, order)
+    prepared, rows = query.rows(target, form, values)
+    return _collect(prepared, form, rows, target, order)
 
 
 def _offset(request: PageRequest) -> dict[str, Any]:
     return {OFFSET: (request.number - 1) * request.size} if request.number else {}
 
 
-def _by_keyset(query: Query, target: Engine | Connection, request: PageRequest) -> tuple[PageForm, dict[str, Any], str]:
-    sorts = sorts_of(query.statement, root_entity(query.statement), writer_for(target.dialect.name))
-    order = ", ".join(sort.name for sort in sorts)
+@dataclass(frozen=True)
+class _Order:
+    """The order of a list, as far as its cursors depend on it.
+
+    Attributes:
+        text: What tells it from any other.
+        count: How many values a row is ordered by.
+    """
+
+    text: str
+    count: int
+
+
+# By the structure of a statement: its order, and for each value in it the place of that value in the statement.
+_known: LRU[tuple[Order, list[int | None]]] = LRU(500)
+
+
+def _order(query: Query, target: Engine | Connection) -> _Order:
+    key = query.statement._generate_cache_key()  # noqa: SLF001 - as wherever something is kept for a statement
+    where, extracted = (None, []) if key is None else ((target.dialect.name, key.key), key.bindparams)
+    known = _known.get(where) if where else None
+    if known is None:
+        order = order_of(query.statement, writer_for(target.dialect.name))
+        known = order, [_place(parameter, extracted) for parameter in order.parameters]
+        if where:
+            _known.put(where, known)
+    order, places = known
+    bound = (
+        parameter if place is None else extracted[place]
+        for parameter, place in zip(order.parameters, places, strict=True)
+    )
+    values = [(query.parameters or {}).get(each.key, each.effective_value) for each in bound]
+    return _Order(f"{order.name} {values}", len(order.sorts))
+
+
+def _place(parameter: BindParameter[Any], extracted: Sequence[BindParameter[Any]]) -> int | None:
+    # As the compiler finds it: the parameters of a statement are cloned on their way.
+    cloned = parameter._cloned_set  # noqa: SLF001 - nothing public
+    return next((place for place, original in enumerate(extracted) if original in cloned), None)
+
+
+def _by_keyset(order: _Order, target: Engine | Connection, request: PageRequest) -> tuple[PageForm, dict[str, Any]]:
     cursor = request.before if request.after is None else request.after
     if cursor is None:
-        return PageForm(request.size, by_keyset=True, total=request.total), {}, order
-    values = json.loads(open_cursor(secret_of(target.engine), order, cursor))
-    nulls = tuple(value is None for value in values)
-    form = PageForm(request.size, True, nulls, backwards=request.before is not None, total=request.total)
-    return form, _values(sorts, values, target.dialect), order
+        return PageForm(request.size, by_keyset=True, total=request.total), {}
+    position = read_position(open_cursor(secret_of(target.engine), order.text, cursor), order.count)
+    backwards = request.before is not None
+    return PageForm(request.size, True, position.kinds, backwards=backwards, total=request.total), position.parameters
 
 
-def _values(sorts: tuple[Sort, ...], values: list[Any], dialect: Dialect) -> dict[str, Any]:
-    """Turn what a cursor holds back into values to bind."""
-    read = row_reader(cursor_scalars(sorts), dialect)(values)
-    return {parameter(position): value for position, value in enumerate(read) if values[position] is not None}
-
-
-def _collect(prepared: Prepared, form: Form, rows: Any, target: Engine | Connection, order: str) -> _Found:
+def _collect(prepared: Prepared, form: Form, rows: Any, target: Engine | Connection, order: _Order | None) -> _Found:
     page = form.page
     assert page is not None  # noqa: S101 - only pages get here
-    total = rows[0][2] if page.total else None
-    found = [(text, cursor) for text, cursor, _ in rows if text is not None]
+    total = rows[0][1] if page.total else None
+    found = [row for row in rows if row[0] is not None]
     more, found = len(found) > page.size, found[: page.size]
     if page.backwards:
         found.reverse()
-    has_next, has_previous = (True, more) if page.backwards else (more, page.behind_nulls is not None)
+    has_next, has_previous = (True, more) if page.backwards else (more, page.behind is not None)
 
-    def sign(values: str) -> str:
-        return sign_cursor(secret_of(target.engine), order, values)
+    def cursor(row: Any) -> str | None:
+        if order is None:
+            return None
+        position = position_at(row[2:], order.count, writer_for(target.dialect.name).most_sorted)
+        return sign_cursor(secret_of(target.engine), order.text, position.written())
 
-    cursors = page.by_keyset and bool(found)
     return _Found(
         prepared,
         form,
-        f"[{','.join([text for text, _ in found])}]",
+        f"[{','.join([row[0] for row in found])}]",
         total,
-        next=sign(found[-1][1]) if cursors and has_next else None,
-        previous=sign(found[0][1]) if cursors and has_previous else None,
+        next=cursor(found[-1]) if found and has_next else None,
+        previous=cursor(found[0]) if found and has_previous else None,
     )

@@ -8,18 +8,27 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
-from pydantic.fields import FieldInfo
 from sqlalchemy.orm import Mapper, RelationshipProperty
 
 from querywright.errors import ShapeError
 from querywright.fetch import nodes
 from querywright.fetch.annotations import Wanted, is_shape, read_annotation, read_field, type_name, union_members
-from querywright.fetch.attributes import Attribute, Composite, Relation, Steps, attribute_of, find, key_names, keys_of
+from querywright.fetch.attributes import (
+    Attribute,
+    Composite,
+    Relation,
+    Steps,
+    attribute_of,
+    find,
+    key_names,
+    may_be_none,
+)
+from querywright.fetch.cardinality import may_repeat
 from querywright.fetch.markers import Aggregated, Expr, First, Grouped, Keys, Latest, Marker, Path, Selection
 from querywright.fetch.nodes import Embedded, Field, Groups, Node, Plan, Rows, Scalar, Shape, ToMany, ToOne, Variants
 from querywright.fetch.scalars import expression, needs_conversion, reason_of, scalar
 from querywright.fetch.selections import aggregate, rows_of
-from querywright.fetch.targets import Target, input_key, output_key, target_of
+from querywright.fetch.targets import Target, TargetField, target_of
 from querywright.fetch.variants import cases_of
 
 __all__ = ["MOST_LEVELS", "plan"]
@@ -50,7 +59,8 @@ def plan(model: Any, mapper: Mapper[Any]) -> Plan:
         model,
         mapper,
         exact=not any(reasons),
-        convert=any(field.convert for field in fields),
+        convert=any(field.convert for field in fields)
+        or any(isinstance(node, Shape) and node.attributes for node in every),
         documents=any(isinstance(node, Scalar) and node.encoding is nodes.Encoding.JSON for node in every),
         depth=_depth(root),
     )
@@ -68,10 +78,12 @@ class _Planner:
     Attributes:
         parents: The response models above this level.
         before: Whether one of them looks at raw values.
+        around: The nearest of them.
     """
 
     parents: tuple[Any, ...] = ()
     before: bool = False
+    around: Target | None = None
 
     def row(self, wanted: Wanted, mapper: Mapper[Any], path: str) -> Shape | Variants:
         """Plan what of a row is wanted: one shape, or one for each subclass."""
@@ -82,34 +94,34 @@ class _Planner:
             raise ShapeError(path, f"{type_name(wanted.type)} is not a model with named fields.")
         discriminator, cases = cases_of(members, mapper, path)
         planned = tuple(
-            (values, self.shape(member, sub, f"{path}({type_name(member)})", partial(find, sub), discriminator.source))
+            (values, self.shape(member, sub, f"{path}({type_name(member)})", partial(find, sub), discriminator))
             for values, member, sub in cases
         )
         return Variants(path, mapper, discriminator, planned)
 
-    def shape(self, model: Any, mapper: Mapper[Any], path: str, lookup: Any, settled: Any = None) -> Shape:
-        """Plan the fields of a model; what is settled has been checked by a discriminator."""
+    def shape(self, model: Any, mapper: Mapper[Any], path: str, lookup: Any, settled: Scalar | None = None) -> Shape:
+        """Plan the fields of a model; what is settled is the discriminator by which it was chosen."""
         if model in self.parents:
             reason = f"{type_name(model)} is nested in itself."
             raise ShapeError(path, reason, hint="Declare one model for each level.")
         if len(self.parents) >= MOST_LEVELS:
             raise ShapeError(path, f"it lies below {MOST_LEVELS} levels of models.", hint="Fetch it by itself.")
-        target = target_of(model, path)
+        target = target_of(model, path, self.around)
         if not target.fields:
             raise ShapeError(path, f"{target.name} has no fields.")
-        below = _Planner((*self.parents, model), self.before or target.before)
-        fields = [below.field(name, info, target, mapper, (path, lookup)) for name, info in target.fields.items()]
+        below = _Planner((*self.parents, model), self.before or target.before, target)
+        fields = [below.field(name, each, mapper, path, lookup) for name, each in target.fields.items()]
         if settled is not None:
-            fields = [replace(f, reason="") if _source(f.value) == settled else f for f in fields]
-        return Shape(path, model, mapper, tuple(fields), target.reason)
+            fields = [replace(f, reason="") if _source(f.value) == settled.source else f for f in fields]
+            fields = [*_tag(target, settled, path, mapper), *fields]
+        return Shape(path, model, mapper, tuple(fields), target.reason, target.attributes)
 
-    def field(self, name: str, info: FieldInfo, target: Target, mapper: Mapper[Any], at: tuple[str, Any]) -> Field:
+    def field(self, name: str, each: TargetField, mapper: Mapper[Any], within: str, lookup: Any) -> Field:
         """Plan one field."""
-        path, lookup = f"{at[0]}.{name}", at[1]
-        wanted = read_field(info)
+        path = f"{within}.{name}"
+        wanted = read_field(each.info)
         wanted = replace(wanted, before=wanted.before or self.before)
-        key = input_key(name, info, target)
-        if key is None:
+        if each.key.input is None:
             raise ShapeError(path, "its validation alias is only a path.", hint="Add a plain name to its AliasChoices.")
         if len(wanted.markers) > 1:
             raise ShapeError(path, "it has more than one marker.")
@@ -122,11 +134,11 @@ class _Planner:
         return Field(
             name,
             path,
-            output_key(name, info),
-            key,
+            each.key.output,
+            each.key.input,
             value,
             source=_describe(marker, name, mapper),
-            excluded=info.exclude is True,
+            excluded=each.key.excluded,
             reason=reason_of(value, wanted),
             convert=needs_conversion(value, wanted),
         )
@@ -150,7 +162,7 @@ class _Planner:
             raise ShapeError(path, f"{found.where} is not a relationship.")
         if isinstance(marker, Aggregated):
             return aggregate(marker, found, wanted, path)
-        rows = rows_of(marker, found.relationship.mapper, path)
+        rows = rows_of(marker, found.relationship, path)
         if isinstance(marker, Keys):
             return self.many(found, wanted, path, rows, _key_of_row)
         if isinstance(marker, Selection):
@@ -205,7 +217,7 @@ class _Planner:
         if end is None and not _is_row(element):
             raise _not_a_model(found, wanted, path)
         target = (end or self.row)(element, found.relationship.mapper, f"{path}[]")
-        return ToMany(found.name, target, rows or Rows(distinct=_may_repeat(found.relationship)), f"{path}[]")
+        return ToMany(found.name, target, rows or Rows(distinct=may_repeat(found.relationship)), f"{path}[]")
 
     def one(self, found: Relation, wanted: Wanted, path: str, rows: Rows | None = None, end: Any = None) -> ToOne:
         """Plan one related row."""
@@ -247,7 +259,20 @@ class _Planner:
             return attribute_of(mapper, columns[name], at)
 
         shape = self.shape(wanted.type, mapper, path, lookup)
-        return Embedded(shape, none_if_empty=getattr(found.composite, "_return_none_on", None) is not None)
+        if not may_be_none(found, path):
+            return Embedded(shape)
+        if not wanted.nullable:
+            hint = f"Write {type_name(wanted.type)} | None."
+            raise ShapeError(path, f"{found.where} may be None, the field does not accept that.", hint=hint)
+        return Embedded(shape, tuple(columns.values()))
+
+
+def _tag(target: Target, discriminator: Scalar, path: str, mapper: Mapper[Any]) -> list[Field]:
+    """Fill the tag by which msgspec chooses among the Structs of a union."""
+    if target.tag is None:
+        return []
+    key = target.tag[0]
+    return [Field(key, f"{path}.{key}", key, key, discriminator, _describe(None, key, mapper))]
 
 
 def _source(node: Node) -> Any:
@@ -292,9 +317,3 @@ def _always_leads_to_a_row(relationship: RelationshipProperty[Any]) -> bool:
     """Only a foreign key that is never NULL promises the other row."""
     is_foreign_key = relationship.direction.name == "MANYTOONE" and relationship.secondary is None
     return is_foreign_key and not any(getattr(column, "nullable", True) for column in relationship.local_columns)
-
-
-def _may_repeat(relationship: RelationshipProperty[Any]) -> bool:
-    """Say whether a row can be related twice: the ORM's collections hold it once."""
-    table = relationship.secondary
-    return table is not None and not any(key <= relationship.remote_side for key in keys_of(table))

@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Select
 from sqlalchemy.orm import Session
 
 from querywright.engine.exclusive import exclusive
-from querywright.errors import MultipleFound, NotFound
-from querywright.fetch.binding import SchemaMap, Statement
+from querywright.errors import MultipleFound, NotFound, ShapeError
+from querywright.fetch.binding import Binder, CacheKey, SchemaMap, Statement
 from querywright.fetch.compile import MOST, root_mapper
 from querywright.fetch.compiled import Compiled, Prepared, prepare
-from querywright.fetch.decode import Dump, dump, to_bytes, validate
-from querywright.fetch.execute import Bind, Rows, connection_of, run, seen_by_session, stream
+from querywright.fetch.decode import Dump, rewritten, to_bytes, validate
+from querywright.fetch.execute import Bind, Rows, Seen, connection_of, routing, run, seen_by_session, stream
 from querywright.fetch.fieldsets import Fieldset, fieldset
 from querywright.fetch.form import Form, Strategy
 from querywright.fetch.nodes import Plan
 from querywright.fetch.plan import plan
-from querywright.fetch.splitting import learn, most_rows, run_levels
+from querywright.fetch.reshaping import reshaped
+from querywright.fetch.splitting import learn, most_rows, run_levels, stream_levels
 
 __all__ = ["Query", "schemas_of"]
 
@@ -67,61 +69,106 @@ class Query:
             yield self, bind
             return
         with exclusive(bind):
-            statement = seen_by_session(bind, self.statement)
-            query = self if statement is self.statement else replace(self, statement=statement, compiled=None)
-            yield query, connection_of(bind, statement)
+            seen = seen_by_session(bind, self.statement, self.parameters)
+            yield self.as_seen(seen), connection_of(bind, seen.statement, seen.arguments)
+
+    def seen_on(self, bind: Bind) -> tuple[Query, Engine | Connection]:
+        """Return the same as `on`, without taking a connection of a session."""
+        if not isinstance(bind, Session):
+            return self, bind
+        with exclusive(bind):
+            seen = seen_by_session(bind, self.statement, self.parameters)
+            return self.as_seen(seen), bind.get_bind(**{**seen.arguments, **routing(seen.statement)})
+
+    def as_seen(self, seen: Seen) -> Query:
+        """Return what the listeners of a session made of it."""
+        if seen.statement is self.statement:
+            return self
+        given = seen.parameters or {}
+        # A listener may give a value to every statement, whether it has such a parameter or not; the ORM ignores it.
+        known = {} if seen.is_another else self.parameters or {}
+        added = {name: value for name, value in given.items() if name not in known}
+        statement = seen.statement.params(added) if added else seen.statement
+        parameters = {name: value for name, value in given.items() if name in known}
+        return replace(self, statement=statement, parameters=parameters, compiled=None)
 
     def ready(
         self, target: Engine | Connection, form: Form, more: Mapping[str, Any] | None = None
     ) -> tuple[Prepared, Statement]:
         """Compile, or find it compiled, and fill in the values."""
-        prepared, extracted = self.find(target, form)
-        return prepared, self.filled(prepared, extracted, more)
+        prepared, key = self.find(target, form)
+        return prepared, self.filled(target, prepared, key, more)
 
-    def find(self, target: Engine | Connection, form: Form) -> tuple[Prepared, Sequence[Any] | None]:
-        """Compile, or find it compiled; return the values of the statement as well."""
+    def find(self, target: Engine | Connection, form: Form) -> tuple[Prepared, CacheKey | None]:
+        """Compile, or find it compiled; return the cache key of the statement as well."""
         schemas = schemas_of(target, self.statement)
         if self.compiled is not None:
             return self.compiled.find(form, target.dialect, schemas), None
         return prepare(self.model, self.statement, form, target.dialect, schemas)
 
     def filled(
-        self, prepared: Prepared, extracted: Sequence[Any] | None, more: Mapping[str, Any] | None = None
+        self,
+        target: Engine | Connection,
+        prepared: Prepared,
+        key: CacheKey | None,
+        more: Mapping[str, Any] | None = None,
     ) -> Statement:
         """Fill in the values of one call."""
+        self.require_known(target, prepared.binder)
         parameters = {**(self.parameters or {}), **more} if more else self.parameters
         if self.compiled is not None:
             return prepared.binder.bind_own(parameters)
-        return prepared.binder.bind(extracted, parameters)
+        return prepared.binder.bind(key, parameters)
+
+    def require_known(self, target: Engine | Connection, binder: Binder) -> None:
+        """Check that each parameter of the call is one of the statement, or of what is not written this time.
+
+        Raises:
+            ShapeError: It has no parameter of a given name.
+        """
+        if self.parameters and not binder.names.issuperset(self.parameters):
+            whole, _ = self.find(target, Form(array=True))
+            if unknown := self.parameters.keys() - whole.names:
+                names, known = ", ".join(sorted(unknown)), ", ".join(sorted(whole.names)) or "none"
+                reason = f"it has no parameter {names}; it has {known}."
+                raise ShapeError("statement", reason, hint="Write bindparam() where it belongs.")
 
     def run(self, bind: Bind, form: Form, more: Mapping[str, Any] | None = None) -> tuple[Prepared, Rows]:
         """Run it and return all rows."""
         with self.on(bind) as (query, target):
-            prepared, statement = query.ready(target, form, more)
-            return prepared, run(target, statement)
+            return query.rows(target, form, more)
+
+    def rows(
+        self, target: Engine | Connection, form: Form, more: Mapping[str, Any] | None = None
+    ) -> tuple[Prepared, Rows]:
+        """Return all rows, in as many statements as it takes."""
+        prepared, key = self.find(target, form)
+        statement = self.filled(target, prepared, key, more)
+        if prepared.slots:
+            return prepared, run_levels(target, prepared, statement, partial(self.below, key))
+        return prepared, run(target, statement)
 
     def array(self, bind: Bind, form: Form) -> tuple[Prepared, str]:
         """Return all rows as the text of one array, in as many statements as the form's strategy takes."""
         with self.on(bind) as (query, target):
-            prepared, extracted = query.find(target, form)
-            if prepared.form.split:
-                statement = query.filled(prepared, extracted)
-                return prepared, _array(run_levels(target, prepared, statement, extracted))
-            if prepared.form.guarded:
-                return query.guarded(target, form, prepared, extracted)
-            rows = run(target, query.filled(prepared, extracted))
-            return prepared, rows[0][0] if prepared.form.array else _array([row[0] for row in rows])
+            return query.array_on(target, form)
 
-    def guarded(
-        self, target: Engine | Connection, form: Form, prepared: Prepared, extracted: Sequence[Any] | None
-    ) -> tuple[Prepared, str]:
+    def array_on(self, target: Engine | Connection, form: Form) -> tuple[Prepared, str]:
         """Return all rows as the text of one array; if they are too many for one statement, by levels."""
+        prepared, _ = self.find(target, form)
+        if not prepared.form.guarded:
+            prepared, rows = self.rows(target, form)
+            return prepared, rows[0][0] if prepared.form.array else _array([row[0] for row in rows])
         most = most_rows(target, self.statement, prepared.plan)
-        [(text, rows)] = run(target, self.filled(prepared, extracted, {MOST: most}))
+        prepared, [(text, count)] = self.rows(target, form, {MOST: most})
         if text is None:
-            return self.array(target, replace(form, strategy="levels"))
-        learn(prepared.plan, rows, len(text))
+            return self.array_on(target, replace(form, strategy="levels"))
+        learn(prepared.plan, count, len(text))
         return prepared, text
+
+    def below(self, key: CacheKey | None, binder: Binder, keys: Mapping[str, Any]) -> Statement:
+        """Fill in the values of the statement of a level below, for some keys."""
+        return binder.bind(key, {**(self.parameters or {}), **keys})
 
     def only(self, bind: Bind, form: Form) -> tuple[Prepared, str]:
         """Return the text of the only row.
@@ -139,8 +186,13 @@ class Query:
     def batches(self, bind: Bind, form: Form, size: int) -> Iterator[tuple[Prepared, list[str]]]:
         """Read rows from the server as they are needed, so many at once."""
         with self.on(bind) as (query, target):
-            prepared, statement = query.ready(target, form)
-            batches = stream(target, statement, size)
+            prepared, key = query.find(target, form)
+            statement = query.filled(target, prepared, key)
+            batches = (
+                stream_levels(target, prepared, statement, partial(query.below, key), size)
+                if prepared.slots
+                else stream(target, statement, size)
+            )
         # Between two batches others may use the session: drivers allow it.
         with closing(batches):
             for rows in batches:
@@ -161,9 +213,9 @@ class Query:
         """Make bytes for a client of what the database wrote, or let the model write them."""
         if not prepared.form.for_model:
             return to_bytes(text, documents=prepared.plan.documents, capitals=prepared.capitals)
-        chosen = self.fieldset
-        how = Dump(form.by_alias, form.exclude_none, None if chosen is None else chosen.include)
-        return dump(self.model, self.instances(prepared, text, many=many), how, many=many)
+        how = Dump(form.by_alias, form.exclude_none)
+        written = rewritten(self.model, text, prepared.read, how, many=many)
+        return reshaped(written, prepared.plan, how, self.fieldset)
 
 
 def _array(texts: Sequence[str]) -> str:

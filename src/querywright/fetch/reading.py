@@ -10,6 +10,7 @@ import ipaddress
 import uuid
 from collections.abc import Callable, Sequence
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import sqlalchemy as sa
@@ -59,13 +60,13 @@ def _list(read: Reader | None) -> Reader | None:
 def _object_reader(shape: Shape, dialect: Dialect) -> Reader | None:
     found = [(field.input_key, reader_of(field.value, dialect)) for field in shape.fields]
     readers = [(key, read) for key, read in found if read is not None]
-    if not readers:
+    if not readers and not shape.attributes:
         return None
 
-    def read_object(row: dict[str, Any]) -> dict[str, Any]:
+    def read_object(row: dict[str, Any]) -> Any:
         for key, read in readers:
             row[key] = read(row[key])
-        return row
+        return SimpleNamespace(**row) if shape.attributes else row
 
     return read_object
 
@@ -81,7 +82,7 @@ def _variants_reader(node: Variants, dialect: Dialect) -> Reader | None:
     readers = {_plain(value): read for values, _, read in found for value in values}
     [key] = {_key_of(shape, node.discriminator) for _, shape, _ in found}
 
-    def read_variant(row: dict[str, Any]) -> dict[str, Any]:
+    def read_variant(row: dict[str, Any]) -> Any:
         read = readers[row[key]]
         return read(row) if read else row
 

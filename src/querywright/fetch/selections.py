@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import inspect
-from sqlalchemy.orm import Mapper
+from sqlalchemy.orm import Mapper, RelationshipProperty
 from sqlalchemy.sql.elements import _textual_label_reference
 from sqlalchemy.sql.util import ClauseAdapter
 from sqlalchemy.sql.visitors import replacement_traverse
@@ -15,7 +15,8 @@ from sqlalchemy.types import TypeEngine
 
 from querywright.errors import ShapeError
 from querywright.fetch.annotations import Wanted
-from querywright.fetch.attributes import Attribute, Relation, attribute_of, key_names
+from querywright.fetch.attributes import Attribute, Relation, attribute_of, identity_of
+from querywright.fetch.cardinality import may_repeat
 from querywright.fetch.columns import encoding_of, unwrap_type
 from querywright.fetch.markers import Aggregated, Avg, Count, Exists, First, Grouped, Latest, Max, Min, Selection, Sum
 from querywright.fetch.nodes import Aggregate, Encoding, Rows
@@ -26,31 +27,43 @@ __all__ = ["aggregate", "rows_of"]
 Build = Callable[[Any], Any]
 
 
-def rows_of(marker: Selection | First | Latest | Grouped | Aggregated, mapper: Mapper[Any], path: str) -> Rows:
-    """Plan the rows that a marker selects of a related class.
+def rows_of(
+    marker: Selection | First | Latest | Grouped | Aggregated, relationship: RelationshipProperty[Any], path: str
+) -> Rows:
+    """Plan the rows that a marker selects of a relationship.
 
     Raises:
         ShapeError: It names an attribute that the class does not have, or a limit that is none.
     """
-    limit = getattr(marker, "limit", None)
+    mapper, limit = relationship.mapper, getattr(marker, "limit", None)
     if limit is not None and limit < 1:
         raise ShapeError(path, f"its limit is {limit}.", hint="Write at least 1.")
     return Rows(
         where=None if marker.where is None else _on_alias(marker.where, mapper, path),
         order_by=tuple(_on_alias(item, mapper, path) for item in _ordering(marker, mapper)),
         limit=limit,
-        distinct=getattr(marker, "distinct", False),
+        distinct=not isinstance(marker, _WITHOUT_REPETITION)
+        and getattr(marker, "distinct", True)
+        and may_repeat(relationship),
     )
 
 
+# What these return is the same however often a row is related.
+_WITHOUT_REPETITION = (First, Latest, Exists, Min, Max)
+
+
 def _ordering(marker: Any, mapper: Mapper[Any]) -> list[Any]:
-    keys = key_names(mapper)
+    keys = identity_of(mapper)
     if isinstance(marker, Latest):
-        return [sa.desc(name) for name in (marker.by, *keys)]
+        return [sa.desc(key) if isinstance(key, str) else _descending(key) for key in (marker.by, *keys)]
     given = getattr(marker, "order_by", ())
     order = list(given) if isinstance(given, (tuple, list)) else [given]
     # Equal rows are told apart by their keys, or the first would be any of them.
     return [*order, *keys] if order and isinstance(marker, First) else order
+
+
+def _descending(build: Build) -> Build:
+    return lambda alias: sa.desc(build(alias))
 
 
 def _on_alias(given: Any, mapper: Mapper[Any], path: str) -> Build:
@@ -91,7 +104,7 @@ def aggregate(marker: Aggregated, found: Relation, wanted: Wanted, path: str) ->
     result = _result(marker, of, path)
     value = scalar(Attribute(function, result, isinstance(marker, (Min, Max, Avg)), found.where), wanted, path)
     source = marker.of if not isinstance(marker, Exists) else None
-    return Aggregate(found.name, function, source, rows_of(marker, mapper, path), value)
+    return Aggregate(found.name, function, source, rows_of(marker, found.relationship, path), value)
 
 
 def _of(of: Any, mapper: Mapper[Any], path: str) -> Attribute:

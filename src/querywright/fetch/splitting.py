@@ -7,29 +7,32 @@ thousand parents.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Select
 
 from querywright.engine.dialect import SNAPSHOT_OPTIONS
 from querywright.events import FetchSplit, emit
-from querywright.fetch.binding import Statement
+from querywright.fetch.binding import Binder, Statement
 from querywright.fetch.cache import LRU
 from querywright.fetch.compiled import Prepared
-from querywright.fetch.execute import run
+from querywright.fetch.execute import Rows, run, stream
 from querywright.fetch.levels import KEYS, Filling, fill, keys_in
 from querywright.fetch.nodes import Plan
 
-__all__ = ["LARGEST_JSON", "learn", "most_rows", "run_levels"]
+__all__ = ["LARGEST_JSON", "learn", "most_rows", "run_levels", "stream_levels"]
 
 # The execution option that says how many bytes of JSON one statement may make, and what it is without one.
 LARGEST_JSON = "querywright_largest_json"
 _LARGEST_JSON = 64 * 2**20
 # Keys in one statement: PostgreSQL takes 65,535 parameters, SQLite 32,766.
 _KEYS = 5000
-
+# A connection of theirs runs no other statement before all rows of a stream are read.
+_ONE_RESULT = {"mysql", "mariadb"}
+# Fills in the values of a statement.
+Below = Callable[[Binder, Mapping[str, Any]], Statement]
 
 # The most bytes that a row of a plan had on average in a result, and what it is taken for until one has been seen.
 _seen: LRU[int] = LRU(1000)
@@ -50,39 +53,56 @@ def learn(plan: Plan, rows: int, size: int) -> None:
         _seen.put((plan.model, plan.mapper), max(known, size // rows))
 
 
-def run_levels(
-    target: Engine | Connection, prepared: Prepared, statement: Statement, extracted: Sequence[Any] | None
-) -> list[str]:
+def run_levels(target: Engine | Connection, prepared: Prepared, statement: Statement, below: Below) -> Rows:
     """Run the statement of the root, then one for each level below.
 
     Args:
         target: Where to run them, in one snapshot.
         prepared: The compiled fetch.
         statement: The statement of the root.
-        extracted: The bound values of the user's statement; its filters hold for every level.
+        below: Fills in the values of the other statements: the user's as well, whose filters hold for every level.
 
     Returns:
-        The JSON of each row.
+        The rows of the root, the first column of each with all JSON in it.
     """
     with _snapshot(target) as connection:
-        texts = [row[0] for row in run(connection, statement)]
-        emit(FetchSplit(prepared.plan.root.path, len(texts)))
-        filling, waiting = Filling(), keys_in(texts)
-        while waiting:
-            number, keys = waiting.popitem()
-            below = _rows_of(connection, prepared, number, keys, extracted)
-            waiting |= keys_in(filling.add(number, below))
-    return list(fill(texts, filling))
+        return _completed(connection, prepared, run(connection, statement), below)
 
 
-def _rows_of(
-    connection: Connection, prepared: Prepared, number: int, keys: list[str], extracted: Sequence[Any] | None
-) -> list[Any]:
+def stream_levels(
+    target: Engine | Connection, prepared: Prepared, statement: Statement, below: Below, size: int
+) -> Generator[Rows, None, None]:
+    """Read the rows of the root as they are needed, so many at once, and for each batch what is below."""
+    with _snapshot(target) as connection, closing(_batches(connection, statement, size)) as batches:
+        for rows in batches:
+            yield _completed(connection, prepared, rows, below)
+
+
+def _batches(connection: Connection, statement: Statement, size: int) -> Generator[Rows, None, None]:
+    if connection.dialect.name not in _ONE_RESULT:
+        yield from stream(connection, statement, size)
+        return
+    rows = run(connection, statement)
+    yield from (rows[start : start + size] for start in range(0, len(rows), size))
+
+
+def _completed(connection: Connection, prepared: Prepared, rows: Rows, below: Below) -> Rows:
+    texts = [row[0] or "" for row in rows]
+    emit(FetchSplit(prepared.plan.root.path, len(texts)))
+    filling = Filling(frozenset(number for number, slot in enumerate(prepared.slots) if not slot.is_list))
+    waiting = keys_in(texts)
+    while waiting:
+        number, keys = waiting.popitem()
+        waiting |= keys_in(filling.add(number, _rows_of(connection, prepared, number, keys, below)))
+    return [(text, *row[1:]) if row[0] else row for text, row in zip(fill(texts, filling), rows, strict=True)]
+
+
+def _rows_of(connection: Connection, prepared: Prepared, number: int, keys: list[str], below: Below) -> list[Any]:
     slot = prepared.slots[number]
     rows: list[Any] = []
     for start in range(0, len(keys), size := max(_KEYS // len(slot.key), 1)):
         values: Mapping[str, Any] = {KEYS: slot.values(keys[start : start + size], connection.dialect)}
-        rows += run(connection, slot.binder.bind(extracted, values))
+        rows += run(connection, below(slot.binder, values))
     return rows
 
 

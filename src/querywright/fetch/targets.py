@@ -3,39 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import InitVar, dataclass, replace
 from typing import Any, get_origin
 
-from pydantic import AliasChoices, AliasPath, BaseModel
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from typing_extensions import NotRequired, ReadOnly, Required, get_type_hints
 
 from querywright.errors import ShapeError
 from querywright.fetch.annotations import is_struct, is_typed_dict
+from querywright.fetch.custom import changes, config_of
+from querywright.fetch.outlines import Key, Outline, outline_of
 
-__all__ = ["Target", "input_key", "output_key", "target_of"]
+__all__ = ["Target", "TargetField", "target_of"]
 
-# Settings of a model that neither change nor check a value on its way from a row to JSON.
-_NEUTRAL_CONFIG = frozenset(
-    {
-        "alias_generator", "arbitrary_types_allowed", "defer_build", "extra", "from_attributes", "frozen",
-        "hide_input_in_errors", "ignored_types", "json_schema_extra", "json_schema_mode_override",
-        "json_schema_serialization_defaults_required", "loc_by_alias", "model_title_generator",
-        "field_title_generator", "plugin_settings", "populate_by_name", "protected_namespaces", "revalidate_instances",
-        "schema_generator", "serialize_by_alias", "strict", "title", "use_attribute_docstrings", "use_enum_values",
-        "validate_assignment", "validate_by_alias", "validate_by_name", "validate_default",
-    }
-)  # fmt: skip
 
-# Methods that a class defines itself to change what it validates or writes.
-_HOOKS = ("__get_pydantic_core_schema__", "model_dump", "model_dump_json", "model_post_init", "__post_init__")
-_DECORATORS = {
-    "validators": "it has validators", "field_validators": "it has validators", "root_validators": "it has validators",
-    "model_validators": "it has validators", "field_serializers": "it has serializers",
-    "model_serializers": "it has serializers", "computed_fields": "it has computed fields",
-}  # fmt: skip
+@dataclass(frozen=True)
+class TargetField:
+    """A field that a row fills.
+
+    Attributes:
+        info: What Pydantic knows of it.
+        key: How it comes and goes.
+    """
+
+    info: FieldInfo
+    key: Key
 
 
 @dataclass(frozen=True)
@@ -47,28 +43,41 @@ class Target:
         fields: Its fields.
         reason: Why it has to write its JSON itself; empty if it changes nothing.
         before: Whether it looks at values before Pydantic has made them what they have to be.
-        by_alias: Whether it validates by alias.
+        attributes: Whether it is made of an object with attributes, and not of a dict.
+        config: The settings of Pydantic that hold for what is inside and has none of its own.
+        struct: Whether msgspec makes and writes it, and not Pydantic.
+        tag: The key and value by which msgspec tells it from others of a union, if it has one.
     """
 
     name: str
-    fields: Mapping[str, FieldInfo]
+    fields: Mapping[str, TargetField]
     reason: str = ""
     before: bool = False
-    by_alias: bool = True
+    attributes: bool = False
+    config: Mapping[str, Any] | None = None
+    struct: bool = False
+    tag: tuple[str, Any] | None = None
 
 
-def target_of(model: Any, path: str) -> Target:
+def target_of(model: Any, path: str, around: Target | None = None) -> Target:
     """Read a response model.
 
+    Args:
+        model: The response model.
+        path: Where it is, from the root model.
+        around: The model that it is a part of.
+
     Raises:
-        ShapeError: Its annotations cannot be resolved.
+        ShapeError: Its annotations cannot be resolved, or Pydantic cannot read it.
     """
     try:
         if is_struct(model):
             return _struct(model)
+        if around is not None and around.struct:
+            return _inside_a_struct(model)
         if isinstance(model, type) and issubclass(model, BaseModel):
             return _pydantic_model(model, path)
-        return _typed_dict(model) if is_typed_dict(get_origin(model) or model) else _dataclass(model)
+        return _other(model, path, around.config if around else None)
     except NameError as error:
         raise ShapeError(path, f"its annotations cannot be resolved: {error}.") from None
 
@@ -77,64 +86,73 @@ def _pydantic_model(model: type[BaseModel], path: str) -> Target:
     # Resolves forward references, as Pydantic does on first use.
     if model.model_rebuild() is False:
         raise ShapeError(path, f"{model.__name__} is not a model with resolved, named fields.")
-    own = model.__mro__[: model.__mro__.index(BaseModel)]
-    reason, before = _changes(model.__pydantic_decorators__, own, dict(model.model_config))
-    by_alias = model.model_config.get("validate_by_alias") is not False
-    return Target(model.__name__, model.model_fields, reason, before, by_alias)
+    outline, config = outline_of(model, path), dict(model.model_config)
+    # What replaces the whole schema leaves no keys in it.
+    keys = outline.keys or {name: _key(name, info) for name, info in model.model_fields.items()}
+    fields = _filled(keys, model.model_fields)
+    # For an object, as the ORM gives it, Pydantic does not call a custom __init__; for a dict it does.
+    made = Target(model.__name__, fields, attributes=outline.custom_init, config=config)
+    return _changed(made, model, config, outline)
 
 
-def _changes(decorators: Any, own: tuple[type, ...], config: dict[str, Any]) -> tuple[str, bool]:
-    """Say why a model has to write its JSON itself, and whether it looks at raw values."""
-    found = [(kind, getattr(decorators, kind, {})) for kind in _DECORATORS] if decorators else []
-    reasons = [_DECORATORS[kind] for kind, those in found if those]
-    hooks = [hook for cls in own for hook in _HOOKS if hook in cls.__dict__]
-    reasons += [f"it defines {hook}" for hook in hooks]
-    reasons += [f"it is configured with {name}" for name in sorted(set(config) - _NEUTRAL_CONFIG)]
-    modes = {
-        getattr(item.info, "mode", "before") for kind, those in found if "valid" in kind for item in those.values()
-    }
-    # A strict model takes a number for a number, and not the text that stands for one that JSON does not have.
-    before = bool(modes - {"after"}) or "__get_pydantic_core_schema__" in hooks or bool(config.get("strict"))
-    return next(iter(reasons), ""), before
+def _key(name: str, info: FieldInfo) -> Key:
+    alias = info.alias if info.serialization_alias is None else info.serialization_alias
+    taken = info.validation_alias if isinstance(info.validation_alias, str) else info.alias
+    return Key(name if taken is None else taken, name if alias is None else alias, excluded=info.exclude is True)
 
 
-def _typed_dict(model: Any) -> Target:
+def _other(model: Any, path: str, config: Mapping[str, Any] | None) -> Target:
+    """Read a dataclass or a TypedDict."""
     origin = get_origin(model) or model
-    hints = _hints(model)
-    fields = {name: FieldInfo.from_annotation(_strip(hint)) for name, hint in hints.items()}
-    config = getattr(origin, "__pydantic_config__", {})
-    reason, before = _changes(None, (), dict(config))
-    return Target(origin.__name__, fields, reason, before)
+    outline = outline_of(model, path, config)
+    own = config_of(origin)
+    fields = _filled(outline.keys, _infos(model, outline.keys))
+    made = Target(origin.__name__, fields, config=config if own is None else own)
+    return _changed(made, origin, own or {}, outline)
 
 
-def _strip(hint: Any) -> Any:
-    while get_origin(hint) in {Required, NotRequired, ReadOnly}:
-        hint = hint.__args__[0]
-    return hint
+def _changed(target: Target, origin: type, config: dict[str, Any], outline: Outline) -> Target:
+    reason, before = changes(origin, config)
+    reason = next(filter(None, [reason, *outline.reasons]), "")
+    return replace(target, reason=reason, before=before or outline.before)
 
 
-def _dataclass(model: Any) -> Target:
+def _filled(keys: Mapping[str, Key], infos: Mapping[str, FieldInfo]) -> dict[str, TargetField]:
+    return {name: TargetField(infos[name], key) for name, key in keys.items() if key.filled}
+
+
+def _infos(model: Any, names: Collection[str]) -> dict[str, FieldInfo]:
+    """Read the fields of a dataclass or a TypedDict."""
     origin = get_origin(model) or model
-    fields = getattr(origin, "__pydantic_fields__", None)
-    if fields is None or get_origin(model):
-        hints = _hints(model)
-        fields = {field.name: _field_info(hints[field.name], field) for field in dataclasses.fields(origin)}
-    own = tuple(cls for cls in origin.__mro__ if cls is not object)
-    config = dict(getattr(origin, "__pydantic_config__", {}))
-    reason, before = _changes(getattr(origin, "__pydantic_decorators__", None), own, config)
-    return Target(origin.__name__, fields, reason, before)
+    known = getattr(origin, "__pydantic_fields__", None)
+    if known is not None and not get_origin(model):
+        return dict(known)
+    hints, declared = _hints(model, names), getattr(origin, "__dataclass_fields__", {})
+    return {name: _field_info(_strip(hints[name]), declared.get(name)) for name in names}
 
 
-def _field_info(hint: Any, field: dataclasses.Field[Any]) -> FieldInfo:
-    if isinstance(field.default, FieldInfo):
+def _field_info(hint: Any, field: dataclasses.Field[Any] | None) -> FieldInfo:
+    if field is not None and isinstance(field.default, FieldInfo):
         return FieldInfo.from_annotated_attribute(hint, field.default)
     return FieldInfo.from_annotation(hint)
 
 
-def _hints(model: Any) -> dict[str, Any]:
-    """Resolve the annotations of a class, with the arguments of a generic one put in their places."""
+def _strip(hint: Any) -> Any:
+    """Look through what says nothing about the values."""
+    while get_origin(hint) in {Required, NotRequired, ReadOnly}:
+        hint = hint.__args__[0]
+    return hint.type if isinstance(hint, InitVar) else hint
+
+
+def _hints(model: Any, names: Collection[str]) -> dict[str, Any]:
+    """Resolve the annotations of some fields, with the arguments of a generic class put in their places."""
     origin = get_origin(model) or model
-    hints = get_type_hints(origin, include_extras=True)
+    hints: dict[str, Any] = {}
+    for base in reversed(origin.__mro__):
+        own = {name: hint for name, hint in inspect.get_annotations(base).items() if name in names}
+        # Of these only: Python 3.10 takes KW_ONLY for a type that cannot be resolved.
+        holder = type(base.__name__, (), {"__annotations__": own, "__module__": base.__module__})
+        hints |= get_type_hints(holder, include_extras=True)
     parameters = getattr(origin, "__parameters__", ())
     arguments = dict(zip(parameters, getattr(model, "__args__", ()), strict=False))
     return {name: _substitute(hint, arguments) for name, hint in hints.items()}
@@ -150,29 +168,22 @@ def _substitute(hint: Any, arguments: dict[Any, Any]) -> Any:
 def _struct(model: Any) -> Target:
     # Whoever has a Struct has imported msgspec.
     msgspec: Any = sys.modules["msgspec"]
-    fields = {}
-    for field in msgspec.structs.fields(model):
-        info = FieldInfo.from_annotation(field.type)
-        info.alias = info.validation_alias = info.serialization_alias = field.encode_name
-        fields[field.name] = info
-    config = model.__struct_config__
+    origin = get_origin(model) or model
+    fields = {
+        field.name: TargetField(FieldInfo.from_annotation(field.type), Key(field.encode_name, field.encode_name))
+        for field in msgspec.structs.fields(model)
+    }
+    config = origin.__struct_config__
     reasons = [f"it is defined with {name}" for name in ("tag", "array_like", "omit_defaults") if getattr(config, name)]
-    return Target(model.__name__, fields, next(iter(reasons), ""))
+    reasons.append(changes(origin, {})[0])
+    tag = None if config.tag is None else (config.tag_field, config.tag)
+    name, reason = origin.__name__, next(filter(None, reasons), "")
+    return Target(name, fields, reason, attributes=config.array_like, struct=True, tag=tag)
 
 
-def input_key(name: str, field: FieldInfo, target: Target) -> str | None:
-    """Return a key under which the model accepts the field; ``None`` if only a path leads to it."""
-    if not target.by_alias:
-        return name
-    alias = field.alias if field.validation_alias is None else field.validation_alias
-    if isinstance(alias, AliasChoices):
-        return next((choice for choice in alias.choices if isinstance(choice, str)), None)
-    if isinstance(alias, AliasPath):
-        return None
-    return name if alias is None else alias
-
-
-def output_key(name: str, field: FieldInfo) -> str:
-    """Return the key a client reads; FastAPI serializes by alias."""
-    aliases = (field.serialization_alias, field.alias)
-    return next((alias for alias in aliases if alias is not None), name)
+def _inside_a_struct(model: Any) -> Target:
+    """Read a dataclass or a TypedDict as msgspec does, which knows nothing of Pydantic's."""
+    origin = get_origin(model) or model
+    names = origin.__annotations__ if is_typed_dict(origin) else [field.name for field in dataclasses.fields(origin)]
+    fields = {name: TargetField(info, Key(name, name)) for name, info in _infos(model, names).items()}
+    return Target(origin.__name__, fields, changes(origin, {})[0], struct=True)

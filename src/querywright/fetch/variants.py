@@ -11,7 +11,7 @@ from querywright.fetch.annotations import read_field, type_name
 from querywright.fetch.attributes import attribute_of
 from querywright.fetch.nodes import Scalar
 from querywright.fetch.scalars import internal
-from querywright.fetch.targets import target_of
+from querywright.fetch.targets import Target, target_of
 
 __all__ = ["cases_of"]
 
@@ -36,12 +36,10 @@ def cases_of(members: tuple[Any, ...], mapper: Mapper[Any], path: str) -> tuple[
 
 
 def _case(member: Any, name: str, mapper: Mapper[Any], path: str) -> Case:
-    info = target_of(member, path).fields.get(name)
-    annotation = read_field(info).type if info else None
-    if get_origin(annotation) is not Literal:
-        hint = f'Declare {name}: Literal["..."] in each model of the union.'
+    values = _values(target_of(member, path), name)
+    if not values:
+        hint = f'Declare {name}: Literal["..."] in each model of the union; a Struct has tag_field={name!r} and a tag.'
         raise ShapeError(path, f"{type_name(member)} does not say which {name} it is for.", hint=hint)
-    values = get_args(annotation)
     known = mapper.polymorphic_map
     for value in values:
         if value not in known or not known[value].isa(mapper):
@@ -49,3 +47,13 @@ def _case(member: Any, name: str, mapper: Mapper[Any], path: str) -> Case:
             raise ShapeError(f"{path}({type_name(member)}).{name}", f"no class has the {name} {value!r}.", hint=hint)
     # What several classes share is what their common parent has.
     return values, member, known[values[0]] if len(values) == 1 else mapper
+
+
+def _values(target: Target, name: str) -> tuple[Any, ...]:
+    """List the values of the discriminator that a model is for."""
+    if target.struct:
+        # msgspec looks at nothing else to tell one from another.
+        return (target.tag[1],) if target.tag and target.tag[0] == name else ()
+    field = target.fields.get(name)
+    annotation = read_field(field.info).type if field else None
+    return get_args(annotation) if get_origin(annotation) is Literal else ()

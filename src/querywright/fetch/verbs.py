@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-from sqlalchemy.orm import Session
-
 from querywright.errors import NotFound
 from querywright.fetch.counting import count, exists_any, explain
-from querywright.fetch.execute import Bind, JsonBytes, routing
+from querywright.fetch.execute import Bind, JsonBytes
 from querywright.fetch.form import Form
 from querywright.fetch.pages import Page
 from querywright.fetch.paging import PageRequest, json_page, typed_page
@@ -180,9 +178,8 @@ class Fetch(Generic[Model]):
 
     def sql(self) -> str:
         """Return the SQL that `json` sends, with placeholders; nothing is run."""
-        statement, bind = self._query.statement, self._bind
-        target = bind.get_bind(**routing(statement)) if isinstance(bind, Session) else bind
-        return self._query.ready(target, self._query.client_form(Form(array=True)))[1].sql
+        query, target = self._query.seen_on(self._bind)
+        return query.ready(target, query.client_form(Form(array=True)))[1].sql
 
     def explain(self, *, analyze: bool = False) -> str:
         """Return how the database would run what `json` sends.

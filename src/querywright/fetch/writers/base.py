@@ -15,14 +15,14 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 from pydantic_core import to_json
-from sqlalchemy import ColumnElement, Text, case, cast, func, literal_column, null
+from sqlalchemy import ColumnElement, Text, bindparam, case, cast, func, literal_column, null
 from sqlalchemy.types import TypeEngine
 
 from querywright.fetch.nodes import Encoding
 
 __all__ = [
-    "EXPONENT", "MISSING", "TOO_LARGE", "UNFINISHED", "Encoder", "Fragments", "JsonWriter", "Member", "SQLText", "Use",
-    "Value", "as_text", "dump", "join", "literal", "members_of", "merged", "with_commas",
+    "CUT", "EXPONENT", "MISSING", "TOO_LARGE", "UNFINISHED", "Encoder", "Fragments", "JsonWriter", "Member", "Nesting",
+    "SQLText", "Use", "Value", "as_text", "dump", "join", "literal", "members_of", "merged", "with_commas",
 ]  # fmt: skip
 
 SQLText = ColumnElement[str]
@@ -39,6 +39,8 @@ Encoder = Callable[[ColumnElement[Any], TypeEngine[Any]], Value]
 MISSING = "\x01"
 # Stands between two of them where the text is longer than the database makes them.
 TOO_LARGE = "too large"
+# The same of a text that was cut; no name has such a character.
+CUT = "\x04"
 # Brackets a number that SQL cannot write as Python does: Python writes it while the text is read.
 UNFINISHED = "\x04"
 # What stands before a positive exponent differs between versions of Pydantic.
@@ -65,6 +67,38 @@ class Member:
 
 
 @dataclass(frozen=True)
+class Nesting:
+    """How deep a statement may be nested, and what is how deep.
+
+    Measured in what runs out first: entries of the stack of SQLite's parser, elsewhere frames of Python in SQLAlchemy's
+    compiler, of which the caller needs some as well.
+
+    Attributes:
+        most: How deep a value may lie.
+        statement: How deep a row of a statement lies.
+        page: How deep a row of a page lies.
+        join: How much deeper a row lies that is joined to another.
+        subquery: How much deeper rows lie that are selected for another.
+        groups: How much deeper rows lie that are grouped for another.
+        compact: How much deeper a row lies that may be left out; twice if it may be null.
+        slot: How deep the key of a row goes that is left open.
+        plain: How deep the values of a row go that are written as they are.
+        value: How deep other values of a row go.
+    """
+
+    most: int
+    statement: int
+    page: int
+    join: int
+    subquery: int
+    groups: int
+    compact: int
+    slot: int
+    plain: int
+    value: int
+
+
+@dataclass(frozen=True)
 class JsonWriter:
     """How one database writes JSON.
 
@@ -80,13 +114,18 @@ class JsonWriter:
         missing: The character of `MISSING`.
         slot: The character U+0002, between two of which an open list stands.
         most_lists: How many lists inside each other one statement can write; ``None`` if there is no limit.
+        nesting: How deep its SQL may be nested; ``None`` if there is no limit that a model could meet.
         most_rows: The LIMIT without which a subquery loses its order, where ``row_number()`` does not follow that
             order either; ``None`` where both do.
         outer_rows_in_from: Whether a subquery in FROM can refer to the rows outside of it; if not, ``array`` takes
             the limit.
         index_of_tuples: Whether an index is used to compare ``(a, b)`` with another tuple.
+        distinct_on: Whether there is DISTINCT ON.
         prelude: What stands before a statement with arrays in it.
         hint: What follows its SELECT.
+        most_sorted: How many characters of a text are looked at when rows are sorted; ``None`` if all.
+        page_prelude: What stands before the statement of a page.
+        page_hint: What follows its SELECT.
         wire_encoders: What differs further when the text is bound again, as a part of a key or of a cursor.
         capitals: Whether it writes the escapes of control characters with hexadecimal digits in capitals.
         of_one: The writer of a statement that returns one value of each kind, if that is another.
@@ -103,11 +142,16 @@ class JsonWriter:
     missing: SQLText
     slot: SQLText
     most_lists: int | None = None
+    nesting: Nesting | None = None
     most_rows: int | None = None
     outer_rows_in_from: bool = True
     index_of_tuples: bool = True
+    distinct_on: bool = False
     prelude: str = ""
     hint: str = ""
+    most_sorted: int | None = None
+    page_prelude: str = ""
+    page_hint: str = ""
     wire_encoders: dict[Encoding, Encoder] = field(default_factory=dict)
     of_one: JsonWriter | None = None
     capitals: bool = False
@@ -191,6 +235,21 @@ class JsonWriter:
     def sort_key(self, expression: ColumnElement[Any]) -> ColumnElement[Any]:
         """Write what orders rows as an expression does, and compares with a value in that order."""
         return expression
+
+    def position(self, key: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+        """Select what a cursor keeps of a `sort_key`: its value as the driver reads it, or its type and its text."""
+        # No column of a table, whose declared type may lead a driver to read another value.
+        return [func.coalesce(key, null())]
+
+    def cursor_parameter(self, name: str, kind: str) -> ColumnElement[Any]:
+        """Write the parameter that a `sort_key` is compared with.
+
+        Args:
+            name: Its name.
+            kind: The type that `position` gave, if it did.
+        """
+        del kind
+        return bindparam(name, type_=sa.types.NULLTYPE)
 
     def order_nulls(
         self, expression: ColumnElement[Any], *, descending: bool, nulls_first: bool

@@ -19,9 +19,11 @@ from sqlalchemy import ColumnElement, Text, and_, case, func, literal_column, nu
 from sqlalchemy.types import TypeEngine
 from typing_extensions import override
 
+from querywright.errors import ShapeError
 from querywright.fetch.columns import unwrap_type
 from querywright.fetch.nodes import Encoding
 from querywright.fetch.writers.base import (
+    CUT,
     MISSING,
     TOO_LARGE,
     UNFINISHED,
@@ -29,6 +31,7 @@ from querywright.fetch.writers.base import (
     Fragments,
     JsonWriter,
     Member,
+    Nesting,
     SQLText,
     dump,
     members_of,
@@ -42,12 +45,20 @@ __all__ = ["MYSQL"]
 # GROUP_CONCAT cuts its text, at a whole character, where it reaches this many bytes or max_allowed_packet, and only
 # warns. max_allowed_packet is at most 2**30. Not a power of two, for there are versions in which those overflow.
 _MOST_BYTES = 2**30 - 1
-# CONCAT gives NULL for a text beyond max_allowed_packet. A cut may fall short of it by three bytes, so with these in
-# front no cut text remains; they are taken away again.
-_PADDING = "   "
+# Servers like these may ignore that: behind each item stands a character that JSON does not have, and they are counted.
+_END = "\x03"
+# Follows a text without all of them. Short, for what it is joined to may not become too long by it.
+_CUT = f"{MISSING}{CUT}{MISSING}"
 # Each server runs its own and takes the other's for a comment.
 _MARIADB_LIMIT = f"/*M! SET STATEMENT group_concat_max_len={_MOST_BYTES} FOR */ "
 _MYSQL_LIMIT = f"/*+ SET_VAR(group_concat_max_len={_MOST_BYTES}) */"
+
+# ORDER BY looks only at so many bytes of a text, by default at 1,024, but a comparison at all of them: rows that differ
+# behind those are sorted otherwise than a page begins. Fifteen such keys have to fit into sort_buffer_size.
+_SORTED_BYTES = 8192
+_SORTED_CHARACTERS = 1000
+_MARIADB_PAGE = f"/*M! SET STATEMENT group_concat_max_len={_MOST_BYTES}, max_sort_length={_SORTED_BYTES} FOR */ "
+_MYSQL_PAGE = f"/*+ SET_VAR(group_concat_max_len={_MOST_BYTES}) SET_VAR(max_sort_length={_SORTED_BYTES}) */"
 
 # MariaDB drops the ORDER BY of a derived table that has no LIMIT
 # (https://mariadb.com/kb/en/why-is-order-by-in-a-from-subquery-ignored/), and its row_number() over () counts rows in
@@ -101,19 +112,12 @@ class _MySQLWriter(JsonWriter):
 
     @override
     def array(self, item: SQLText, path: str, order: Sequence[Any] = (), limit: int | None = None) -> SQLText:
-        items = self.checked(item, path)
-        if limit is None:
-            return self.enclosed("[", self.aggregate(items, order), "]")
-        # JSON has no raw control character, so the text can be cut at one.
-        separated = _aggregate(items, order, f"X'03' /*M!100303 LIMIT {limit} */")
-        first = func.substring_index(separated, _literal("\x03"), _number(limit))
-        return self.enclosed("[", func.replace(first, _literal("\x03"), _literal(",")), "]")
+        return self.enclosed("[", _aggregate(self.checked(item, path), order, limit), "]")
 
     @override
     def enclosed(self, left: str, items: SQLText, right: str) -> SQLText:
-        padded = _join(f"{_PADDING}{left}", func.coalesce(items, _literal("")), right)
-        written = func.insert(padded, _number(1), _number(len(_PADDING)), _literal(""))
-        return func.coalesce(written, self.broken(TOO_LARGE))
+        # NULL is what CONCAT gives for a text beyond max_allowed_packet.
+        return func.coalesce(_join(left, items, right), self.broken(TOO_LARGE))
 
     @override
     def broken(self, path: str) -> SQLText:
@@ -132,7 +136,8 @@ class _MySQLWriter(JsonWriter):
     @override
     def sort_key(self, expression: ColumnElement[Any]) -> ColumnElement[Any]:
         column_type = unwrap_type(expression.type)
-        if isinstance(column_type, sa.Enum) and column_type.native_enum:
+        named = isinstance(column_type, sa.Enum) and column_type.native_enum
+        if (named or column_type.__visit_name__ in {"SET", "BIT"}) and not _is_united(expression):
             # It is ordered by the positions of its names, and compared by the names.
             return sa.type_coerce(expression, sa.Integer) + _number(0)
         if isinstance(column_type, sa.Float) and not isinstance(column_type, sa.Double):
@@ -161,6 +166,22 @@ class _MySQLWriter(JsonWriter):
         return (case((column.is_(None), null()), *whens, else_=unknown),)
 
 
+def _is_united(expression: Any) -> bool:
+    """Say whether an ENUM came through a UNION, which makes a text of it.
+
+    Raises:
+        ShapeError: It is not known what became of it.
+    """
+    table = getattr(expression, "table", None)
+    inside = getattr(table, "element", None)
+    if isinstance(inside, sa.CompoundSelect):
+        return True
+    if isinstance(table, sa.Table) or isinstance(inside, sa.Table):
+        return False
+    reason = f"it is ordered by {expression}, of which it is not known whether it still is an ENUM."
+    raise ShapeError("statement", reason, hint="Order it by the column itself.")
+
+
 def _number(number: int) -> ColumnElement[int]:
     return literal_column(str(number), sa.Integer)
 
@@ -186,14 +207,24 @@ def _unless_large(written: SQLText, members: Sequence[Member]) -> SQLText:
     return func.coalesce(written, case((and_(*required), large)) if required else large)
 
 
-def _aggregate(item: SQLText, order: Sequence[Any], separator: str = "','") -> SQLText:
-    separated: SQLText = literal_column(separator, Text)
-    if not order:
-        return func.group_concat(item.op("SEPARATOR")(separated))
-    # Of higher precedence than ORDER BY, or there were parentheses around one of them.
-    last = order[-1].op("SEPARATOR", precedence=1)(separated)
-    first, *others = (*order[:-1], last)
-    return func.group_concat(item.op("ORDER BY")(first), *others)
+def _aggregate(item: SQLText, order: Sequence[Any], limit: int | None = None) -> SQLText:
+    """Join items, which are not NULL; if any of them is not there as a whole, a marker follows."""
+    end = _literal(_END)
+    # MySQL joins them all.
+    most = "" if limit is None else f" /*M!100303 LIMIT {limit} */"
+    separator: SQLText = literal_column(f"''{most}", Text)
+    if order:
+        # Of higher precedence than ORDER BY, or there were parentheses around one of them.
+        last = order[-1].op("SEPARATOR", precedence=1)(separator)
+        first, *others = (*order[:-1], last)
+        joined = func.group_concat(item, end.op("ORDER BY")(first), *others)
+    else:
+        joined = func.group_concat(item, end.op("SEPARATOR")(separator))
+    count: ColumnElement[int] = func.count()
+    wanted = count if limit is None else func.least(count, _number(limit))
+    # Up to the end of the last item that is wanted: all of it, with the marker, if there are not that many ends.
+    marked = func.concat_ws(_literal(""), joined, _literal(_CUT))
+    return func.replace(func.substring_index(marked, end, wanted), end, _literal(","))
 
 
 def _quote(value: ColumnElement[Any]) -> SQLText:
@@ -315,11 +346,17 @@ MYSQL = _MySQLWriter(
     slot=_literal("\x02"),
     # Around each list there are five functions, and SQLAlchemy's compiler goes as deep as they do.
     most_lists=5,
+    nesting=Nesting(
+        most=740, statement=105, page=105, join=32, subquery=100, groups=172, compact=36, slot=60, plain=20, value=80
+    ),
     most_rows=_EVERY_ROW,
     outer_rows_in_from=False,
     index_of_tuples=False,
     prelude=_MARIADB_LIMIT,
     hint=_MYSQL_LIMIT,
+    most_sorted=_SORTED_CHARACTERS,
+    page_prelude=_MARIADB_PAGE,
+    page_hint=_MYSQL_PAGE,
     # MariaDB does.
     capitals=True,
 )

@@ -5,15 +5,17 @@ What a driver makes of a value decides how it is written: asyncpg reads binary f
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, Text, and_, case, cast, exists, func, literal_column, null, select
+from sqlalchemy import ColumnElement, Text, and_, bindparam, case, cast, exists, func, literal_column, null, select
 from sqlalchemy.types import TypeEngine
 from typing_extensions import override
 
+from querywright.errors import InvalidCursor
 from querywright.fetch.columns import EXACT_ITEMS, encoding_of, unwrap_type
 from querywright.fetch.nodes import Encoding
 from querywright.fetch.writers import postgresql_numbers as numbers
@@ -23,6 +25,7 @@ from querywright.fetch.writers.base import (
     Fragments,
     JsonWriter,
     Member,
+    Nesting,
     SQLText,
     Use,
     Value,
@@ -95,6 +98,14 @@ def _range(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
     return (case((func.isempty(column), literal("[]")), (column.is_not(None), written)),)
 
 
+_DATES = ("date", "timestamp without time zone", "timestamp with time zone")
+_FLOATS = ("real", "double precision")
+# As format_type() writes one: a name, perhaps in quotes and with a schema, or one of SQL's own; perhaps an array.
+_NAME = r'("([^"]|"")+"|[^\W\d][\w$]*)'
+_OWN = "double precision|character varying|bit varying|time(stamp)? with(out)? time zone"
+_TYPE_NAME = re.compile(rf"({_OWN}|({_NAME}\.)?{_NAME})(\[\])*")
+
+
 @dataclass(frozen=True)
 class _PostgreSQLWriter(JsonWriter):
     """A writer that knows arrays."""
@@ -142,6 +153,23 @@ class _PostgreSQLWriter(JsonWriter):
         text = self.text(self.value(encoding, rows.c.e, item, use=use))
         items = select(_aggregate(func.coalesce(text, literal("null")), [rows.c.n])).select_from(rows)
         return join("[", func.coalesce(items.scalar_subquery(), literal("")), "]")
+
+    @override
+    def position(self, key: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+        # Not its name alone: "bit" and "character" would be cast to one bit and to one character.
+        kind = func.format_type(func.pg_typeof(key), literal_column("-1"))
+        # Of a date as ISO 8601, whatever the session's DateStyle. A float's digits depend on the session as well, so
+        # its bits: record_send() gives them behind twelve bytes of the record's own.
+        iso = func.to_json(key).op("#>>")(literal("{}"))
+        bits = func.encode(func.record_send(func.row(key)), literal("hex"))
+        whens = [(kind.in_(list(map(literal, names))), text) for names, text in ((_DATES, iso), (_FLOATS, bits))]
+        return [kind, case((key.is_(None), null()), *whens, else_=cast(key, Text))]
+
+    @override
+    def cursor_parameter(self, name: str, kind: str) -> ColumnElement[Any]:
+        if not _TYPE_NAME.fullmatch(kind):
+            raise InvalidCursor("The cursor is not one of this list.", hint="Begin again at the first page.")
+        return cast(bindparam(name, type_=Text()), Text).op("::")(literal_column(kind))
 
 
 def _is_whole(array: sa.ARRAY[Any]) -> bool:
@@ -193,8 +221,12 @@ def _writer(zone: Zone, *, is_binary: bool, many: bool = True) -> _PostgreSQLWri
         # A server sends each large row as soon as it has one, and wakes the client for it.
         client_joins=False,
         nulls_are_largest=True,
+        distinct_on=True,
         missing=func.chr(literal_column("1")),
         slot=func.chr(literal_column("2")),
+        nesting=Nesting(
+            most=600, statement=75, page=75, join=18, subquery=48, groups=40, compact=19, slot=40, plain=10, value=30
+        ),
         of_one=_writer(zone, is_binary=is_binary, many=False) if many else None,
     )
 
