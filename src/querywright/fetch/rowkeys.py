@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import CompoundSelect, FromClause, Join, Select, Table
+from sqlalchemy import CompoundSelect, FromClause, Join, Select, String, Table
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import (
     BinaryExpression,
@@ -45,10 +45,9 @@ class _Equality:
 
     @property
     def is_exact(self) -> bool:
-        """Whether one value equals only one: under another type or collation it may equal several."""
-        one, two = self.column.type, self.other.type
-        same = one._type_affinity is two._type_affinity  # noqa: SLF001 - nothing public tells the kind of a type
-        return same and getattr(one, "collation", None) == getattr(two, "collation", None)
+        """Whether a value equals only one: of another type it may equal several, and of text under a collation."""
+        one, two = self.column.type._type_affinity, self.other.type._type_affinity  # noqa: SLF001 - nothing public
+        return one is two and not (one and issubclass(one, String))
 
 
 @dataclass(frozen=True)
