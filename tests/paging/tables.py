@@ -102,7 +102,7 @@ class Part(Base):
     cost: Mapped[Decimal] = mapped_column(sa.Numeric(10, 2))
 
     sample: Mapped[Sample | None] = relationship(back_populates="parts")
-    words: Mapped[list[Word]] = relationship(order_by="Word.word")
+    words: Mapped[list[Word]] = relationship(order_by="Word.word", lazy="joined")
 
 
 class Word(Base):

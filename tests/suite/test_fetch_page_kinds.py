@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Select, collate, func, literal, literal_column, select, text, tuple_, union, union_all
 from sqlalchemy.dialects import mysql, postgresql
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import aliased, defer, joinedload, subqueryload
 
 from querywright import InvalidCursor, ShapeError
 from tests.paging.tables import (
@@ -263,6 +263,17 @@ async def test_joins_that_repeat_the_class(samples: AnyDatabase) -> None:
     assert ids(await walked(samples, SampleOut, many)) == [3, 2, 1, 3, 2, 1]
     joined = select(Part).join(Part.words).order_by(Part.name)
     assert ids(await walked(samples, PartOfOut, joined, size=1)) == [2, 2, 1, 1]
+
+
+@ONE_OF_EACH
+async def test_how_the_orm_would_load_joins_nothing(samples: AnyDatabase) -> None:
+    """Neither options of the statement nor those of a relationship: a fetch reads related rows in its own way."""
+    for option in (joinedload(Sample.parts), joinedload(Sample.team), subqueryload(Sample.parts), defer(Sample.text)):
+        statement = select(Sample).options(option)
+        assert len(await walked(samples, SampleOut, statement)) == 7
+        assert len(await walked(samples, SampleOut, statement.distinct().order_by(Sample.text))) == 7
+        assert len(await walked(samples, SampleOut, statement.join(Sample.parts).order_by(Sample.text))) == 7
+    assert len(await walked(samples, PartOfOut, select(Part).order_by(Part.name))) == 7
 
 
 @ONE_OF_EACH
