@@ -338,6 +338,18 @@ async def test_hierarchies(samples: AnyDatabase) -> None:
     assert ids(await walked(samples, PersonOut, select(Tool).order_by(Tool.weight), size=1)) == [5, 3, 1]
 
 
+class ToolOut(PersonOut):
+    twice: int
+
+
+@ONE_OF_EACH
+async def test_a_single_row(samples: AnyDatabase) -> None:
+    """Nothing is left to sort by where WHERE names the key."""
+    for statement in (select(Tool).where(Tool.id == 3), select(Tool).where(Tool.id == 3).order_by(Tool.id)):
+        [row] = await walked(samples, ToolOut, statement)
+        assert (row.id, row.twice) == (3, 8)
+
+
 @ONE_OF_EACH
 async def test_concrete_classes_whose_keys_repeat(samples: AnyDatabase) -> None:
     for statement in (select(Paper), select(Paper).order_by(Paper.name), select(Paper).distinct().order_by(Paper.name)):
