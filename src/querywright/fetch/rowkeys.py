@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import CompoundSelect, FromClause, Join, Select, String, Table
 from sqlalchemy.sql import operators
+from sqlalchemy.sql.base import CompileState
 from sqlalchemy.sql.elements import (
     BinaryExpression,
     BindParameter,
@@ -171,6 +172,11 @@ def plain(element: Any) -> Any:
 
 def resolved(statement: Any) -> Any:
     """Turn the entities, relationships and hybrids of a statement into the tables and columns that SQLAlchemy sends."""
+    orm = getattr(CompileState.get_plugin_class(statement), "default_compile_options", None)
+    if orm is not None:
+        # As in a subquery, which it becomes: joinedload() would join to it what it does not select.
+        options = orm.safe_merge(statement._compile_options)  # noqa: SLF001 - nothing public
+        statement = statement._set_compile_options(options + {"_enable_eagerloads": False})  # noqa: SLF001 - as above
     # As get_final_froms() does, which returns only a part of it.
     state = statement._compile_state_factory(statement, statement._default_compiler())  # noqa: SLF001 - as said
     return state.statement

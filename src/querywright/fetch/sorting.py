@@ -8,7 +8,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import BindParameter, Select, inspect, select
+from sqlalchemy import BindParameter, Select, inspect, literal_column, select
 from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.elements import ColumnClause, ColumnElement, Over, Tuple, UnaryExpression
 from sqlalchemy.sql.functions import FunctionElement
@@ -67,7 +67,10 @@ def order_of(statement: Select[Any], writer: JsonWriter, keys: Mapping[Source, s
     ties = [_Asked(column, last) for column in reading.ties(known) if column not in known]
     sorts = tuple(reading.sort(each) for each in (*asked, *ties))
     expressions = [each.expression for each in (*asked, *ties)]
-    from_all = select(*(sort.expression for sort in sorts)).select_from(*reading.resolved.get_final_froms())
+    # One column at least: where the WHERE names a single row, nothing is left to sort by.
+    from_all = select(literal_column("1"), *(sort.expression for sort in sorts)).select_from(
+        *reading.resolved.get_final_froms()
+    )
     name = f"{from_all} {[(sort.descending, sort.nulls_first) for sort in sorts]}"
     parts = (part for expression in expressions for part in visitors.iterate(expression))
     parameters = tuple(part for part in parts if isinstance(part, BindParameter))
