@@ -49,7 +49,8 @@ class Quiet(Connection):
     """A second view of the connection of a test: it fires no events, and neither commits nor rolls back."""
 
     def __init__(self, connection: Connection) -> None:
-        super().__init__(connection.engine, connection.connection, _has_events=False)
+        events = None if _rewrites(connection) else False
+        super().__init__(connection.engine, connection.connection, _has_events=events)
         self._execution_options = connection._execution_options.union({"compiled_cache": {}})
 
     def _begin_impl(self, transaction: Any) -> None:
@@ -60,6 +61,12 @@ class Quiet(Connection):
 
     def _rollback_impl(self) -> None:
         pass
+
+
+def _rewrites(connection: Connection) -> bool:
+    """Say whether a listener changes statements, which are wrong without it; SQLAlchemy wraps those that cannot."""
+    listeners = connection.engine.dispatch.before_cursor_execute
+    return any(getattr(listener, "__name__", "") != "wrap_before_cursor_execute" for listener in listeners)
 
 
 @contextmanager

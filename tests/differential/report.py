@@ -112,7 +112,7 @@ def report(name: str, data: Path) -> tuple[list[str], bool]:
 def _told(found: Tally) -> Iterator[str]:
     refused, beyond = sum(found.refused.values()), sum(found.beyond.values())
     yield f"seen      {found.seen:6} select()s of one entity"
-    yield f"compared  {_of(found.compared + found.repeated, found)}, of them {found.repeated} again in the same test"
+    yield f"compared  {_of(found.compared + found.repeated, found)}, of them {found.repeated} again with the same rows"
     yield f"refused   {_of(refused, found)}"
     yield f"beyond    {_of(beyond, found)}: no rows of the ORM to compare with"
     yield f"different {len(found.wrong):6} unexplained, {sum(found.explained.values())} explained"

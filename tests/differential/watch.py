@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 from zlib import crc32
 
 from sqlalchemy import BindParameter, Connection, Select
 from sqlalchemy.sql.base import CompileState
 from sqlalchemy.sql.visitors import iterate
 
+from querywright.fetch.compile import root_mapper
 from tests.differential.models import shape_of
 from tests.differential.oracle import MARK, Oracle, Quiet, savepoint
 from tests.differential.verbs import Outcome, compare
@@ -24,12 +26,12 @@ from tests.fuzz.databases import forget_plans
 __all__ = ["forget", "watch"]
 
 _SECONDS = 30
-_known: set[Any] = set()
+# What was compared, of each mapped class that still lives: the tests of a class share theirs.
+_known: WeakKeyDictionary[Any, set[Any]] = WeakKeyDictionary()
 
 
 def forget() -> None:
     """Drop what is kept of the classes of a test."""
-    _known.clear()
     shape_of.cache_clear()
     forget_plans()
 
@@ -100,7 +102,9 @@ def _compared(statement: Select[Any], params: Any, options: Any, connection: Con
         if name in named
     }
     with savepoint(quiet), Oracle.of(quiet, statement, given, options) as oracle:
-        return compare(oracle, statement, _known, crc32(_test().encode()))
+        # The same relationships for all tests of a class, so that one that repeats another is seen to.
+        turn = crc32("::".join(_test().split("::")[:2]).encode())
+        return compare(oracle, statement, _known.setdefault(root_mapper(statement), set()), turn)
 
 
 def _text(statement: Any, connection: Connection) -> str:

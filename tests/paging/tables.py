@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import ForeignKey, MetaData, Text, func
 from sqlalchemy.ext.declarative import ConcreteBase
-from sqlalchemy.orm import DeclarativeBase, Mapped, configure_mappers, mapped_column, relationship
+from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, configure_mappers, mapped_column, relationship
 
 from querywright import ExactDecimal, UTCDateTime
 from querywright.models import TYPE_ANNOTATION_MAP, Timestamps
@@ -102,7 +102,7 @@ class Part(Base):
     cost: Mapped[Decimal] = mapped_column(sa.Numeric(10, 2))
 
     sample: Mapped[Sample | None] = relationship(back_populates="parts")
-    words: Mapped[list[Word]] = relationship(order_by="Word.word")
+    words: Mapped[list[Word]] = relationship(order_by="Word.word", lazy="joined")
 
 
 class Word(Base):
@@ -165,7 +165,8 @@ class Tool(Thing):
     __mapper_args__: ClassVar[dict[str, Any]] = {"polymorphic_identity": "tool", "with_polymorphic": "*"}
 
     id: Mapped[int] = mapped_column(ForeignKey(Thing.id), primary_key=True)
-    weight: Mapped[int]
+    weight: Mapped[int] = mapped_column()
+    twice: Mapped[int] = column_property(weight * 2)
 
 
 class Paper(ConcreteBase, Base):

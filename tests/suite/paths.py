@@ -169,6 +169,8 @@ _Public = aliased(Log, select(Log).where(Log.public).cte("public_logs"))
 _Plain = aliased(Log)
 _parted = join(Log.__table__, Part.__table__, Log.__table__.c.id == Part.__table__.c.log_id)
 _Parted = aliased(Log, _parted)
+_latest = select(Log).where(Log.account_id == Account.id).order_by(Log.weight.desc()).limit(1).correlate(Account)
+_Latest = aliased(Log, _latest.subquery().lateral())
 _Doubled = aliased(Log, select(Log).join(Part, Part.log_id == Log.id).subquery())
 _Persons = with_polymorphic(Person, [Engineer, Manager], _union)
 
@@ -197,6 +199,7 @@ _add(
     plain=relationship(_Plain, primaryjoin=_Plain.account_id == Account.id, order_by=_Plain.id.desc(), viewonly=True),
     parted=relationship(_Parted, primaryjoin=_Parted.account_id == Account.id, order_by=Log.id, viewonly=True),
     doubled=relationship(_Doubled, primaryjoin=_Doubled.account_id == Account.id, order_by=_Doubled.id, viewonly=True),
+    lateral=relationship(_Latest, primaryjoin=foreign(_Latest.account_id) == Account.id, uselist=False, viewonly=True),
     colleagues=relationship(
         _Persons, primaryjoin=_Persons.account_id == Account.id, order_by=_Persons.id.desc(), viewonly=True
     ),

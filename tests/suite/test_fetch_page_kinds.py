@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Select, collate, func, literal, literal_column, select, text, tuple_, union, union_all
 from sqlalchemy.dialects import mysql, postgresql
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import aliased, defer, joinedload, subqueryload
 
 from querywright import InvalidCursor, ShapeError
 from tests.paging.tables import (
@@ -266,6 +266,17 @@ async def test_joins_that_repeat_the_class(samples: AnyDatabase) -> None:
 
 
 @ONE_OF_EACH
+async def test_how_the_orm_would_load_joins_nothing(samples: AnyDatabase) -> None:
+    """Neither options of the statement nor those of a relationship: a fetch reads related rows in its own way."""
+    for option in (joinedload(Sample.parts), joinedload(Sample.team), subqueryload(Sample.parts), defer(Sample.text)):
+        statement = select(Sample).options(option)
+        assert len(await walked(samples, SampleOut, statement)) == 7
+        assert len(await walked(samples, SampleOut, statement.distinct().order_by(Sample.text))) == 7
+        assert len(await walked(samples, SampleOut, statement.join(Sample.parts).order_by(Sample.text))) == 7
+    assert len(await walked(samples, PartOfOut, select(Part).order_by(Part.name))) == 7
+
+
+@ONE_OF_EACH
 async def test_rows_below_belong_to_their_row(samples: AnyDatabase) -> None:
     """What a statement is ordered by may be a column of the same table, but is another row's."""
     root, other = aliased(Sample), aliased(Sample)
@@ -325,6 +336,18 @@ async def test_hierarchies(samples: AnyDatabase) -> None:
     ):
         assert len(await walked(samples, PersonOut, statement)) == count
     assert ids(await walked(samples, PersonOut, select(Tool).order_by(Tool.weight), size=1)) == [5, 3, 1]
+
+
+class ToolOut(PersonOut):
+    twice: int
+
+
+@ONE_OF_EACH
+async def test_a_single_row(samples: AnyDatabase) -> None:
+    """Nothing is left to sort by where WHERE names the key."""
+    for statement in (select(Tool).where(Tool.id == 3), select(Tool).where(Tool.id == 3).order_by(Tool.id)):
+        [row] = await walked(samples, ToolOut, statement)
+        assert (row.id, row.twice) == (3, 8)
 
 
 @ONE_OF_EACH

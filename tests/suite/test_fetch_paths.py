@@ -203,6 +203,14 @@ async def test_what_cannot_be_tied_to_its_parent_is_refused(accounts: AnyDatabas
         await resolve(accounts.fetch(Loose, ACCOUNTS).all())
 
 
+@pytest.mark.parametrize("annotation", [IdOut | None, Annotated[int | None, Path("lateral.id")]])
+async def test_a_subquery_that_reads_its_parent_is_refused(accounts: AnyDatabase, annotation: Any) -> None:
+    model = create_model("OfLateral", __base__=IdOut, lateral=(annotation, ...))
+    for strategy in ("statement", "levels"):
+        with pytest.raises(ShapeError, match=r"lateral: it leads to a LATERAL subquery"):
+            await resolve(accounts.fetch(model, ACCOUNTS, strategy=strategy).all())
+
+
 async def test_an_expression_of_another_table_is_refused(accounts: AnyDatabase) -> None:
     class Loose(Out):
         weight: Annotated[int, Expr(lambda _account: OTHER.weight)]

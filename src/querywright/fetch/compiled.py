@@ -38,6 +38,7 @@ class Prepared:
         read: Converts the parsed JSON of a row to the values of Python that the model validates; ``None`` if the
             model validates the JSON itself.
         slots: The statements of the lists and rows that were left open, by their numbers.
+        capitals: Whether the escapes of control characters have hexadecimal digits in capitals.
     """
 
     plan: Plan
@@ -45,6 +46,7 @@ class Prepared:
     binder: Binder
     read: Reader | None
     slots: tuple[Slot, ...] = ()
+    capitals: bool = False
 
     @property
     def names(self) -> frozenset[str]:
@@ -158,7 +160,7 @@ def compile_fetch(
         for each in compiler.open
     )
     read = reader_of(root, dialect) if form.for_model and planned.convert else None
-    return Prepared(planned, form, binder, read, slots)
+    return Prepared(planned, form, binder, read, slots, writer.capitals)
 
 
 def _require_encodings(planned: Plan, statement: Select[Any]) -> None:

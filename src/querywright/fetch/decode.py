@@ -15,7 +15,7 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from querywright.errors import DatabaseError, InvalidRow
 from querywright.fetch.annotations import is_struct, read_annotation, union_members
-from querywright.fetch.unfinished import finish
+from querywright.fetch.unfinished import finish, without_capitals
 from querywright.fetch.writers import CUT, MISSING, TOO_LARGE
 
 __all__ = ["Dump", "read_json", "rewritten", "takes_options", "to_bytes", "validate", "verify", "write_json"]
@@ -114,7 +114,7 @@ def verify(text: str) -> str:
     return finish(text)
 
 
-def to_bytes(text: str, *, documents: bool) -> bytes:
+def to_bytes(text: str, *, documents: bool, capitals: bool = False) -> bytes:
     """Make bytes for a client.
 
     Args:
@@ -122,8 +122,11 @@ def to_bytes(text: str, *, documents: bool) -> bytes:
         documents: Whether stored JSON is in it, with the spaces, escapes and numbers of whoever wrote it, and with NaN,
             which Python stores in SQLite. It is written as Pydantic does, and as it is where no parser takes it: half
             of a surrogate pair, or objects too deep inside each other.
+        capitals: Whether the escapes of control characters have hexadecimal digits in capitals.
     """
     text = verify(text)
+    if capitals:
+        text = without_capitals(text)
     if not documents:
         return text.encode()
     try:

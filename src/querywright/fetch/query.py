@@ -212,7 +212,7 @@ class Query:
     def client_bytes(self, prepared: Prepared, text: str, form: Form, *, many: bool) -> bytes:
         """Make bytes for a client of what the database wrote, or let the model write them."""
         if not prepared.form.for_model:
-            return to_bytes(text, documents=prepared.plan.documents)
+            return to_bytes(text, documents=prepared.plan.documents, capitals=prepared.capitals)
         how = Dump(form.by_alias, form.exclude_none)
         written = rewritten(self.model, text, prepared.read, how, many=many)
         return reshaped(written, prepared.plan, how, self.fieldset)

@@ -11,6 +11,7 @@ from sqlalchemy import (
     ColumnClause,
     ColumnElement,
     FromClause,
+    Lateral,
     Select,
     and_,
     inspect,
@@ -237,7 +238,7 @@ def _linked(relation: RelationshipProperty[Any], level: Level) -> tuple[Any, Lin
     """Relate an alias of what a relationship leads to, a class or an alias of it, to a level."""
     entity = relation.entity
     # As the ORM's joined loader does: an alias of the very FROM that the relationship names.
-    source = entity.selectable._anonymous_fromclause() if entity.is_aliased_class else None  # noqa: SLF001 - as above
+    source = _alone(entity.selectable, relation) if entity.is_aliased_class else None
     alias = aliased(relation.mapper.class_, source)
     above = None if level.columns else inspect(level.entity).selectable
     near, far, _, _, association, adapter = relation._create_joins(  # noqa: SLF001 - nothing public keeps them apart
@@ -249,6 +250,20 @@ def _linked(relation: RelationshipProperty[Any], level: Level) -> tuple[Any, Lin
     near = near if above is not None else _of_root(near, relation, level)
     adapt = _unchanged if adapter is None else adapter.traverse
     return alias, Link(level, str(relation), near, None if far is None else association, far, adapt)
+
+
+def _alone(source: FromClause, relation: RelationshipProperty[Any]) -> Any:
+    """Return an alias of a FROM that means the same wherever it stands.
+
+    Raises:
+        ShapeError: A part of it reads the row above by the name of its table, which has another name here.
+    """
+    if any(isinstance(part, Lateral) for part in iterate(source)):
+        hint = "Mark the field with First(), Latest() or Many(limit=) of a plain relationship."
+        raise ShapeError(
+            str(relation), "it leads to a LATERAL subquery, which fetch cannot give its parents.", hint=hint
+        )
+    return source
 
 
 def _of_root(condition: ColumnElement[bool], relation: RelationshipProperty[Any], level: Level) -> ColumnElement[bool]:

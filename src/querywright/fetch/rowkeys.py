@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import CompoundSelect, FromClause, Join, Select, Table
+from sqlalchemy import CompoundSelect, FromClause, Join, Select, String, Table
 from sqlalchemy.sql import operators
+from sqlalchemy.sql.base import CompileState
 from sqlalchemy.sql.elements import (
     BinaryExpression,
     BindParameter,
@@ -45,10 +46,9 @@ class _Equality:
 
     @property
     def is_exact(self) -> bool:
-        """Whether one value equals only one: under another type or collation it may equal several."""
-        one, two = self.column.type, self.other.type
-        same = one._type_affinity is two._type_affinity  # noqa: SLF001 - nothing public tells the kind of a type
-        return same and getattr(one, "collation", None) == getattr(two, "collation", None)
+        """Whether a value equals only one: of another type it may equal several, and of text under a collation."""
+        one, two = self.column.type._type_affinity, self.other.type._type_affinity  # noqa: SLF001 - nothing public
+        return one is two and not (one and issubclass(one, String))
 
 
 @dataclass(frozen=True)
@@ -172,6 +172,11 @@ def plain(element: Any) -> Any:
 
 def resolved(statement: Any) -> Any:
     """Turn the entities, relationships and hybrids of a statement into the tables and columns that SQLAlchemy sends."""
+    orm = getattr(CompileState.get_plugin_class(statement), "default_compile_options", None)
+    if orm is not None:
+        # As in a subquery, which it becomes: joinedload() would join to it what it does not select.
+        options = orm.safe_merge(statement._compile_options)  # noqa: SLF001 - nothing public
+        statement = statement._set_compile_options(options + {"_enable_eagerloads": False})  # noqa: SLF001 - as above
     # As get_final_froms() does, which returns only a part of it.
     state = statement._compile_state_factory(statement, statement._default_compiler())  # noqa: SLF001 - as said
     return state.statement

@@ -8,7 +8,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import BindParameter, Select, inspect, select
+from sqlalchemy import BindParameter, Select, inspect, literal_column, select
 from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.elements import ColumnClause, ColumnElement, Over, Tuple, UnaryExpression
 from sqlalchemy.sql.functions import FunctionElement
@@ -67,7 +67,10 @@ def order_of(statement: Select[Any], writer: JsonWriter, keys: Mapping[Source, s
     ties = [_Asked(column, last) for column in reading.ties(known) if column not in known]
     sorts = tuple(reading.sort(each) for each in (*asked, *ties))
     expressions = [each.expression for each in (*asked, *ties)]
-    from_all = select(*(sort.expression for sort in sorts)).select_from(*reading.resolved.get_final_froms())
+    # One column at least: where the WHERE names a single row, nothing is left to sort by.
+    from_all = select(literal_column("1"), *(sort.expression for sort in sorts)).select_from(
+        *reading.resolved.get_final_froms()
+    )
     name = f"{from_all} {[(sort.descending, sort.nulls_first) for sort in sorts]}"
     parts = (part for expression in expressions for part in visitors.iterate(expression))
     parameters = tuple(part for part in parts if isinstance(part, BindParameter))
@@ -127,8 +130,8 @@ class _Reading:
         # In an ORDER BY the ORM adapts them to what it selects the class from.
         key, columns = self._own
         ordered = self.statement.order_by(*key, *columns)
-        selected: Any = inner_rows(ordered, self.keys) if self.keys else ordered.subquery()
-        return resolved(selected.element)
+        narrowed: Any = inner_rows(ordered, self.keys) if self.keys else None
+        return resolved(narrowed.element if self.keys else ordered)
 
     @cached_property
     def _clauses(self) -> tuple[list[Any], list[Any], list[Any]]:
@@ -206,7 +209,7 @@ class _Reading:
             raise _refused(expression, "it selects nothing from there")
         if self._groups:
             self._require_grouped(expression)
-        elif names & _AGGREGATES and not any(isinstance(part, (Over, ScalarSelect)) for part in parts):
+        elif any(map(_is_aggregate, parts)) and not any(isinstance(part, (Over, ScalarSelect)) for part in parts):
             raise _refused(expression, "there is no GROUP BY")
         if self._is_distinct:
             self._require_own(expression, parts)
@@ -239,11 +242,15 @@ class _Reading:
         """
         if self._on:
             return self._on
+        read = self._read_key(known)
+        return self._distinct_key() if self._is_distinct else read
+
+    def _read_key(self, known: Mapping[Any, Any]) -> list[Any]:
+        """List what tells rows apart before they are made distinct."""
         if self._groups or self.resolved._having_criteria:  # noqa: SLF001 - nothing public
             return self._group_key()
-        if self._is_distinct:
-            return self._distinct_key()
-        return self.rows.key(known)
+        # DISTINCT makes one row of those that nothing tells apart.
+        return [] if self._is_distinct else self.rows.key(known)
 
     def _group_key(self) -> list[Any]:
         own, _ = self.rows.mapped
@@ -271,7 +278,7 @@ class _Reading:
         rows: Select[Any] = self.resolved.order_by(None)
         if not self._on:
             return rows
-        ties = [column for column in self.rows.key(known) if column not in known]
+        ties = [column for column in self._read_key(known) if column not in known]
         return rows.order_by(*(self._clauses[0] or self._on), *ties)
 
     def sort(self, asked: _Asked) -> Sort:
@@ -279,6 +286,14 @@ class _Reading:
         first = asked.descending is self.writer.nulls_are_largest if asked.nulls_first is None else asked.nulls_first
         nullable = self.rows.is_nullable(asked.expression)
         return Sort(self.writer.sort_key(asked.expression), asked.descending, first, nullable)
+
+
+def _is_aggregate(part: Any) -> bool:
+    if not isinstance(part, FunctionElement):
+        return False
+    name = str(getattr(part, "name", "")).lower()
+    # SQLite has functions of the same names that compare their arguments.
+    return name in _AGGREGATES or (name in {"min", "max"} and len(part.clauses) == 1)
 
 
 def _unreferred(clause: Any) -> Any:

@@ -10,19 +10,21 @@ from pydantic_core import to_json
 
 from querywright.fetch.writers import UNFINISHED
 
-__all__ = ["finish"]
+__all__ = ["finish", "without_capitals"]
 
 _NUMBER = re.compile(f"{UNFINISHED}([a-z])([^{UNFINISHED}]*){UNFINISHED}")
 
 
-# MariaDB writes the hexadecimal digits of control characters in capitals.
 _ESCAPE = re.compile(r"\\(?:u00[01][0-9A-F]|.)")
 
 
 def finish(text: str) -> str:
-    """Write every number that was left to Python, and every escape of a control character in one way."""
-    if UNFINISHED in text:
-        text = _NUMBER.sub(_written, text)
+    """Write every number that was left to Python."""
+    return _NUMBER.sub(_written, text) if UNFINISHED in text else text
+
+
+def without_capitals(text: str) -> str:
+    """Write the escapes of control characters as Python does."""
     return _ESCAPE.sub(_lower, text) if r"\u00" in text else text
 
 

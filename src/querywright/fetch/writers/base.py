@@ -127,6 +127,7 @@ class JsonWriter:
         page_prelude: What stands before the statement of a page.
         page_hint: What follows its SELECT.
         wire_encoders: What differs further when the text is bound again, as a part of a key or of a cursor.
+        capitals: Whether it writes the escapes of control characters with hexadecimal digits in capitals.
         of_one: The writer of a statement that returns one value of each kind, if that is another.
     """
 
@@ -153,6 +154,7 @@ class JsonWriter:
     page_hint: str = ""
     wire_encoders: dict[Encoding, Encoder] = field(default_factory=dict)
     of_one: JsonWriter | None = None
+    capitals: bool = False
 
     def value(
         self, encoding: Encoding, column: ColumnElement[Any], column_type: TypeEngine[Any], *, use: Use = "client"

@@ -357,4 +357,6 @@ MYSQL = _MySQLWriter(
     most_sorted=_SORTED_CHARACTERS,
     page_prelude=_MARIADB_PAGE,
     page_hint=_MYSQL_PAGE,
+    # MariaDB does.
+    capitals=True,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Text, and_, case, cast, func, literal_column, type_coerce
+from sqlalchemy import ColumnElement, Text, and_, case, func, literal_column, type_coerce
 from sqlalchemy.types import TypeEngine
 
 from querywright.fetch.writers.base import Encoder, SQLText, Value, join, literal
@@ -12,6 +12,8 @@ from querywright.fetch.writers.base import Encoder, SQLText, Value, join, litera
 __all__ = ["interval", "moment", "time"]
 
 _SIX_DIGITS = "." + "[0-9]" * 6
+# The cheapest proof of six digits: each other form of this length has a sign or a letter where these three are.
+_USUAL = "????-??-?????:??:??.[1-9][0-9]?[0-9]?[0-9]"
 _SECONDS = "%Y-%m-%dT%H:%M:%S"
 # How long the text is without a fraction.
 _MOMENT, _TIME = 19, 8
@@ -27,15 +29,13 @@ def moment(*, utc: bool) -> Encoder:
     def encode(stored: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
         column = type_coerce(stored, Text)
         fraction = _from(column, _MOMENT + 1)
-        # SQLAlchemy writes 26 characters, CURRENT_TIMESTAMP 19. A number of six digits is the cheapest proof that
-        # there is nothing but a fraction.
         long = func.length(column) == _number(_MOMENT + 7)
-        digits = cast(_from(column, _MOMENT + 2), Integer)
+        # SQLAlchemy writes 26 characters, CURRENT_TIMESTAMP 19.
         written = case(
-            (and_(long, digits > _number(99_999)), _with_t(column)),
+            (_globs(column, _USUAL), _with_t(column)),
             (func.length(column) == _number(_MOMENT), _with_t(column)),
             (and_(long, fraction == literal(".000000")), _with_t(_until(column, _MOMENT))),
-            (and_(long, fraction.op("GLOB")(literal(_SIX_DIGITS))), _with_t(column)),
+            (and_(long, _globs(fraction, _SIX_DIGITS)), _with_t(column)),
             else_=func.coalesce(_odd_moment(column, utc=utc), column),
         )
         return join(written, "Z") if utc else written
@@ -55,6 +55,10 @@ def time(stored: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
 def interval(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
     """Write the timestamp that SQLAlchemy stores for an interval, for the model."""
     return _with_t(column)
+
+
+def _globs(text: ColumnElement[Any], pattern: str) -> ColumnElement[bool]:
+    return text.op("GLOB", is_comparison=True)(literal(pattern))
 
 
 def _number(number: int) -> ColumnElement[int]:
