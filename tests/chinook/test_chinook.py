@@ -178,9 +178,9 @@ async def test_equals_orm_and_pydantic(store: AnyDatabase, name: str) -> None:
     assert expected
     with statements() as seen:
         text = await resolve(store.fetch(model, statement).json())
-    # SQLite's parser does not go as deep as the artists do: what lies too deep has statements of its own.
+    # The artists are at the edge of what SQLite's parser can take: the rows that lie deepest have a second statement.
     too_deep = name == "artists" and store.engine.dialect.name == "sqlite"
-    assert len(seen) == 1 or too_deep
+    assert len([one for one in seen if one.startswith("SELECT")]) == 1 + too_deep
     assert await resolve(store.fetch(model, statement).all()) == expected
     written = json.loads(TypeAdapter(list[model]).dump_json(expected))  # type: ignore[valid-type]
     assert _plain(json.loads(text)) == _plain(written)

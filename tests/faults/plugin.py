@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import pytest
 
-from tests.faults.report import FIGURES, SUBJECT, subject, table
+from tests.faults.report import FIGURES, SUBJECT, Figures, subject, table
 
 __all__ = ["pytest_itemcollected", "pytest_runtest_makereport", "pytest_terminal_summary"]
 
@@ -21,7 +21,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     figures = getattr(item, "funcargs", {}).get("figures")
-    if report.when == "call" and figures is not None:
+    if report.when == "call" and isinstance(figures, Figures):
         report.user_properties.append((FIGURES, asdict(figures)))
     return report
 

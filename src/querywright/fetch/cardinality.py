@@ -14,10 +14,11 @@ from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList, FunctionFilter, Grouping, Over, WithinGroup
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.visitors import iterate
+from sqlalchemy.types import TypeEngine
 
 from querywright.fetch.attributes import keys_of
 
-__all__ = ["leads_to_one", "may_repeat"]
+__all__ = ["equal_pairs", "leads_to_one", "may_repeat"]
 
 
 def leads_to_one(relationship: RelationshipProperty[Any]) -> bool:
@@ -28,9 +29,9 @@ def leads_to_one(relationship: RelationshipProperty[Any]) -> bool:
         return False
     remote = {
         far
-        for pair in _equal(relationship.primaryjoin)
+        for pair in equal_pairs(relationship.primaryjoin)
         for near, far in (pair, pair[::-1])
-        if near in relationship.local_columns and far in relationship.remote_side
+        if near in relationship.local_columns and far in relationship.remote_side and _compare_alike(near, far)
     }
     keys = (key for table in _tables(relationship.mapper) for key in keys_of(table))
     return any(key <= remote for key in keys)
@@ -44,7 +45,7 @@ def may_repeat(relationship: RelationshipProperty[Any]) -> bool:
     if table is None:
         return False
     conditions = (relationship.primaryjoin, relationship.secondaryjoin)
-    paired = {column for condition in conditions for pair in _equal(condition) for column in pair}
+    paired = {column for condition in conditions for pair in equal_pairs(condition) for column in pair}
     return not any(key <= paired for key in keys_of(table))
 
 
@@ -86,7 +87,7 @@ def _has_row_per_key(mapper: Mapper[Any]) -> bool:
 def _is_one_to_one(mapper: Mapper[Any]) -> bool:
     """Return whether the tables of a subclass and of its parent are joined by a key of each."""
     assert mapper.inherits is not None  # noqa: S101 - the caller asked
-    compared = {column for pair in _equal(mapper.inherit_condition) for column in pair}
+    compared = {column for pair in equal_pairs(mapper.inherit_condition) for column in pair}
     both = (mapper.local_table, mapper.inherits.local_table)
     return all(any(key <= compared for key in keys_of(table)) for table in both)
 
@@ -95,12 +96,22 @@ def _tables(mapper: Mapper[Any]) -> Iterable[Any]:
     return (each.local_table for each in mapper.iterate_to_root() if isinstance(each.local_table, Table))
 
 
-def _equal(condition: Any) -> Iterator[tuple[Any, Any]]:
+def _compare_alike(near: Any, far: Any) -> bool:
+    """Return whether a value equals at most one of a unique column: 1 equals '1' and '01', 'A' equals 'a' by NOCASE."""
+    one, two = near.type, far.type
+    return one._type_affinity is two._type_affinity and _collation(one) == _collation(two)  # noqa: SLF001 - nothing public
+
+
+def _collation(kind: TypeEngine[Any]) -> str | None:
+    return getattr(getattr(kind, "impl", kind), "collation", None)
+
+
+def equal_pairs(condition: Any) -> Iterator[tuple[Any, Any]]:
     """List the pairs that a condition compares by equality whatever else it asks for."""
     if isinstance(condition, Grouping):
-        yield from _equal(condition.element)
+        yield from equal_pairs(condition.element)
     elif isinstance(condition, BooleanClauseList) and condition.operator is operators.and_:
         for clause in condition.clauses:
-            yield from _equal(clause)
+            yield from equal_pairs(clause)
     elif isinstance(condition, BinaryExpression) and condition.operator is operators.eq:
         yield condition.left, condition.right

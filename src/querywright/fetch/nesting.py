@@ -12,7 +12,6 @@ from querywright.fetch.cardinality import leads_to_one
 from querywright.fetch.form import Form
 from querywright.fetch.nodes import (
     Aggregate,
-    Encoding,
     Groups,
     Node,
     Plan,
@@ -27,16 +26,13 @@ from querywright.fetch.writers import Nesting
 
 __all__ = ["deep_rows"]
 
-# What is written as it is, or by one function.
-_PLAIN = {Encoding.INTEGER, Encoding.TEXT, Encoding.DATE, Encoding.TIME}
-
 
 def deep_rows(plan: Plan, form: Form, nesting: Nesting | None) -> frozenset[int]:
     """Find the rows that are left open, by the identities of their nodes."""
     if nesting is None:
         return frozenset()
-    outermost = nesting.page if form.page else nesting.statement
-    return frozenset(map(id, _Walk(form, nesting).deep(plan.root, outermost, plan.mapper)))
+    walk = _Walk(form, nesting)
+    return frozenset(map(id, walk.deep(plan.root, walk.outermost, plan.mapper)))
 
 
 @dataclass(frozen=True)
@@ -46,16 +42,25 @@ class _Walk:
     form: Form
     nesting: Nesting
 
+    @property
+    def compact(self) -> int:
+        return self.nesting.compact if self.form.exclude_none and not self.form.for_model else 0
+
+    @property
+    def outermost(self) -> int:
+        """How deep the rows of the statement lie, of which any value may be left out."""
+        return (self.nesting.page if self.form.page else self.nesting.statement) + 2 * self.compact
+
     def deep(self, node: Node, depth: int, mapper: Mapper[Any]) -> Iterator[Node]:
         """List the rows inside of a node, which itself lies so deep, that would lie too deep."""
         mapper = node.mapper if isinstance(node, _ROWS) else mapper
         for part in inner(node):
             if isinstance(part, _RELATED):
                 step, related = self.step(part, mapper), mapper.relationships[part.relationship].mapper
-                yield from self.deep(part, self.nesting.statement if step is None else depth + step, related)
+                yield from self.deep(part, self.outermost if step is None else depth + step, related)
             elif isinstance(node, _RELATED) and isinstance(part, _ROWS) and self.is_deep(part, depth):
                 yield part
-                yield from self.deep(part, self.nesting.statement, mapper)
+                yield from self.deep(part, self.outermost, mapper)
             else:
                 yield from self.deep(part, depth, mapper)
 
@@ -66,7 +71,7 @@ class _Walk:
     def reach(self, node: Node, mapper: Mapper[Any]) -> int:
         """Say how much deeper than a node that lies which is in it, the rows below left open."""
         if isinstance(node, Scalar):
-            return self.nesting.plain if node.encoding in _PLAIN else self.nesting.value
+            return self.nesting.values.get(node.encoding, self.nesting.value)
         if isinstance(node, Aggregate):
             return self.nesting.value
         if not isinstance(node, _RELATED):
@@ -79,8 +84,7 @@ class _Walk:
 
     def step(self, node: ToOne | ToMany | Groups, mapper: Mapper[Any]) -> int | None:
         """Say how much deeper related rows lie; ``None`` if they are a list that is left open."""
-        nesting = self.nesting
-        compact = nesting.compact if self.form.exclude_none and not self.form.for_model else 0
+        nesting, compact = self.nesting, self.compact
         if isinstance(node, ToOne):
             joined = node.rows is None and leads_to_one(mapper.relationships[node.relationship])
             return (nesting.join if joined else nesting.subquery) + compact * (2 if node.nullable else 1)

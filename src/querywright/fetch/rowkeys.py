@@ -10,22 +10,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import CompoundSelect, FromClause, Join, Select, String, Table
-from sqlalchemy.sql import operators
+from sqlalchemy import Alias, CompoundSelect, FromClause, Join, Select, String, Table
 from sqlalchemy.sql.base import CompileState
-from sqlalchemy.sql.elements import (
-    BinaryExpression,
-    BindParameter,
-    BooleanClauseList,
-    ClauseList,
-    Grouping,
-    Label,
-    TypeCoerce,
-)
+from sqlalchemy.sql.elements import BindParameter, ClauseList, Label, TypeCoerce
 from sqlalchemy.sql.selectable import FromGrouping, TableSample
 
 from querywright.errors import ShapeError
 from querywright.fetch.attributes import keys_of
+from querywright.fetch.cardinality import equal_pairs
 
 __all__ = ["Rows", "distinct_columns", "group_columns", "plain", "resolved"]
 
@@ -100,10 +92,9 @@ class Rows:
         return left + right
 
     def _equate(self, clause: Any, decides: frozenset[FromClause] | None) -> None:
-        for part in _conjuncts(clause):
-            if isinstance(part, BinaryExpression) and part.operator is operators.eq:
-                left, right = plain(part.left), plain(part.right)
-                self.equalities.extend((_Equality(left, right, decides), _Equality(right, left, decides)))
+        for left, right in equal_pairs(clause):
+            one, two = plain(left), plain(right)
+            self.equalities.extend((_Equality(one, two, decides), _Equality(two, one, decides)))
 
     def is_nullable(self, expression: Any) -> bool:
         """Say whether an expression may be NULL; of all but the columns of tables that is not known."""
@@ -156,7 +147,9 @@ class Rows:
 
 
 def _no_key(element: FromClause) -> ShapeError:
-    name = str(getattr(element, "name", "%("))
+    # An alias that SQLAlchemy invents, as for the table of a many-to-many relationship, has no name to be told.
+    named = element.element if isinstance(element, Alias) else element
+    name = str(getattr(named, "name", "%("))
     name = "a subquery" if name.startswith("%(") else name
     reason = f"nothing tells the rows of {name} apart, so that its pages could leave some out."
     hint = "Give it a primary key, unite with union() and not union_all(), or join it no more but test it with EXISTS."
@@ -201,16 +194,6 @@ def distinct_columns(statement: Any) -> list[Any]:
     extensions = getattr(extension, "clauses", [extension])
     named = [column for each in extensions for column in getattr(each, "_distinct_on", ())]
     return [plain(column) for column in (*statement._distinct_on, *named)]  # noqa: SLF001 - nothing public
-
-
-def _conjuncts(clause: Any) -> Iterator[Any]:
-    if isinstance(clause, Grouping):
-        yield from _conjuncts(clause.element)
-    elif isinstance(clause, BooleanClauseList) and clause.operator is operators.and_:
-        for part in clause.clauses:
-            yield from _conjuncts(part)
-    else:
-        yield clause
 
 
 def _is_table(element: Any) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Literal
@@ -82,8 +82,8 @@ class Nesting:
         groups: How much deeper rows lie that are grouped for another.
         compact: How much deeper a row lies that may be left out; twice if it may be null.
         slot: How deep the key of a row goes that is left open.
-        plain: How deep the values of a row go that are written as they are.
-        value: How deep other values of a row go.
+        value: How deep a value of a row goes.
+        values: How deep a value goes of an encoding for which that is known.
     """
 
     most: int
@@ -94,8 +94,8 @@ class Nesting:
     groups: int
     compact: int
     slot: int
-    plain: int
     value: int
+    values: Mapping[Encoding, int]
 
 
 @dataclass(frozen=True)

@@ -347,7 +347,16 @@ MYSQL = _MySQLWriter(
     # Around each list there are five functions, and SQLAlchemy's compiler goes as deep as they do.
     most_lists=5,
     nesting=Nesting(
-        most=740, statement=105, page=105, join=32, subquery=100, groups=172, compact=36, slot=60, plain=20, value=80
+        most=740,
+        statement=105,
+        page=105,
+        join=32,
+        subquery=100,
+        groups=172,
+        compact=36,
+        slot=60,
+        value=80,
+        values=dict.fromkeys((Encoding.INTEGER, Encoding.TEXT, Encoding.DATE), 20),
     ),
     most_rows=_EVERY_ROW,
     outer_rows_in_from=False,

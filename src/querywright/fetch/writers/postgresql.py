@@ -225,7 +225,16 @@ def _writer(zone: Zone, *, is_binary: bool, many: bool = True) -> _PostgreSQLWri
         missing=func.chr(literal_column("1")),
         slot=func.chr(literal_column("2")),
         nesting=Nesting(
-            most=600, statement=75, page=75, join=18, subquery=48, groups=40, compact=19, slot=40, plain=10, value=30
+            most=600,
+            statement=75,
+            page=75,
+            join=18,
+            subquery=48,
+            groups=40,
+            compact=19,
+            slot=40,
+            value=30,
+            values=dict.fromkeys((Encoding.INTEGER, Encoding.TEXT, Encoding.DATE), 10),
         ),
         of_one=_writer(zone, is_binary=is_binary, many=False) if many else None,
     )

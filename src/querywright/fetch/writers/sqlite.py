@@ -119,6 +119,13 @@ def _bytes(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
     return case((column.is_not(None), func.hex(column)))
 
 
+_DEPTHS = {
+    **dict.fromkeys((Encoding.INTEGER, Encoding.TEXT, Encoding.DATE, Encoding.NAME), 5),
+    **dict.fromkeys((Encoding.TIMESTAMP, Encoding.UTC_TIMESTAMP, Encoding.TIME), 32),
+    Encoding.INTERVAL: 8, Encoding.BOOLEAN: 13, Encoding.BYTES: 13, Encoding.JSON: 15, Encoding.UUID: 18,
+    Encoding.FLOAT: 19, Encoding.DECIMAL: 21,
+}  # fmt: skip
+
 SQLITE = _SQLiteWriter(
     encoders={
         Encoding.INTEGER: _plain,
@@ -151,8 +158,17 @@ SQLITE = _SQLiteWriter(
     slot=func.char(literal_column("2")),
     # Before 3.46 its parser has a stack of 100 entries, and a list takes about fifteen.
     most_lists=5,
-    # Measured: how many parentheses around a statement its parser takes, for each kind of it.
+    # Measured: how many parentheses around a statement its parser takes, for each kind of it; of 86 for a plain one.
     nesting=Nesting(
-        most=92, statement=18, page=22, join=10, subquery=14, groups=40, compact=7, slot=14, plain=5, value=24
+        most=85,
+        statement=16,
+        page=18,
+        join=10,
+        subquery=14,
+        groups=40,
+        compact=5,
+        slot=14,
+        value=24,
+        values=_DEPTHS,
     ),
 )

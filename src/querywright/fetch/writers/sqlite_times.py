@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, and_, case, func, literal_column, type_coerce
+from sqlalchemy import ColumnElement, Text, and_, case, func, literal_column, or_, type_coerce
 from sqlalchemy.types import TypeEngine
 
 from querywright.fetch.writers.base import Encoder, SQLText, Value, join, literal
@@ -14,7 +14,7 @@ __all__ = ["interval", "moment", "time"]
 _SIX_DIGITS = "." + "[0-9]" * 6
 # The cheapest proof of six digits: each other form of this length has a sign or a letter where these three are.
 _USUAL = "????-??-?????:??:??.[1-9][0-9]?[0-9]?[0-9]"
-_SECONDS = "%Y-%m-%dT%H:%M:%S"
+_MINUTES = "%Y-%m-%dT%H:%M:"
 # How long the text is without a fraction.
 _MOMENT, _TIME = 19, 8
 
@@ -36,7 +36,7 @@ def moment(*, utc: bool) -> Encoder:
             (func.length(column) == _number(_MOMENT), _with_t(column)),
             (and_(long, fraction == literal(".000000")), _with_t(_until(column, _MOMENT))),
             (and_(long, _globs(fraction, _SIX_DIGITS)), _with_t(column)),
-            else_=func.coalesce(_odd_moment(column, utc=utc), column),
+            else_=_odd_moment(column, utc=utc),
         )
         return join(written, "Z") if utc else written
 
@@ -46,10 +46,9 @@ def moment(*, utc: bool) -> Encoder:
 def time(stored: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
     """Write a time of day."""
     column = type_coerce(stored, Text)
-    seconds = func.strftime(literal("%H:%M:%S"), _until(column, _TIME))
-    other = join(seconds, _fraction(column, _TIME), _offset(column, _TIME))
-    usual = and_(func.length(column) == _number(_TIME + 7), _from(column, _TIME + 1) != literal(".000000"))
-    return case((usual, column), else_=func.coalesce(other, column))
+    minutes = func.strftime(literal("%H:%M:"), _until(column, _TIME))
+    usual = and_(_globs(column, f"??:??:??{_SIX_DIGITS}"), _from(column, _TIME + 1) != literal(".000000"))
+    return case((usual, column), else_=_odd(column, minutes, _TIME - 1, (_offset(column),)))
 
 
 def interval(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
@@ -77,30 +76,31 @@ def _with_t(text: ColumnElement[Any]) -> SQLText:
     return func.replace(text, literal(" "), literal("T"))
 
 
-def _odd_moment(column: ColumnElement[Any], *, utc: bool) -> SQLText:
-    """Write what other programs stored: another fraction, the offset of a zone, no seconds; NULL if it is no moment."""
-    offset, stored = _offset(column, _MOMENT), _until(column, _MOMENT)
-    if utc:
-        return join(func.strftime(literal(_SECONDS), join(stored, offset)), _fraction(column, _MOMENT))
-    return join(func.strftime(literal(_SECONDS), stored), _fraction(column, _MOMENT), offset)
+def _odd_moment(column: ColumnElement[Any], *, utc: bool) -> Any:
+    stored, offset = _until(column, _MOMENT), _offset(column)
+    minutes = func.strftime(literal(_MINUTES), join(stored, offset) if utc else stored)
+    return _odd(column, minutes, _MOMENT - 1, () if utc else (offset,))
 
 
-def _zone(column: ColumnElement[Any], length: int) -> SQLText:
-    """Find what follows the fraction."""
-    return func.ltrim(_from(column, length + 1), literal(".,0123456789 "))
+def _odd(column: ColumnElement[Any], day_to_minute: SQLText, seconds_at: int, offset: Value) -> Any:
+    """Write what other programs stored: another fraction, the offset of a zone, no seconds; it stays if it is no time.
+
+    Flat, for before 3.46 SQLite's parser has a stack of 100 entries, and a function around another takes about four.
+    """
+    # printf() reads a number from the start of a text, and an offset may follow it there.
+    digits = func.replace(func.substr(column, _number(seconds_at), _number(9)), literal(","), literal("."))
+    seconds = func.replace(func.printf(literal("%09.6f"), digits), literal(".000000"), literal(""))
+    return case((day_to_minute.is_(None), column), else_=join(day_to_minute, seconds, *offset))
 
 
-def _fraction(column: ColumnElement[Any], length: int) -> SQLText:
-    """Write six digits of a fraction, or nothing."""
-    size = func.length(column) - _number(length) - func.length(_zone(column, length))
-    digits = func.trim(func.substr(column, _number(length + 1), size), literal("., "))
-    six = func.substr(join(digits, "000000"), _number(1), _number(6))
-    return case((six == literal("000000"), literal("")), else_=join(".", six))
-
-
-def _offset(column: ColumnElement[Any], length: int) -> SQLText:
-    """Write an offset with a colon, and Z for none at all."""
-    zone = func.replace(_zone(column, length), literal(":"), literal(""))
-    hours, minutes = _until(zone, 3), func.substr(join(zone, "00"), _number(4), _number(2))
-    none = zone.in_([literal(text) for text in ("Z", "z", "+0000", "-0000", "+00", "-00")])
-    return case((zone == literal(""), literal("")), (none, literal("Z")), else_=join(hours, ":", minutes))
+def _offset(column: ColumnElement[Any]) -> SQLText:
+    """Write an offset with a colon, Z for none at all, and nothing where there is no zone."""
+    none = [_globs(column, f"*:*{zone}") for zone in ("[Zz]", "[-+]00:00", "[-+]0000", "[-+]00")]
+    last = [f"*:*[-+]{digits}" for digits in ("[0-9][0-9]:[0-9][0-9]", "[0-9][0-9][0-9][0-9]", "[0-9][0-9]")]
+    return case(
+        (or_(*none), literal("Z")),
+        (_globs(column, last[0]), _from(column, -6)),
+        (_globs(column, last[1]), join(func.substr(column, _number(-5), _number(3)), ":", _from(column, -2))),
+        (_globs(column, last[2]), join(_from(column, -3), ":00")),
+        else_=literal(""),
+    )
