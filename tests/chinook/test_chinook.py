@@ -180,7 +180,8 @@ async def test_equals_orm_and_pydantic(store: AnyDatabase, name: str) -> None:
         text = await resolve(store.fetch(model, statement).json())
     # The artists are at the edge of what SQLite's parser can take: the rows that lie deepest have a second statement.
     too_deep = name == "artists" and store.engine.dialect.name == "sqlite"
-    assert len([one for one in seen if one.startswith("SELECT")]) == 1 + too_deep
+    reads = [one for one in seen if not one.startswith(("PRAGMA", "BEGIN"))]
+    assert len(reads) == 1 + too_deep
     assert await resolve(store.fetch(model, statement).all()) == expected
     written = json.loads(TypeAdapter(list[model]).dump_json(expected))  # type: ignore[valid-type]
     assert _plain(json.loads(text)) == _plain(written)
