@@ -12,8 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Select
 
 from querywright import Fetch, InvalidRow, ShapeError, fetch
-from querywright.fetch.compile import root_mapper
 from querywright.fetch.related import criteria_of
+from querywright.fetch.roots import root_mapper
 from tests.differential.models import EXACT, LOOSE, Shape, shape_of
 from tests.differential.oracle import Oracle, savepoint
 from tests.differential.trees import from_instances, from_json, same

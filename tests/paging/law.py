@@ -13,8 +13,8 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import CompileError, DBAPIError
 
 from querywright import Fetch, ShapeError, fetch
-from querywright.fetch.compile import root_entity
 from querywright.fetch.related import identity_columns
+from querywright.fetch.roots import root_entity
 from tests.paging.orders import direction_of, names_of
 from tests.paging.statements import Asked
 

@@ -13,7 +13,7 @@ from querywright.fetch.annotations import is_shape, read_annotation, union_membe
 from querywright.fetch.binding import Binder, CacheKey, SchemaMap, binder_of
 from querywright.fetch.cache import LRU
 from querywright.fetch.columns import encoding_of
-from querywright.fetch.compile import SelectCompiler, has_arrays, root_entity, root_mapper
+from querywright.fetch.compile import SelectCompiler, has_arrays
 from querywright.fetch.form import Form
 from querywright.fetch.levels import OpenList, Slot, choose, key_of, statement_of
 from querywright.fetch.nesting import deep_rows
@@ -22,6 +22,7 @@ from querywright.fetch.pages import compile_page
 from querywright.fetch.plan import plan
 from querywright.fetch.reading import Reader, reader_of
 from querywright.fetch.related import criteria_of, expressions_of
+from querywright.fetch.roots import root_entity, root_mapper
 from querywright.fetch.writers import writer_for
 
 __all__ = ["Compiled", "Prepared", "binder_for", "compile_fetch", "prepare", "require_kinds"]

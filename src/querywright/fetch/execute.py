@@ -17,8 +17,8 @@ from querywright.engine.statements import has_foreign_listeners
 from querywright.errors import ShapeError
 from querywright.events import StatementExecuted, emit, has_subscribers
 from querywright.fetch.binding import Statement
-from querywright.fetch.compile import root_mapper
 from querywright.fetch.drivers import Rows, autocommitting, direct_call, has_direct_call
+from querywright.fetch.roots import root_mapper
 
 __all__ = ["Bind", "JsonBytes", "Rows", "Seen", "connection_of", "routing", "run", "seen_by_session", "stream"]
 

@@ -10,11 +10,12 @@ from sqlalchemy.types import NULLTYPE, Integer
 
 from querywright.errors import InvalidPage
 from querywright.fetch.attributes import whole_row
-from querywright.fetch.compile import SelectCompiler, root_entity, root_keys, root_mapper
+from querywright.fetch.compile import SelectCompiler
 from querywright.fetch.form import PageForm
 from querywright.fetch.keyset import behind, ordering
 from querywright.fetch.nodes import Plan
 from querywright.fetch.related import expression_of
+from querywright.fetch.roots import root_entity, root_keys, root_mapper
 from querywright.fetch.sorting import Order, order_of
 
 __all__ = ["MOST_ROWS", "OFFSET", "Page", "compile_page", "count_of", "counted", "require_size"]

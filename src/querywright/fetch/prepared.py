@@ -9,10 +9,10 @@ from sqlalchemy import Select
 
 from querywright.fetch.aio import AsyncFetch
 from querywright.fetch.binds import AnyAsyncBind, AnyBind, fetch_query
-from querywright.fetch.compile import root_mapper
 from querywright.fetch.compiled import Compiled, require_kinds
 from querywright.fetch.plan import plan
 from querywright.fetch.query import Query
+from querywright.fetch.roots import root_mapper
 from querywright.fetch.verbs import Fetch
 
 __all__ = ["PreparedQuery", "declared", "prepare"]

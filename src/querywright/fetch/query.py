@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from querywright.engine.exclusive import exclusive
 from querywright.errors import MultipleFound, NotFound, ShapeError
 from querywright.fetch.binding import Binder, CacheKey, SchemaMap, Statement
-from querywright.fetch.compile import MOST, root_mapper
+from querywright.fetch.compile import MOST
 from querywright.fetch.compiled import Compiled, Prepared, prepare
 from querywright.fetch.decode import Dump, rewritten, to_bytes, validate
 from querywright.fetch.execute import Bind, Rows, Seen, connection_of, routing, run, seen_by_session, stream
@@ -23,6 +23,7 @@ from querywright.fetch.form import Form, Strategy
 from querywright.fetch.nodes import Plan
 from querywright.fetch.plan import plan
 from querywright.fetch.reshaping import reshaped
+from querywright.fetch.roots import root_mapper
 from querywright.fetch.splitting import learn, most_rows, run_levels, stream_levels
 
 __all__ = ["Query", "schemas_of"]

@@ -16,10 +16,10 @@ from sqlalchemy.sql.selectable import ScalarSelect
 
 from querywright.errors import ShapeError
 from querywright.fetch.attributes import whole_row
-from querywright.fetch.compile import inner_rows, root_entity
 from querywright.fetch.keyset import Sort
 from querywright.fetch.nodes import Source
 from querywright.fetch.related import expression_of, identity_columns
+from querywright.fetch.roots import inner_rows, root_entity
 from querywright.fetch.rowkeys import Rows, distinct_columns, group_columns, plain, resolved
 from querywright.fetch.writers import JsonWriter
 

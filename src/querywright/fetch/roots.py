@@ -1,0 +1,94 @@
+"""What the user's statement selects, and which of its columns a plan needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import ColumnClause, FromClause, Select, inspect
+from sqlalchemy.orm import ColumnProperty, Mapper
+
+from querywright.errors import ShapeError
+from querywright.fetch import related
+from querywright.fetch.attributes import key_names, whole_row
+from querywright.fetch.levels import key_of
+from querywright.fetch.nodes import Embedded, Node, Plan, Scalar, Shape, Source, Variants
+
+__all__ = ["inner_rows", "is_column", "root_entity", "root_keys", "root_mapper"]
+
+
+def root_mapper(statement: Select[Any]) -> Mapper[Any]:
+    """Find the mapped class that a statement selects.
+
+    Raises:
+        ShapeError: It selects anything but exactly one mapped class.
+    """
+    return inspect(root_entity(statement)).mapper  # type: ignore[no-any-return]
+
+
+def root_entity(statement: Select[Any]) -> Any:
+    """Find the mapped class that a statement selects, or the alias of it."""
+    described = statement.column_descriptions
+    entity = described[0].get("entity") if len(described) == 1 else None
+    if entity is None or described[0]["expr"] is not entity:
+        reason = f"it must select exactly one mapped class, not {', '.join(str(d['name']) for d in described)}."
+        raise ShapeError("statement", reason, hint="Write select(User); the response model chooses the columns.")
+    return entity
+
+
+def root_keys(plan: Plan, statement: Select[Any], *, split: bool = False) -> dict[Source, str]:
+    """Name what the plan and its relationships need of the root, each with a short column name."""
+    needed = _needed(plan.root, plan.mapper)
+    if split:
+        needed += [part.source for part in key_of(plan.mapper)]
+    if statement._distinct:  # noqa: SLF001 - nothing public
+        # All columns: fewer could make different rows alike, and PostgreSQL wants those of ORDER BY among them.
+        needed += whole_row(plan.mapper)
+    return {key: f"c{position}" for position, key in enumerate(dict.fromkeys(needed))}
+
+
+def inner_rows(statement: Select[Any], keys: Mapping[Source, str]) -> FromClause:
+    """Narrow the user's statement to the columns that are needed.
+
+    Raises:
+        ShapeError: One of them belongs to something that the statement does not select from.
+    """
+    entity = root_entity(statement)
+    given = related.expressions_of(statement, entity)
+    columns = [
+        (given[key] if key in given else related.expression_of(entity, key)).label(name) for key, name in keys.items()
+    ]
+    if all(key not in given and is_column(key, inspect(entity).mapper) for key in keys):
+        return statement.with_only_columns(*columns).subquery()
+    # An expression may have no FROM of its own, such as a subquery that is correlated, or bring one along.
+    narrowed = statement.with_only_columns(*columns, maintain_column_froms=True)
+    if len(narrowed.get_final_froms()) > len(statement.get_final_froms()):
+        reason = "an expression of the model names a table that the statement does not select from."
+        raise ShapeError("statement", reason, hint="Join that table, or make the expression a subquery.")
+    return narrowed.subquery()
+
+
+def _needed(node: Node, mapper: Mapper[Any]) -> list[Source]:
+    """List what a node reads of the row it belongs to."""
+    if isinstance(node, Scalar):
+        return [node.source]
+    if isinstance(node, Shape):
+        return [source for field in node.fields for source in _needed(field.value, mapper)]
+    if isinstance(node, Embedded):
+        return [*_needed(node.shape, mapper), *node.columns]
+    if isinstance(node, Variants):
+        own = [shape for _, shape in node.cases if shape.mapper is mapper]
+        return [
+            node.discriminator.source,
+            *key_names(mapper),
+            *(source for shape in own for source in _needed(shape, mapper)),
+        ]
+    local = mapper.relationships[node.relationship].local_columns
+    names: list[Source] = sorted(mapper.get_property_by_column(column).key for column in local)  # type: ignore[assignment]
+    return names
+
+
+def is_column(source: Source, mapper: Mapper[Any]) -> bool:
+    """Return whether a source is a plain column, and not an expression."""
+    attribute = mapper.attrs.get(source) if isinstance(source, str) else None
+    return isinstance(attribute, ColumnProperty) and isinstance(attribute.columns[0], ColumnClause)
