@@ -12,8 +12,9 @@ from querywright.fetch.writers.base import Encoder, SQLText, Value, join, litera
 __all__ = ["interval", "moment", "time"]
 
 _SIX_DIGITS = "." + "[0-9]" * 6
-# The cheapest proof of six digits: each other form of this length has a sign or a letter where these three are.
-_USUAL = "????-??-?????:??:??.[1-9][0-9]?[0-9]?[0-9]"
+# The cheapest proof of six digits: each other form that ends so has a sign or a letter where these three are.
+_USUAL = "*.[1-9][0-9]?[0-9]?[0-9]"
+_WHOLE = "?" * 19 + ".000000"
 _MINUTES = "%Y-%m-%dT%H:%M:"
 # How long the text is without a fraction.
 _MOMENT, _TIME = 19, 8
@@ -28,14 +29,12 @@ def moment(*, utc: bool) -> Encoder:
 
     def encode(stored: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
         column = type_coerce(stored, Text)
-        fraction = _from(column, _MOMENT + 1)
-        long = func.length(column) == _number(_MOMENT + 7)
         # SQLAlchemy writes 26 characters, CURRENT_TIMESTAMP 19.
         written = case(
             (_globs(column, _USUAL), _with_t(column)),
+            (_globs(column, _WHOLE), join(_until(column, 10), "T", func.substr(column, _number(12), _number(8)))),
             (func.length(column) == _number(_MOMENT), _with_t(column)),
-            (and_(long, fraction == literal(".000000")), _with_t(_until(column, _MOMENT))),
-            (and_(long, _globs(fraction, _SIX_DIGITS)), _with_t(column)),
+            (_globs(column, f"*{_SIX_DIGITS}"), _with_t(column)),
             else_=_odd_moment(column, utc=utc),
         )
         return join(written, "Z") if utc else written
