@@ -171,6 +171,8 @@ _parted = join(Log.__table__, Part.__table__, Log.__table__.c.id == Part.__table
 _Parted = aliased(Log, _parted)
 _latest = select(Log).where(Log.account_id == Account.id).order_by(Log.weight.desc()).limit(1).correlate(Account)
 _Latest = aliased(Log, _latest.subquery().lateral())
+_Other = aliased(Log)
+_least = select(func.min(_Other.weight)).where(_Other.account_id == Account.id).scalar_subquery()
 _Doubled = aliased(Log, select(Log).join(Part, Part.log_id == Log.id).subquery())
 _Persons = with_polymorphic(Person, [Engineer, Manager], _union)
 
@@ -218,6 +220,35 @@ _add(
         secondaryjoin=lambda: Grade.id == Part.__table__.c.grade_id,
         order_by=(Grade.least.desc(), Grade.id),
         uselist=False,
+        viewonly=True,
+    ),
+    lightest=relationship(
+        Log,
+        primaryjoin=lambda: and_(Account.id == foreign(Log.account_id), Log.weight == _least.correlate(Account)),
+        order_by=Log.id,
+        viewonly=True,
+    ),
+    lightest_by_itself=relationship(
+        Log,
+        primaryjoin=lambda: and_(Account.id == foreign(Log.account_id), Log.weight == _least),
+        order_by=Log.id,
+        viewonly=True,
+    ),
+    lightest_except=relationship(
+        Log,
+        primaryjoin=lambda: and_(Account.id == foreign(Log.account_id), Log.weight == _least.correlate_except(_Other)),
+        order_by=Log.id,
+        viewonly=True,
+    ),
+    # SQLAlchemy takes the ids for equal, and one of them for the key of the join.
+    crossed=relationship(
+        Part,
+        secondary=lambda: join(
+            Log.__table__, Tagging.__table__, or_(Log.id == Tagging.id, Log.weight == Tagging.grade_id)
+        ),
+        primaryjoin=lambda: Account.id == Tagging.account_id,
+        secondaryjoin=lambda: Log.id == foreign(Part.log_id),
+        order_by=Part.id,
         viewonly=True,
     ),
     tags=relationship(Grade, secondary=Tagging.__table__, order_by=Grade.id, viewonly=True),

@@ -64,6 +64,10 @@ LISTS = {
     "vehicles": NamedOut,
     "grades": IdOut,
     "tags": IdOut,
+    "crossed": IdOut,
+    "lightest": IdOut,
+    "lightest_by_itself": IdOut,
+    "lightest_except": IdOut,
     "all_reached": IdOut,
 }
 SINGLE = {"top": PartedOut, "a_grade": IdOut, "reached": IdOut, "either": IdOut, "spelt": IdOut, "boss": NamedOut}
@@ -82,6 +86,12 @@ async def equals_orm(db: AnyDatabase, model: Any, statement: Select[Any] = ACCOU
 @pytest.mark.parametrize("name", LISTS)
 async def test_lists_are_those_of_the_orm(accounts: AnyDatabase, name: str) -> None:
     await equals_orm(accounts, create_model("ListOut", __base__=IdOut, **{name: (list[LISTS[name]], ...)}))
+
+
+@pytest.mark.parametrize("name", LISTS)
+async def test_lists_below_another_row(accounts: AnyDatabase, name: str) -> None:
+    below = create_model("BelowOut", __base__=IdOut, **{name: (list[LISTS[name]], ...)})
+    await equals_orm(accounts, create_model("AboveOut", __base__=IdOut, boss=(below | None, ...)))
 
 
 @pytest.mark.parametrize("name", SINGLE)

@@ -69,6 +69,13 @@ async def test_a_stream_that_is_left_early_gives_its_connection_back(authors: An
     assert authors.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
 
 
+async def test_streams_and_levels_lock_their_rows(authors: AnyDatabase) -> None:
+    locked = AUTHORS.with_for_update()
+    expected = await by_orm(authors, AuthorOut, AUTHORS)
+    assert await collect(authors.fetch(AuthorOut, locked).stream(batch=2)) == expected
+    assert await resolve(authors.fetch(AuthorOut, locked, strategy="levels").all()) == expected
+
+
 async def test_a_stream_in_a_transaction_sees_its_writes(authors: AnyDatabase) -> None:
     async with transaction(authors) as tx:
         tx.add(Author(id=100, name="new"))

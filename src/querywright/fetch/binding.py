@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,9 @@ Parameters = tuple[Any, ...] | dict[str, Any]
 Processor = Callable[[Any], Any]
 
 
+_LOCK = re.compile(r"\bFOR (?:NO KEY )?UPDATE\b|\bFOR (?:KEY )?SHARE\b")
+
+
 @dataclass(frozen=True)
 class Statement:
     """SQL as the driver takes it, with its parameters.
@@ -36,6 +40,11 @@ class Statement:
     sql: str
     parameters: Parameters
     changes: bool = False
+
+    @property
+    def locks(self) -> bool:
+        """Whether it locks its rows, which PostgreSQL does in no transaction that only reads."""
+        return _LOCK.search(self.sql) is not None
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,10 @@ def may_repeat(relationship: RelationshipProperty[Any]) -> bool:
     table = relationship.secondary
     if table is None:
         return False
+    # What SQLAlchemy calls the key of a join or a subquery need not tell its rows apart: an ON with OR, a table without
+    # a key, a part of a key that is not selected.
+    if not isinstance(table, Table) and not (isinstance(table, Alias) and isinstance(table.element, Table)):
+        return True
     conditions = (relationship.primaryjoin, relationship.secondaryjoin)
     paired = {column for condition in conditions for pair in equal_pairs(condition) for column in pair}
     return not any(key <= paired for key in keys_of(table))

@@ -125,7 +125,8 @@ def stream(bind: Engine | Connection, statement: Statement, size: int) -> Genera
     if isinstance(bind, Engine):
         # A cursor of PostgreSQL lives in a transaction.
         with bind.connect() as connection:
-            connection.execution_options(**READ_ONLY_OPTIONS.get(bind.dialect.name, {}))
+            if not statement.locks:
+                connection.execution_options(**READ_ONLY_OPTIONS.get(bind.dialect.name, {}))
             yield from stream(connection, statement, size)
         return
     options = {"stream_results": True, "max_row_buffer": size}

@@ -21,7 +21,7 @@ from sqlalchemy import (
     tuple_,
 )
 from sqlalchemy.orm import LoaderCriteriaOption, Mapper, RelationshipProperty, aliased
-from sqlalchemy.sql.visitors import iterate, replacement_traverse
+from sqlalchemy.sql.visitors import cloned_traverse, iterate, replacement_traverse
 
 from querywright.errors import ShapeError
 from querywright.fetch.attributes import identity_of, key_names
@@ -247,7 +247,7 @@ def _linked(relation: RelationshipProperty[Any], level: Level) -> tuple[Any, Lin
         of_type_entity=inspect(alias),
         alias_secondary=True,
     )
-    near = near if above is not None else _of_root(near, relation, level)
+    near = _correlated(near if above is not None else _of_root(near, relation, level), level, alias)
     adapt = _unchanged if adapter is None else adapter.traverse
     return alias, Link(level, str(relation), near, None if far is None else association, far, adapt)
 
@@ -275,6 +275,24 @@ def _of_root(condition: ColumnElement[bool], relation: RelationshipProperty[Any]
         return level.column(level.mapper.get_property_by_column(element).key)
 
     return replacement_traverse(condition, {}, column_of)
+
+
+def _correlated(condition: ColumnElement[bool], level: Level, alias: Any) -> ColumnElement[bool]:
+    """Let the subqueries of a condition read the row above, which lies outside of the SELECT around them."""
+    if not any(isinstance(part, Select) for part in iterate(condition)):
+        return condition
+    above, own = inspect(level.source).selectable, inspect(alias).selectable
+
+    def correlate(inside: Any) -> None:
+        if inside._auto_correlate:  # noqa: SLF001 - nothing public
+            # SQLAlchemy would look only at the SELECT around it.
+            if above in inside.get_final_froms():
+                inside._correlate, inside._auto_correlate = (above, own), False  # noqa: SLF001 - as above
+        elif any(table in level.mapper.tables for table in inside._correlate):  # noqa: SLF001 - as above
+            inside._correlate += (above,)  # noqa: SLF001 - as above
+
+    made: ColumnElement[bool] = cloned_traverse(condition, {}, {"select": correlate})
+    return made
 
 
 def _once(alias: Any, link: Link) -> tuple[Any, Link]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Select
 
-from querywright.engine.dialect import SNAPSHOT_OPTIONS
+from querywright.engine.dialect import READ_ONLY_OPTIONS, SNAPSHOT_OPTIONS
 from querywright.events import FetchSplit, emit
 from querywright.fetch.binding import Binder, Statement
 from querywright.fetch.cache import LRU
@@ -65,7 +65,7 @@ def run_levels(target: Engine | Connection, prepared: Prepared, statement: State
     Returns:
         The rows of the root, the first column of each with all JSON in it.
     """
-    with _snapshot(target) as connection:
+    with _snapshot(target, statement) as connection:
         return _completed(connection, prepared, run(connection, statement), below)
 
 
@@ -73,7 +73,7 @@ def stream_levels(
     target: Engine | Connection, prepared: Prepared, statement: Statement, below: Below, size: int
 ) -> Generator[Rows, None, None]:
     """Read the rows of the root as they are needed, so many at once, and for each batch what is below."""
-    with _snapshot(target) as connection, closing(_batches(connection, statement, size)) as batches:
+    with _snapshot(target, statement) as connection, closing(_batches(connection, statement, size)) as batches:
         for rows in batches:
             yield _completed(connection, prepared, rows, below)
 
@@ -107,11 +107,14 @@ def _rows_of(connection: Connection, prepared: Prepared, number: int, keys: list
 
 
 @contextmanager
-def _snapshot(target: Engine | Connection) -> Iterator[Connection]:
-    """Let all statements see the same rows: those of a transaction that only reads."""
+def _snapshot(target: Engine | Connection, statement: Statement) -> Iterator[Connection]:
+    """Let all statements see the same rows: those of a transaction that only reads, unless it locks them."""
     if isinstance(target, Connection):
         yield target
         return
     with target.connect() as connection:
-        connection.execution_options(**SNAPSHOT_OPTIONS.get(target.dialect.name, {}))
+        name = target.dialect.name
+        options = SNAPSHOT_OPTIONS.get(name, {})
+        skipped = READ_ONLY_OPTIONS.get(name, {}) if statement.locks else {}
+        connection.execution_options(**{key: value for key, value in options.items() if key not in skipped})
         yield connection
