@@ -108,7 +108,7 @@ class Oracle:
     def objects(self) -> list[Any]:
         """Load the objects."""
         found = self.session.scalars(self.statement, self.parameters, execution_options=self.options)
-        return list(found.all())
+        return list((found.unique() if found._attributes.get("filtered", False) else found).all())
 
     def keys(self) -> list[Any] | None:
         """Return for each row the values that it is ordered by; ``None`` if the statement has no order."""
@@ -122,9 +122,11 @@ class Oracle:
 
 def _plain(statement: Select[Any]) -> Select[Any]:
     plain = statement._clone()
-    defaults = CompileState.plugins["orm", "select"].default_compile_options  # type: ignore[attr-defined]
-    plain._compile_options = defaults.safe_merge(statement._compile_options) + {"_enable_eagerloads": False}
     plain._with_options = tuple(option for option in plain._with_options if not _only_loads(option))
+    # Without eager loads with_expression() fills nothing.
+    if not any(isinstance(option, _AbstractLoad) for option in plain._with_options):
+        defaults = CompileState.plugins["orm", "select"].default_compile_options  # type: ignore[attr-defined]
+        plain._compile_options = defaults.safe_merge(statement._compile_options) + {"_enable_eagerloads": False}
     return plain
 
 

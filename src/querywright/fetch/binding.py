@@ -14,6 +14,7 @@ from sqlalchemy import BindParameter, Dialect, Select, bindparam
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.sql.cache_key import CacheKey
 from sqlalchemy.sql.compiler import WARN_LINTING, SQLCompiler
+from sqlalchemy.sql.elements import _anonymous_label
 
 from querywright.errors import ShapeError
 
@@ -81,8 +82,9 @@ class Binder:
         key = key or compiled.cache_key
         given = self._given(key, parameters or {}) if self.named else None
         # Its own check would be of the statement that was compiled: parameters of one name may have a default or not.
+        extracted = key and _with_values(key.bindparams, parameters or {})
         values: Mapping[str, Any] = compiled.construct_params(
-            given, extracted_parameters=key and _without_callables(key.bindparams), escape_names=False, _check=False
+            given, extracted_parameters=extracted, escape_names=False, _check=False
         )
         names: Sequence[str] | None = compiled.positiontup
         sql, processors = self.sql, self.processors
@@ -139,7 +141,7 @@ class Binder:
         if parameters.keys() >= self.names:
             return {name: parameters[name] for name in self.names}
         bounds = {bound.key: bound for bound in self.named}
-        bounds |= {bound.key: bound for bound in (key.bindparams if key else ()) if not bound.unique}
+        bounds |= {bound.key: bound for bound in (key.bindparams if key else ()) if _is_named(bound)}
         # SQLAlchemy 2.0 puts what params() was given into the parameters themselves.
         own = (getattr(key, "params", None) or {}) if key else self.own
         values = {name: value for name, value in {**own, **parameters}.items() if name in bounds}
@@ -168,18 +170,29 @@ class Binder:
         slots: list[tuple[str, str | None, Processor | None, Any]] = []
         for name in names:
             process, bound = self.processors.get(name), bounds[name]
-            if bound.unique:
+            if not _is_named(bound):
                 slots.append((escaped.get(name, name), None, None, _process(self.processors, name, constants[name])))
             else:
                 slots.append((escaped.get(name, name), bound.key, process, None))
         return slots
 
 
-def _without_callables(bounds: Sequence[BindParameter[Any]]) -> Sequence[BindParameter[Any]]:
-    """Call those that are made by a function: SQLAlchemy would only if that which was compiled is one of these."""
-    if not any(bound.callable for bound in bounds):
+def _is_named(bound: BindParameter[Any]) -> bool:
+    """Say whether a parameter has a name that the user gave it, which is the same in every such statement."""
+    return not (bound.unique or isinstance(bound.key, _anonymous_label))
+
+
+def _with_values(bounds: Sequence[BindParameter[Any]], given: Mapping[str, Any]) -> Sequence[BindParameter[Any]]:
+    """Give a value to those without a name: of this call, or of the function that makes it.
+
+    SQLAlchemy would call that function only if that which was compiled is one of these.
+    """
+    if not any(bound.callable or bound.key in given for bound in bounds):
         return bounds
-    return [bindparam("value", bound.effective_value) if bound.unique and bound.callable else bound for bound in bounds]
+    return [
+        bound if _is_named(bound) else bindparam("value", given.get(bound.key, bound.effective_value))
+        for bound in bounds
+    ]
 
 
 def _process(processors: dict[str, Processor], name: str, value: Any) -> Any:
@@ -205,7 +218,7 @@ def binder_of(
     return Binder(
         compiled,
         processors={name: found for name, found in processors.items() if found is not None},
-        named=tuple(parameter for parameter in compiled.bind_names if not parameter.unique),
+        named=tuple(parameter for parameter in compiled.bind_names if _is_named(parameter)),
         own=getattr(compiled, "_collected_params", {}),
         prelude=prelude,
     )

@@ -7,12 +7,15 @@ from typing import Any
 
 from sqlalchemy import ColumnClause, FromClause, Select, inspect
 from sqlalchemy.orm import ColumnProperty, Mapper
+from sqlalchemy.sql.elements import _textual_label_reference as TextualLabel  # noqa: N812
+from sqlalchemy.sql.visitors import iterate, replacement_traverse
 
 from querywright.errors import ShapeError
 from querywright.fetch import related
 from querywright.fetch.attributes import key_names, whole_row
 from querywright.fetch.levels import key_of
 from querywright.fetch.nodes import Embedded, Node, Plan, Scalar, Shape, Source, Variants
+from querywright.fetch.rowkeys import resolved
 
 __all__ = ["inner_rows", "is_column", "root_entity", "root_keys", "root_mapper"]
 
@@ -58,14 +61,31 @@ def inner_rows(statement: Select[Any], keys: Mapping[Source, str]) -> FromClause
     columns = [
         (given[key] if key in given else related.expression_of(entity, key)).label(name) for key, name in keys.items()
     ]
+    statement = _with_columns_for_names(statement)
     if all(key not in given and is_column(key, inspect(entity).mapper) for key in keys):
         return statement.with_only_columns(*columns).subquery()
-    # An expression may have no FROM of its own, such as a subquery that is correlated, or bring one along.
-    narrowed = statement.with_only_columns(*columns, maintain_column_froms=True)
+    # An expression may have no FROM of its own, such as a subquery that is correlated, or bring one along; what
+    # Query.union() makes has exactly one.
+    united = getattr(statement._compile_options, "_set_base_alias", False)  # noqa: SLF001 - nothing public
+    narrowed = statement.with_only_columns(*columns, maintain_column_froms=not united)
     if len(narrowed.get_final_froms()) > len(statement.get_final_froms()):
         reason = "an expression of the model names a table that the statement does not select from."
         raise ShapeError("statement", reason, hint="Join that table, or make the expression a subquery.")
     return narrowed.subquery()
+
+
+def _with_columns_for_names(statement: Select[Any]) -> Select[Any]:
+    """Replace the names in ORDER BY by the columns that have them, for those are called otherwise in a subquery."""
+    if not any(isinstance(part, TextualLabel) for clause in statement._order_by_clauses for part in iterate(clause)):  # noqa: SLF001 - nothing public
+        return statement
+    state = resolved(statement)._compile_state_factory(resolved(statement), statement._default_compiler())  # noqa: SLF001 - as above
+    named = state._label_resolve_dict[0]  # noqa: SLF001 - as above
+
+    def column_of(element: Any, **_: Any) -> Any:
+        return named.get(element.element) if isinstance(element, TextualLabel) else None
+
+    clauses = [replacement_traverse(clause, {}, column_of) for clause in statement._order_by_clauses]  # noqa: SLF001 - as above
+    return statement.order_by(None).order_by(*clauses)
 
 
 def _needed(node: Node, mapper: Mapper[Any]) -> list[Source]:
