@@ -237,6 +237,7 @@ def enter(relationship: str, level: Level, criteria: Criteria, rows: Rows | None
 def _linked(relation: RelationshipProperty[Any], level: Level) -> tuple[Any, Link]:
     """Relate an alias of what a relationship leads to, a class or an alias of it, to a level."""
     entity = relation.entity
+    _require_clear(relation)
     # As the ORM's joined loader does: an alias of the very FROM that the relationship names.
     source = _alone(entity.selectable, relation) if entity.is_aliased_class else None
     alias = aliased(relation.mapper.class_, source)
@@ -250,6 +251,21 @@ def _linked(relation: RelationshipProperty[Any], level: Level) -> tuple[Any, Lin
     near = _correlated(near if above is not None else _of_root(near, relation, level), level, alias)
     adapt = _unchanged if adapter is None else adapter.traverse
     return alias, Link(level, str(relation), near, None if far is None else association, far, adapt)
+
+
+def _require_clear(relation: RelationshipProperty[Any]) -> None:
+    """Check that each column in a subquery of a relationship's condition is of one side only.
+
+    Raises:
+        ShapeError: A subquery reads a table of both sides: SQLAlchemy marks the side of a column outside of it only.
+    """
+    shared = relation.parent.tables and set(relation.parent.tables) & set(relation.mapper.tables)
+    conditions = [one for one in (relation.primaryjoin, relation.secondaryjoin) if one is not None]
+    inside = [part for condition in conditions for part in iterate(condition) if isinstance(part, Select)]
+    parts = (each for one in inside for clause in (*one._where_criteria, *one._raw_columns) for each in iterate(clause))  # noqa: SLF001 - nothing public
+    if shared and any(isinstance(part, ColumnClause) and part.table in shared for part in parts):
+        reason = "a subquery of its condition reads a table that is on both sides of it."
+        raise ShapeError(str(relation), reason, hint="Let the subquery read an alias of the class.")
 
 
 def _alone(source: FromClause, relation: RelationshipProperty[Any]) -> Any:
