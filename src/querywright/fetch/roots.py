@@ -62,15 +62,16 @@ def inner_rows(statement: Select[Any], keys: Mapping[Source, str]) -> FromClause
         (given[key] if key in given else related.expression_of(entity, key)).label(name) for key, name in keys.items()
     ]
     statement = _with_columns_for_names(statement)
-    if all(key not in given and is_column(key, inspect(entity).mapper) for key in keys):
-        return statement.with_only_columns(*columns).subquery()
+    plain = all(key not in given and is_column(key, inspect(entity).mapper) for key in keys)
     # An expression may have no FROM of its own, such as a subquery that is correlated, or bring one along; what
     # Query.union() makes has exactly one.
     united = getattr(statement._compile_options, "_set_base_alias", False)  # noqa: SLF001 - nothing public
-    narrowed = statement.with_only_columns(*columns, maintain_column_froms=not united)
-    if len(narrowed.get_final_froms()) > len(statement.get_final_froms()):
-        reason = "an expression of the model names a table that the statement does not select from."
-        raise ShapeError("statement", reason, hint="Join that table, or make the expression a subquery.")
+    narrowed = statement.with_only_columns(*columns, maintain_column_froms=not (plain or united))
+    # An alias of a subquery need not have all columns of its class.
+    complete = plain and not inspect(entity).is_aliased_class
+    if not complete and len(narrowed.get_final_froms()) > len(statement.get_final_froms()):
+        reason = "a column or an expression of the model is of a table that the statement does not select from."
+        raise ShapeError("statement", reason, hint="Select from it, join it, or make the expression a subquery.")
     return narrowed.subquery()
 
 
