@@ -172,6 +172,8 @@ _Parted = aliased(Log, _parted)
 _latest = select(Log).where(Log.account_id == Account.id).order_by(Log.weight.desc()).limit(1).correlate(Account)
 _Latest = aliased(Log, _latest.subquery().lateral())
 _Other = aliased(Log)
+_Next = aliased(Account)
+_Third = aliased(Account)
 _least = select(func.min(_Other.weight)).where(_Other.account_id == Account.id).scalar_subquery()
 _Doubled = aliased(Log, select(Log).join(Part, Part.log_id == Log.id).subquery())
 _Persons = with_polymorphic(Person, [Engineer, Manager], _union)
@@ -220,6 +222,14 @@ _add(
         secondaryjoin=lambda: Grade.id == Part.__table__.c.grade_id,
         order_by=(Grade.least.desc(), Grade.id),
         uselist=False,
+        viewonly=True,
+    ),
+    nexts=relationship(
+        _Next,
+        primaryjoin=lambda: and_(
+            foreign(_Next.level) > Account.level,
+            _Next.level == select(func.min(_Third.level)).where(_Third.level > Account.level).scalar_subquery(),
+        ),
         viewonly=True,
     ),
     lightest=relationship(

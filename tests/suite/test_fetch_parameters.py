@@ -198,3 +198,10 @@ def keys(rows: Any) -> list[int]:
 
 async def collect(stream: Iterator[Any] | AsyncIterator[Any]) -> list[Any]:
     return [item async for item in stream] if isinstance(stream, AsyncIterator) else list(stream)
+
+
+async def test_parameters_without_a_name_keep_their_values(authors: AnyDatabase) -> None:
+    for name in "abc":
+        found = authors.fetch(NameOut, select(Author).where(Author.name == bindparam(None, name)))
+        assert [row.name for row in await resolve(found.all())] == [name]
+        assert await resolve(found.count()) == 1

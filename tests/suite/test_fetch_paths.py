@@ -268,3 +268,8 @@ async def test_two_uses_of_one_table(accounts: AnyDatabase, statement: Select[An
     await equals_orm(accounts, BossOut, statement)
     page = await resolve(accounts.fetch(BossOut, statement).page(size=10, number=1))
     assert page.items == await by_orm(accounts, BossOut, statement)
+
+
+async def test_a_subquery_of_a_condition_on_both_sides_of_which_one_table_is(accounts: AnyDatabase) -> None:
+    with pytest.raises(ShapeError, match="a table that is on both sides"):
+        await resolve(accounts.fetch(create_model("NextOut", __base__=IdOut, nexts=(list[IdOut], ...)), ACCOUNTS).all())

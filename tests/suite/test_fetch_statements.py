@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import ForeignKey, bindparam, event, func, literal, select
+from sqlalchemy import LABEL_STYLE_TABLENAME_PLUS_COL, ForeignKey, bindparam, desc, event, func, literal, select
+from sqlalchemy.exc import SAWarning
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import (
     DeclarativeBase,
@@ -386,3 +387,26 @@ def test_columns_that_a_statement_cannot_fill_are_told() -> None:
             db.fetch(MeasuredOut, wrong).all()
         with pytest.raises(ShapeError, match=r"is for other rows than those that it selects. Mark .* with Expr\(\)"):
             db.fetch(MeasuredOut, elsewhere).all()
+
+
+_PLUS = select(Author).set_label_style(LABEL_STYLE_TABLENAME_PLUS_COL)
+_NAME = f"{Author.__tablename__}_name"
+
+
+@pytest.mark.parametrize(
+    "ordered",
+    [
+        select(Author).order_by(desc("name")),
+        _PLUS.order_by(desc(_NAME)).limit(2),
+        _PLUS.join(Author.books, isouter=True).order_by(desc(_NAME)),
+    ],
+    ids=["column", "label", "label beside a join"],
+)
+async def test_names_in_the_order_mean_what_the_orm_takes_them_for(authors: AnyDatabase, ordered: Any) -> None:
+    assert await resolve(authors.fetch(NameOut, ordered).all()) == await by_orm(authors, NameOut, ordered)
+
+
+async def test_a_column_that_an_alias_does_not_have(authors: AnyDatabase) -> None:
+    narrow: Any = aliased(Author, select(Author.id).subquery())
+    with pytest.warns(SAWarning, match="Did not locate"), pytest.raises(ShapeError, match="does not select from"):
+        await resolve(authors.fetch(NameOut, select(narrow)).all())

@@ -67,9 +67,12 @@ def inner_rows(statement: Select[Any], keys: Mapping[Source, str]) -> FromClause
     # Query.union() makes has exactly one.
     united = getattr(statement._compile_options, "_set_base_alias", False)  # noqa: SLF001 - nothing public
     narrowed = statement.with_only_columns(*columns, maintain_column_froms=not (plain or united))
-    # An alias of a subquery need not have all columns of its class.
-    complete = plain and not inspect(entity).is_aliased_class
-    if not complete and len(narrowed.get_final_froms()) > len(statement.get_final_froms()):
+    if inspect(entity).is_aliased_class:
+        # An alias of a subquery need not have all columns of its class.
+        statement = statement.with_only_columns(*related.identity_columns(entity))
+    elif plain:
+        return narrowed.subquery()
+    if len(narrowed.get_final_froms()) > len(statement.get_final_froms()):
         reason = "a column or an expression of the model is of a table that the statement does not select from."
         raise ShapeError("statement", reason, hint="Select from it, join it, or make the expression a subquery.")
     return narrowed.subquery()
