@@ -347,7 +347,7 @@ MYSQL = _MySQLWriter(
     # Around each list there are five functions, and SQLAlchemy's compiler goes as deep as they do.
     most_lists=5,
     nesting=Nesting(
-        most=740,
+        most=620,
         statement=105,
         page=105,
         join=32,
