@@ -69,10 +69,12 @@ def inner_rows(statement: Select[Any], keys: Mapping[Source, str]) -> FromClause
     narrowed = statement.with_only_columns(*columns, maintain_column_froms=not (plain or united))
     if inspect(entity).is_aliased_class:
         # An alias of a subquery need not have all columns of its class.
-        statement = statement.with_only_columns(*related.identity_columns(entity))
+        known: Any = statement.with_only_columns(*related.identity_columns(entity))
     elif plain:
         return narrowed.subquery()
-    if len(narrowed.get_final_froms()) > len(statement.get_final_froms()):
+    else:
+        known = statement
+    if len(narrowed.get_final_froms()) > len(known.get_final_froms()):
         reason = "a column or an expression of the model is of a table that the statement does not select from."
         raise ShapeError("statement", reason, hint="Select from it, join it, or make the expression a subquery.")
     return narrowed.subquery()
