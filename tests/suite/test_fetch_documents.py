@@ -77,6 +77,7 @@ TEXTS = {
     "not a number": (r'{"a": [NaN, Infinity, -Infinity, "NaN", "\"NaN"]}', ("sqlite",)),
     "not a number and half of a pair": (r'{"a": [NaN, -Infinity], "Infinity\ud800": "-Infinity \\"}', ("sqlite",)),
     "just not a number": ("NaN", ("sqlite",)),
+    "just larger than a double": ("9" * 400, ("sqlite",)),
     "large": (f'{{"a": {"9" * 400}, "b": -{"1" * 30}}}', ALL),
     "zeros": ('{"a": -0, "b": -0.0, "c": 0.0, "d": 1e2, "e": 1.10}', ALL),
     "twice": ('{"a": 1, "b": 2, "a": {"a": 3, "a": 4}}', ALL),

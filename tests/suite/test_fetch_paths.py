@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, create_model
 from sqlalchemy import Select, literal, select, union
 from sqlalchemy.orm import aliased
 
-from querywright import Count, Exists, Expr, Grouped, Many, Path, ShapeError, Sum
+from querywright import Count, Exists, Expr, First, Grouped, Keys, Many, Path, ShapeError, Sum
 from tests.suite.models import Out
 from tests.suite.paths import Account, Grade, Log, PathBase, Vehicle, some_paths
 from tests.suite.support import AnyDatabase, add, by_orm, resolve, run_sync, session, transaction
@@ -146,6 +146,24 @@ async def test_the_same_rows_narrowed_and_limited(accounts: AnyDatabase) -> None
             lambda sync: [narrowed(account) for account in sync.scalars(ACCOUNTS)],
         )
     assert json.loads(await resolve(accounts.fetch(Narrowed, ACCOUNTS).json())) == expected
+
+
+async def test_attributes_of_the_class_as_they_are(accounts: AnyDatabase) -> None:
+    class Bare(Out):
+        public: Annotated[list[IdOut], Many("logs", where=Log.public, order_by=Log.weight)]
+        keys: Annotated[list[int], Keys("logs", order_by=(Log.weight.desc(), Log.id))]
+        first: Annotated[IdOut | None, First("logs", order_by=Log.weight)]
+        by_text: Annotated[dict[bool, list[IdOut]], Grouped("logs", by="public", order_by=Log.weight)]
+
+    async with session(accounts) as opened:
+        logs = await run_sync(opened, lambda sync: [list(account.logs) for account in sync.scalars(ACCOUNTS)])
+    for row, own in zip(await resolve(accounts.fetch(Bare, ACCOUNTS).all()), logs, strict=True):
+        by_weight = sorted(own, key=lambda log: (log.weight, log.id))
+        assert [each.id for each in row.public] == [log.id for log in by_weight if log.public]
+        assert row.keys == [log.id for log in sorted(own, key=lambda log: (-log.weight, log.id))]
+        assert (row.first and row.first.id) == (by_weight[0].id if own else None)
+        for public, found in row.by_text.items():
+            assert [each.id for each in found] == [log.id for log in by_weight if log.public == public]
 
 
 async def test_pairs_that_are_wanted_as_often_as_they_are_paired(accounts: AnyDatabase) -> None:

@@ -74,6 +74,8 @@ def _on_alias(given: Any, mapper: Mapper[Any], path: str) -> Build:
     if isinstance(given, Callable):  # type: ignore[arg-type]
         built(given, mapper, path)
         return given  # type: ignore[no-any-return]
+    # An attribute of a class is no expression before SQLAlchemy asks it for one.
+    given = given.__clause_element__() if hasattr(given, "__clause_element__") else given
     for element in sa.sql.visitors.iterate(given):
         if isinstance(element, _textual_label_reference):
             attribute_of(mapper, element.element, path)

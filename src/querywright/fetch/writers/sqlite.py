@@ -108,7 +108,7 @@ def _uuid(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
 def _json(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
     # A column of the type JSON takes a document that is a fraction for a number, and would write 15 digits of it.
     fraction = func.typeof(column) == literal("real")
-    return (case((fraction, func.printf(literal("%!.18g"), column)), else_=cast(column, Text)),)
+    return (case((fraction, numbers.document(column)), else_=cast(column, Text)),)
 
 
 def _quote(value: ColumnElement[Any]) -> SQLText:
@@ -122,7 +122,7 @@ def _bytes(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
 _DEPTHS = {
     **dict.fromkeys((Encoding.INTEGER, Encoding.TEXT, Encoding.DATE, Encoding.NAME), 5),
     **dict.fromkeys((Encoding.TIMESTAMP, Encoding.UTC_TIMESTAMP, Encoding.TIME), 32),
-    Encoding.INTERVAL: 8, Encoding.BOOLEAN: 13, Encoding.BYTES: 13, Encoding.JSON: 15, Encoding.UUID: 18,
+    Encoding.INTERVAL: 8, Encoding.BOOLEAN: 13, Encoding.BYTES: 13, Encoding.JSON: 18, Encoding.UUID: 18,
     Encoding.FLOAT: 19, Encoding.DECIMAL: 21,
 }  # fmt: skip
 

@@ -15,7 +15,7 @@ from sqlalchemy.types import TypeEngine
 from querywright.fetch.writers.base import UNFINISHED, Fragments, SQLText, Value, join, literal
 from querywright.models.types import ExactDecimal
 
-__all__ = ["decimal", "float_", "model_float", "wire_decimal"]
+__all__ = ["decimal", "document", "float_", "model_float", "wire_decimal"]
 
 # More decimals than that make an exponent of a small number in Python.
 _MOST_DECIMALS = 6
@@ -45,6 +45,15 @@ def model_float(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
         (number.is_not(None), func.printf(literal("%!.18g"), number)),
     )
     return func.json(written)
+
+
+def document(number: ColumnElement[Any]) -> SQLText:
+    """Write a float that is a JSON document: one too large for a double has become infinite when it was stored."""
+    return case(
+        (number > _GREATEST, literal("Infinity")),
+        (number < -_GREATEST, literal("-Infinity")),
+        else_=func.printf(literal("%!.18g"), number),
+    )
 
 
 def decimal(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragments:
