@@ -108,7 +108,8 @@ class Oracle:
     def objects(self) -> list[Any]:
         """Load the objects."""
         found = self.session.scalars(self.statement, self.parameters, execution_options=self.options)
-        return list((found.unique() if found._attributes.get("filtered", False) else found).all())
+        # What with_expression() needs loads collections by a join as well.
+        return list((found.unique() if any(map(_loads, self.statement._with_options)) else found).all())
 
     def keys(self) -> list[Any] | None:
         """Return for each row the values that it is ordered by; ``None`` if the statement has no order."""
@@ -124,14 +125,18 @@ def _plain(statement: Select[Any]) -> Select[Any]:
     plain = statement._clone()
     plain._with_options = tuple(option for option in plain._with_options if not _only_loads(option))
     # Without eager loads with_expression() fills nothing.
-    if not any(isinstance(option, _AbstractLoad) for option in plain._with_options):
+    if not any(map(_loads, plain._with_options)):
         defaults = CompileState.plugins["orm", "select"].default_compile_options  # type: ignore[attr-defined]
         plain._compile_options = defaults.safe_merge(statement._compile_options) + {"_enable_eagerloads": False}
     return plain
 
 
+def _loads(option: Any) -> bool:
+    return isinstance(option, _AbstractLoad)
+
+
 def _only_loads(option: Any) -> bool:
-    if not isinstance(option, _AbstractLoad):
+    if not _loads(option):
         return False
     return not any(("query_expression", True) in (element.strategy or ()) for element in getattr(option, "context", ()))
 

@@ -12,8 +12,10 @@ from sqlalchemy import (
     FromClause,
     Integer,
     Select,
+    Text,
     bindparam,
     case,
+    cast,
     func,
     literal_column,
     or_,
@@ -173,6 +175,9 @@ class SelectCompiler:
     def _scalar(self, node: Scalar, column: ColumnElement[Any], use: Use | None = None) -> Value:
         column_type = stored_type(node.type, self.dialect)
         encoding = storage_encoding(column_type)
+        if column.__visit_name__ == "null":
+            # What a query_expression() is without an expression: PostgreSQL asks for the type of a function's argument.
+            column = cast(column, Text)
         # What a type does in SQL when it is read, SQLAlchemy adds only to the outermost SELECT.
         read = column.type.dialect_impl(self.dialect).column_expression(column)
         column = column if read is None else read
