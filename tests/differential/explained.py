@@ -38,6 +38,11 @@ EXPLAINED: tuple[Explained, ...] = (
     # An alias of a subquery that computes another name, and the user of its orders.
     Explained("AliasOfAliasedSelectableTest::test_adapt_on_names", _IDENTITY),
     Explained("RefreshTest::test_changes_reset", _LISTENER, why="new name!"),
+    Explained(
+        "DeferredTest::test_basic_w_new_style",
+        "the class says bool of a column that the table has as an integer, which PostgreSQL writes as a number",
+        verb="json|levels",
+    ),
     # A subclass mapped to a join of its table with all of its rows.
     Explained("InheritingSelectablesTest::test_load", _IDENTITY),
     Explained(

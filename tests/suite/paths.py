@@ -15,6 +15,7 @@ from sqlalchemy.orm import (
     foreign,
     mapped_column,
     polymorphic_union,
+    query_expression,
     relationship,
     remote,
     with_polymorphic,
@@ -50,6 +51,7 @@ class Log(PathBase):
     public: Mapped[bool]
     weight: Mapped[int]
 
+    remark: Mapped[str | None] = query_expression()
     parts: Mapped[list[Part]] = relationship(order_by="Part.id")
 
 

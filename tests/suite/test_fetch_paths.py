@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, create_model
 from sqlalchemy import Select, literal, select, union
 from sqlalchemy.orm import aliased
 
-from querywright import Count, Exists, Expr, First, Grouped, Keys, Many, Path, ShapeError, Sum
+from querywright import Count, Exists, Expr, First, Grouped, Keys, Many, Max, Min, Path, ShapeError, Sum
 from tests.suite.models import Out
 from tests.suite.paths import Account, Grade, Log, PathBase, Vehicle, some_paths
 from tests.suite.support import AnyDatabase, add, by_orm, resolve, run_sync, session, transaction
@@ -291,3 +291,24 @@ async def test_two_uses_of_one_table(accounts: AnyDatabase, statement: Select[An
 async def test_a_subquery_of_a_condition_on_both_sides_of_which_one_table_is(accounts: AnyDatabase) -> None:
     with pytest.raises(ShapeError, match="a table that is on both sides"):
         await resolve(accounts.fetch(create_model("NextOut", __base__=IdOut, nexts=(list[IdOut], ...)), ACCOUNTS).all())
+
+
+async def test_what_only_some_databases_aggregate_or_type(accounts: AnyDatabase) -> None:
+    class LogOut(IdOut):
+        remark: str | None
+
+    class Flags(Out):
+        logs: list[LogOut]
+        some: Annotated[bool | None, Max("logs", of="public")]
+        every: Annotated[bool | None, Min("logs", of="public")]
+
+    async with session(accounts) as opened:
+        flags = await run_sync(
+            opened, lambda sync: [[log.public for log in account.logs] for account in sync.scalars(ACCOUNTS)]
+        )
+    for strategy in ("statement", "levels"):
+        rows = await resolve(accounts.fetch(Flags, ACCOUNTS, strategy=strategy).all())
+        assert [(row.some, row.every) for row in rows] == [
+            (any(own), all(own)) if own else (None, None) for own in flags
+        ]
+        assert {log.remark for row in rows for log in row.logs} == {None}

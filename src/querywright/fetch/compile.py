@@ -22,6 +22,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.orm import Mapper, aliased
+from sqlalchemy.sql.elements import Null
 
 from querywright.errors import ShapeError
 from querywright.fetch import related
@@ -48,6 +49,7 @@ from querywright.fetch.nodes import (
 )
 from querywright.fetch.related import Criteria, Level
 from querywright.fetch.roots import inner_rows, is_column, root_keys
+from querywright.fetch.rowkeys import plain
 from querywright.fetch.writers import JsonWriter, Member, SQLText
 from querywright.fetch.writers.base import Use, Value
 
@@ -175,7 +177,7 @@ class SelectCompiler:
     def _scalar(self, node: Scalar, column: ColumnElement[Any], use: Use | None = None) -> Value:
         column_type = stored_type(node.type, self.dialect)
         encoding = storage_encoding(column_type)
-        if column.__visit_name__ == "null":
+        if isinstance(plain(column), Null):
             # What a query_expression() is without an expression: PostgreSQL asks for the type of a function's argument.
             column = cast(column, Text)
         # What a type does in SQL when it is read, SQLAlchemy adds only to the outermost SELECT.
@@ -254,6 +256,8 @@ class SelectCompiler:
     def _aggregated(self, function: str, column: ColumnElement[Any]) -> Any:
         if function == "avg":
             return self.writer.average(column)
+        if function in {"min", "max"}:
+            return self.writer.extreme(function, column)
         return func.count(column.distinct()) if function == "count" else getattr(func, function)(column)
 
     def _embedded(self, node: Embedded, level: Level) -> SQLText:

@@ -158,6 +158,7 @@ def _no_key(element: FromClause) -> ShapeError:
 
 def plain(element: Any) -> Any:
     """Take away what the ORM notes on an element of SQL, its label and the type that Python takes it for."""
+    element = element.__clause_element__() if hasattr(element, "__clause_element__") else element
     while isinstance(element, (Label, TypeCoerce)):
         element = element.element if isinstance(element, Label) else element.clause
     return element._deannotate()  # noqa: SLF001 - nothing public

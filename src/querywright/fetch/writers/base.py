@@ -232,6 +232,10 @@ class JsonWriter:
         """Compute an average, to be written as a float."""
         return func.avg(column)
 
+    def extreme(self, function: str, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Compute the ``min`` or ``max``."""
+        return getattr(func, function)(column)  # type: ignore[no-any-return]
+
     def sort_key(self, expression: ColumnElement[Any]) -> ColumnElement[Any]:
         """Write what orders rows as an expression does, and compares with a value in that order."""
         return expression

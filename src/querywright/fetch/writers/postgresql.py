@@ -16,7 +16,7 @@ from sqlalchemy.types import TypeEngine
 from typing_extensions import override
 
 from querywright.errors import InvalidCursor
-from querywright.fetch.columns import EXACT_ITEMS, encoding_of, unwrap_type
+from querywright.fetch.columns import EXACT_ITEMS, encoding_of, storage_encoding, unwrap_type
 from querywright.fetch.nodes import Encoding
 from querywright.fetch.writers import postgresql_numbers as numbers
 from querywright.fetch.writers import postgresql_times as times
@@ -121,6 +121,17 @@ class _PostgreSQLWriter(JsonWriter):
         if encoding is not Encoding.ARRAY:
             return super().value(encoding, column, column_type, use=use)
         return self._array(column, column_type) if use == "client" else self._model_array(column, column_type)
+
+    @override
+    def extreme(self, function: str, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        """PostgreSQL orders, but does not aggregate, booleans and, before 19, UUIDs."""
+        encoding = storage_encoding(unwrap_type(column.type))
+        if encoding is Encoding.BOOLEAN:
+            return func.bool_or(column) if function == "max" else func.bool_and(column)
+        if encoding is Encoding.UUID:
+            text = sa.cast(column, sa.Text).collate("C")
+            return sa.cast(getattr(func, function)(text), column.type)
+        return super().extreme(function, column)
 
     def _array(self, column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragments:
         """Write an array for a client: NULL among its elements, or other dimensions, make its row a broken one."""
