@@ -48,6 +48,7 @@ EXPLAINED: tuple[Explained, ...] = (
     Explained(
         "ExecutionOptionsTest::test_execution_options_to_load_options",
         "the test has put a mock where the ORM makes objects of rows",
+        why="^0 rows of the ORM|rows 0$",
     ),
     Explained(
         "MapperTest::test_mapping_to_outerjoin_no_partial_pks",
@@ -57,6 +58,7 @@ EXPLAINED: tuple[Explained, ...] = (
     Explained(
         "MergeTest::test_detached_to_persistent_collection",
         "a collection without order_by has the order in which the rows were written last",
+        why="^1 rows of the ORM, 1 fetched",
     ),
     Explained(
         "UselistFalseMultipleRowsTest::test_multiple_rows_uselist_false_warns",

@@ -82,7 +82,7 @@ async def test_a4_more_clients_than_connections(
     assert "cannot be reached" in away.text
     # The short measurement is a rough one, taken beside other tests.
     assert percentile(shed, 99) < _WAIT + sized(5000, 500) / 1000
-    assert reached > peak * sized(0, 80) / 100
+    assert reached > peak * sized(25, 80) / 100
     assert figures.leaked == 0
 
 
