@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from sqlalchemy import Column, ForeignKey, Integer, String, Table, and_, func, join, or_, select
@@ -181,6 +182,15 @@ _Doubled = aliased(Log, select(Log).join(Part, Part.log_id == Log.id).subquery()
 _Persons = with_polymorphic(Person, [Engineer, Manager], _union)
 
 
+def _lightest(weight: Callable[[], Any]) -> Any:
+    return relationship(
+        Log,
+        primaryjoin=lambda: and_(Account.id == foreign(Log.account_id), Log.weight == weight()),
+        order_by=Log.id,
+        viewonly=True,
+    )
+
+
 def _add(**relationships: Any) -> None:
     for name, made in relationships.items():
         setattr(Account, name, made)
@@ -234,24 +244,9 @@ _add(
         ),
         viewonly=True,
     ),
-    lightest=relationship(
-        Log,
-        primaryjoin=lambda: and_(Account.id == foreign(Log.account_id), Log.weight == _least.correlate(Account)),
-        order_by=Log.id,
-        viewonly=True,
-    ),
-    lightest_by_itself=relationship(
-        Log,
-        primaryjoin=lambda: and_(Account.id == foreign(Log.account_id), Log.weight == _least),
-        order_by=Log.id,
-        viewonly=True,
-    ),
-    lightest_except=relationship(
-        Log,
-        primaryjoin=lambda: and_(Account.id == foreign(Log.account_id), Log.weight == _least.correlate_except(_Other)),
-        order_by=Log.id,
-        viewonly=True,
-    ),
+    lightest=_lightest(lambda: _least.correlate(Account)),
+    lightest_by_itself=_lightest(lambda: _least),
+    lightest_except=_lightest(lambda: _least.correlate_except(_Other)),
     # SQLAlchemy takes the ids for equal, and one of them for the key of the join.
     crossed=relationship(
         Part,

@@ -153,7 +153,7 @@ async def test_attributes_of_the_class_as_they_are(accounts: AnyDatabase) -> Non
         public: Annotated[list[IdOut], Many("logs", where=Log.public, order_by=Log.weight)]
         keys: Annotated[list[int], Keys("logs", order_by=(Log.weight.desc(), Log.id))]
         first: Annotated[IdOut | None, First("logs", order_by=Log.weight)]
-        by_text: Annotated[dict[bool, list[IdOut]], Grouped("logs", by="public", order_by=Log.weight)]
+        by_public: Annotated[dict[bool, list[IdOut]], Grouped("logs", by="public", order_by=Log.weight)]
 
     async with session(accounts) as opened:
         logs = await run_sync(opened, lambda sync: [list(account.logs) for account in sync.scalars(ACCOUNTS)])
@@ -162,7 +162,7 @@ async def test_attributes_of_the_class_as_they_are(accounts: AnyDatabase) -> Non
         assert [each.id for each in row.public] == [log.id for log in by_weight if log.public]
         assert row.keys == [log.id for log in sorted(own, key=lambda log: (-log.weight, log.id))]
         assert (row.first and row.first.id) == (by_weight[0].id if own else None)
-        for public, found in row.by_text.items():
+        for public, found in row.by_public.items():
             assert [each.id for each in found] == [log.id for log in by_weight if log.public == public]
 
 

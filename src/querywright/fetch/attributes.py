@@ -25,8 +25,8 @@ from querywright.errors import ShapeError
 from querywright.fetch.bounded import EndlessExpression, bounded
 
 __all__ = [
-    "Attribute", "Composite", "Discriminator", "Relation", "Steps", "attribute_of", "find", "identity_of", "key_names",
-    "keys_of", "whole_row",
+    "Attribute", "Composite", "Discriminator", "Relation", "Steps", "attribute_of", "clause_of", "find", "identity_of",
+    "key_names", "keys_of", "whole_row",
 ]  # fmt: skip
 
 
@@ -103,6 +103,11 @@ def find(mapper: Mapper[Any], name: str, path: str) -> Attribute | Relation | Co
     if isinstance(descriptor, hybrid_property):
         return _hybrid(mapper, name, path, where)
     raise _no_such_attribute(name, mapper, path)
+
+
+def clause_of(given: Any) -> Any:
+    """Ask an attribute of a class for its expression; anything else is one."""
+    return given.__clause_element__() if hasattr(given, "__clause_element__") else given
 
 
 def attribute_of(mapper: Mapper[Any], name: str, path: str) -> Attribute:

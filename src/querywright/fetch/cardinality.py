@@ -18,7 +18,7 @@ from sqlalchemy.types import TypeEngine
 
 from querywright.fetch.attributes import keys_of
 
-__all__ = ["equal_pairs", "leads_to_one", "may_repeat"]
+__all__ = ["equal_pairs", "is_table", "leads_to_one", "may_repeat"]
 
 
 def leads_to_one(relationship: RelationshipProperty[Any]) -> bool:
@@ -46,7 +46,7 @@ def may_repeat(relationship: RelationshipProperty[Any]) -> bool:
         return False
     # What SQLAlchemy calls the key of a join or a subquery need not tell its rows apart: an ON with OR, a table without
     # a key, a part of a key that is not selected.
-    if not isinstance(table, Table) and not (isinstance(table, Alias) and isinstance(table.element, Table)):
+    if not is_table(table):
         return True
     conditions = (relationship.primaryjoin, relationship.secondaryjoin)
     paired = {column for condition in conditions for pair in equal_pairs(condition) for column in pair}
@@ -94,6 +94,11 @@ def _is_one_to_one(mapper: Mapper[Any]) -> bool:
     compared = {column for pair in equal_pairs(mapper.inherit_condition) for column in pair}
     both = (mapper.local_table, mapper.inherits.local_table)
     return all(any(key <= compared for key in keys_of(table)) for table in both)
+
+
+def is_table(source: FromClause) -> bool:
+    """Return whether a FROM is a table, or an alias of one."""
+    return isinstance(source, Table) or isinstance(getattr(source, "element", None), Table)
 
 
 def _tables(mapper: Mapper[Any]) -> Iterable[Any]:

@@ -239,7 +239,7 @@ def _linked(relation: RelationshipProperty[Any], level: Level) -> tuple[Any, Lin
     entity = relation.entity
     _require_clear(relation)
     # As the ORM's joined loader does: an alias of the very FROM that the relationship names.
-    source = _alone(entity.selectable, relation) if entity.is_aliased_class else None
+    source = entity.selectable if entity.is_aliased_class else None
     alias = aliased(relation.mapper.class_, source)
     above = None if level.columns else inspect(level.entity).selectable
     near, far, _, _, association, adapter = relation._create_joins(  # noqa: SLF001 - nothing public keeps them apart
@@ -254,32 +254,29 @@ def _linked(relation: RelationshipProperty[Any], level: Level) -> tuple[Any, Lin
 
 
 def _require_clear(relation: RelationshipProperty[Any]) -> None:
-    """Check that each column in a subquery of a relationship's condition is of one side only.
+    """Check that all that a relationship reads of the row above can be told, by whatever name that has here.
 
     Raises:
-        ShapeError: A subquery reads a table of both sides: SQLAlchemy marks the side of a column outside of it only.
+        ShapeError: It leads to a LATERAL subquery, which names the table of that row; or a subquery of its condition
+            reads a table of both sides, and SQLAlchemy marks the side of a column outside of it only.
     """
-    shared = relation.parent.tables and set(relation.parent.tables) & set(relation.mapper.tables)
-    conditions = [one for one in (relation.primaryjoin, relation.secondaryjoin) if one is not None]
-    inside = [part for condition in conditions for part in iterate(condition) if isinstance(part, Select)]
+    entity = relation.entity
+    if entity.is_aliased_class and any(isinstance(part, Lateral) for part in iterate(entity.selectable)):
+        reason = "it leads to a LATERAL subquery, which fetch cannot give its parents."
+        hint = "Mark the field with First(), Latest() or Many(limit=) of a plain relationship."
+        raise ShapeError(str(relation), reason, hint=hint)
+    shared = set(relation.parent.tables) & set(relation.mapper.tables)
+    if not shared:
+        return
+    inside = [*_subqueries(relation.primaryjoin), *_subqueries(relation.secondaryjoin)]
     parts = (each for one in inside for clause in (*one._where_criteria, *one._raw_columns) for each in iterate(clause))  # noqa: SLF001 - nothing public
-    if shared and any(isinstance(part, ColumnClause) and part.table in shared for part in parts):
+    if any(isinstance(part, ColumnClause) and part.table in shared for part in parts):
         reason = "a subquery of its condition reads a table that is on both sides of it."
         raise ShapeError(str(relation), reason, hint="Let the subquery read an alias of the class.")
 
 
-def _alone(source: FromClause, relation: RelationshipProperty[Any]) -> Any:
-    """Return an alias of a FROM that means the same wherever it stands.
-
-    Raises:
-        ShapeError: A part of it reads the row above by the name of its table, which has another name here.
-    """
-    if any(isinstance(part, Lateral) for part in iterate(source)):
-        hint = "Mark the field with First(), Latest() or Many(limit=) of a plain relationship."
-        raise ShapeError(
-            str(relation), "it leads to a LATERAL subquery, which fetch cannot give its parents.", hint=hint
-        )
-    return source
+def _subqueries(condition: Any) -> list[Select[Any]]:
+    return [] if condition is None else [part for part in iterate(condition) if isinstance(part, Select)]
 
 
 def _of_root(condition: ColumnElement[bool], relation: RelationshipProperty[Any], level: Level) -> ColumnElement[bool]:
@@ -295,7 +292,7 @@ def _of_root(condition: ColumnElement[bool], relation: RelationshipProperty[Any]
 
 def _correlated(condition: ColumnElement[bool], level: Level, alias: Any) -> ColumnElement[bool]:
     """Let the subqueries of a condition read the row above, which lies outside of the SELECT around them."""
-    if not any(isinstance(part, Select) for part in iterate(condition)):
+    if not _subqueries(condition):
         return condition
     above, own = inspect(level.source).selectable, inspect(alias).selectable
 

@@ -15,7 +15,7 @@ from querywright.fetch import related
 from querywright.fetch.attributes import key_names, whole_row
 from querywright.fetch.levels import key_of
 from querywright.fetch.nodes import Embedded, Node, Plan, Scalar, Shape, Source, Variants
-from querywright.fetch.rowkeys import resolved
+from querywright.fetch.rowkeys import named_columns, resolved
 
 __all__ = ["inner_rows", "is_column", "root_entity", "root_keys", "root_mapper"]
 
@@ -84,8 +84,7 @@ def _with_columns_for_names(statement: Select[Any]) -> Select[Any]:
     """Replace the names in ORDER BY by the columns that have them, for those are called otherwise in a subquery."""
     if not any(isinstance(part, TextualLabel) for clause in statement._order_by_clauses for part in iterate(clause)):  # noqa: SLF001 - nothing public
         return statement
-    state = resolved(statement)._compile_state_factory(resolved(statement), statement._default_compiler())  # noqa: SLF001 - as above
-    named = state._label_resolve_dict[0]  # noqa: SLF001 - as above
+    named = named_columns(resolved(statement))
 
     def column_of(element: Any, **_: Any) -> Any:
         return named.get(element.element) if isinstance(element, TextualLabel) else None

@@ -16,10 +16,10 @@ from sqlalchemy.sql.elements import BindParameter, ClauseList, Label, TypeCoerce
 from sqlalchemy.sql.selectable import FromGrouping, TableSample
 
 from querywright.errors import ShapeError
-from querywright.fetch.attributes import keys_of
-from querywright.fetch.cardinality import equal_pairs
+from querywright.fetch.attributes import clause_of, keys_of
+from querywright.fetch.cardinality import equal_pairs, is_table
 
-__all__ = ["Rows", "distinct_columns", "group_columns", "plain", "resolved"]
+__all__ = ["Rows", "distinct_columns", "group_columns", "named_columns", "plain", "resolved"]
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Rows:
         owner = self.owners.get(expression)
         if owner is None or self.elements[owner]:
             return True
-        return expression not in self.mapped[1] and (not _is_table(owner) or bool(expression.nullable))
+        return expression not in self.mapped[1] and (not is_table(owner) or bool(expression.nullable))
 
     def decided(self, columns: Iterable[Any]) -> set[FromClause]:
         """Find the elements of FROM of which only one row can be meant once these columns have a value."""
@@ -158,7 +158,7 @@ def _no_key(element: FromClause) -> ShapeError:
 
 def plain(element: Any) -> Any:
     """Take away what the ORM notes on an element of SQL, its label and the type that Python takes it for."""
-    element = element.__clause_element__() if hasattr(element, "__clause_element__") else element
+    element = clause_of(element)
     while isinstance(element, (Label, TypeCoerce)):
         element = element.element if isinstance(element, Label) else element.clause
     return element._deannotate()  # noqa: SLF001 - nothing public
@@ -171,9 +171,18 @@ def resolved(statement: Any) -> Any:
         # As in a subquery, which it becomes: joinedload() would join to it what it does not select.
         options = orm.safe_merge(statement._compile_options)  # noqa: SLF001 - nothing public
         statement = statement._set_compile_options(options + {"_enable_eagerloads": False})  # noqa: SLF001 - as above
+    return _compile_state(statement).statement
+
+
+def named_columns(selected: Any) -> dict[str, Any]:
+    """List what the names in the ORDER BY of a `resolved` statement stand for."""
+    named: dict[str, Any] = _compile_state(selected)._label_resolve_dict[0]  # noqa: SLF001 - nothing public
+    return named
+
+
+def _compile_state(statement: Any) -> Any:
     # As get_final_froms() does, which returns only a part of it.
-    state = statement._compile_state_factory(statement, statement._default_compiler())  # noqa: SLF001 - as said
-    return state.statement
+    return statement._compile_state_factory(statement, statement._default_compiler())  # noqa: SLF001 - as said
 
 
 def group_columns(statement: Any) -> list[Any]:
@@ -195,10 +204,6 @@ def distinct_columns(statement: Any) -> list[Any]:
     extensions = getattr(extension, "clauses", [extension])
     named = [column for each in extensions for column in getattr(each, "_distinct_on", ())]
     return [plain(column) for column in (*statement._distinct_on, *named)]  # noqa: SLF001 - nothing public
-
-
-def _is_table(element: Any) -> bool:
-    return isinstance(element, Table) or isinstance(getattr(element, "element", None), Table)
 
 
 def _key_of(element: Any) -> Sequence[Any] | None:

@@ -11,7 +11,7 @@ from sqlalchemy.types import NullType
 
 from querywright.errors import ShapeError
 from querywright.fetch.annotations import Wanted, is_shape, type_name
-from querywright.fetch.attributes import Attribute
+from querywright.fetch.attributes import Attribute, clause_of
 from querywright.fetch.bounded import bounded
 from querywright.fetch.columns import accepts, annotated_type, encoding_of, is_exact, is_native, unwrap_type
 from querywright.fetch.markers import Expr
@@ -73,7 +73,7 @@ def built(build: Any, mapper: Mapper[Any], path: str) -> Attribute:
         made = bounded(lambda: build(mapper.class_))
     except Exception as error:
         raise ShapeError(path, f"its expression of {name} fails: {type(error).__name__}: {error}.") from error
-    element = made.__clause_element__() if hasattr(made, "__clause_element__") else made
+    element = clause_of(made)
     if hasattr(element, "scalar_subquery"):
         element = element.scalar_subquery()
     if not isinstance(element, ColumnElement):

@@ -15,7 +15,7 @@ from sqlalchemy.types import TypeEngine
 
 from querywright.errors import ShapeError
 from querywright.fetch.annotations import Wanted
-from querywright.fetch.attributes import Attribute, Relation, attribute_of, identity_of
+from querywright.fetch.attributes import Attribute, Relation, attribute_of, clause_of, identity_of
 from querywright.fetch.cardinality import may_repeat
 from querywright.fetch.columns import encoding_of, unwrap_type
 from querywright.fetch.markers import Aggregated, Avg, Count, Exists, First, Grouped, Latest, Max, Min, Selection, Sum
@@ -74,8 +74,7 @@ def _on_alias(given: Any, mapper: Mapper[Any], path: str) -> Build:
     if isinstance(given, Callable):  # type: ignore[arg-type]
         built(given, mapper, path)
         return given  # type: ignore[no-any-return]
-    # An attribute of a class is no expression before SQLAlchemy asks it for one.
-    given = given.__clause_element__() if hasattr(given, "__clause_element__") else given
+    given = clause_of(given)
     for element in sa.sql.visitors.iterate(given):
         if isinstance(element, _textual_label_reference):
             attribute_of(mapper, element.element, path)

@@ -20,7 +20,7 @@ from querywright.fetch.keyset import Sort
 from querywright.fetch.nodes import Source
 from querywright.fetch.related import expression_of, identity_columns
 from querywright.fetch.roots import inner_rows, root_entity
-from querywright.fetch.rowkeys import Rows, distinct_columns, group_columns, plain, resolved
+from querywright.fetch.rowkeys import Rows, distinct_columns, group_columns, named_columns, plain, resolved
 from querywright.fetch.writers import JsonWriter
 
 __all__ = ["Order", "order_of"]
@@ -184,8 +184,7 @@ class _Reading:
         name = getattr(clause, "element", None)
         if isinstance(clause, ColumnElement) and not isinstance(name, str):
             return clause
-        state = self.resolved._compile_state_factory(self.resolved, self.resolved._default_compiler())  # noqa: SLF001 - nothing public
-        named = state._label_resolve_dict[0]  # noqa: SLF001 - as above
+        named = named_columns(self.resolved)
         if name not in named:
             raise ShapeError("statement", "it is ordered by a text.", hint="Order a list that has pages by columns.")
         return named[name]
