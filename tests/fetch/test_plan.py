@@ -9,12 +9,22 @@ from typing import Annotated, Any, Optional
 
 import pytest
 import sqlalchemy
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, computed_field, create_model, field_serializer
+from pydantic import (
+    AliasChoices,
+    AliasPath,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    computed_field,
+    create_model,
+    field_serializer,
+)
 from sqlalchemy import Interval, LargeBinary, String, TypeDecorator, func, inspect, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, composite, mapped_column
 from sqlalchemy.types import UserDefinedType
 
-from querywright import ShapeError
+from querywright import Many, ShapeError
 from querywright.fetch.nodes import Scalar, ToMany, ToOne
 from querywright.fetch.plan import plan
 from tests.suite.models import Author, Book, Everything, EverythingOut, Genre, NameOut, TagOut
@@ -47,6 +57,49 @@ class Loose(BaseModel):
     email: str
 
 
+class ThroughAPath(BaseModel):
+    name: str | None = Field(validation_alias=AliasChoices(AliasPath("mentor", "name"), "name"))
+
+
+class OneKeyForTwo(BaseModel):
+    email: str | None = Field(validation_alias="key")
+    name: str = Field(validation_alias="key")
+
+
+class BehindAnother(BaseModel):
+    found: Annotated[list[NameOut], Many("pupils")]
+    name: str = Field(validation_alias=AliasChoices(AliasPath("found", 0), "name"))
+
+
+class ReadThroughPython(BaseModel):
+    text: str = Field(validation_alias="initials")
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Initialled(Base):
+    __tablename__ = "initialled"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str]
+    meta: Mapped[str]
+
+    @property
+    def initials(self) -> str:
+        return self.text[:1]
+
+
+class OfTheBase(BaseModel):
+    text: str = Field(alias="metadata")
+    meta: str = Field(alias="registry")
+
+
+def test_what_every_mapped_class_has_is_no_value_of_a_row() -> None:
+    fields = plan_of(OfTheBase, Initialled).root.fields
+    assert [field.value.source for field in fields] == ["text", "meta"]
+
+
 REFUSED = {
     "misspelt": (Misspelt, Author, "Misspelt.nmae: Author has no attribute 'nmae'. Did you mean 'name'?"),
     "misspelt inside": (InBooks, Author, "InBooks.books[].nmae: Book has no attribute 'nmae'. It has author, "),
@@ -63,6 +116,22 @@ REFUSED = {
     "timestamp as text": (model(moment=str), Everything, "Everything.moment holds a timestamp in UTC"),
     "enum as text": (model(genre=str), Everything, "holds an enum, the field wants str. Annotate it as Genre."),
     "no fields": (model(), Author, "M: M has no fields."),
+    "alias of a path": (
+        ThroughAPath,
+        Author,
+        "ThroughAPath.name: its validation alias is a path that begins",
+    ),
+    "one key for two": (
+        OneKeyForTwo,
+        Author,
+        "OneKeyForTwo.name: its model takes it from the key 'key', which is",
+    ),
+    "behind another": (BehindAnother, Author, "BehindAnother.name: its model takes it from the key 'found'"),
+    "alias of a property": (
+        ReadThroughPython,
+        Initialled,
+        "Initialled.initials is neither a column nor a relat",
+    ),
 }
 
 

@@ -30,7 +30,7 @@ class Wanted:
     """One field of a response model.
 
     Attributes:
-        name: The attribute that fills it.
+        name: Its name, mostly that of the attribute that fills it.
         annotation: Its annotation; of a relationship, the model of the other class.
         many: How a list of models is written; ``None`` if it is none.
         optional: Whether it accepts ``None``.
@@ -86,7 +86,9 @@ class _Inventor:
         for attribute in (*(c.attribute for c in columns), *(edge.attribute for edge in edges)):
             aliases.reserve(attribute)
         chosen = self.draw(st.just(columns) | st.lists(st.sampled_from(columns), min_size=1, unique=True))
-        fields = [self._column(column, aliases) for column in chosen]
+        # Another column's name for a field: its alias says which one it shows.
+        free = [column.attribute for column in columns if column not in chosen]
+        fields = [self._column(column, aliases, free) for column in chosen]
         if depth and edges:
             followed = self.draw(st.lists(st.sampled_from(edges), min_size=1, max_size=2, unique=True))
             strict = "strict" in config
@@ -94,11 +96,14 @@ class _Inventor:
         hook = self.draw(st.sampled_from(("",) * 60 + tuple(HOOKS)))
         return Response(name, tuple(self.draw(st.permutations(fields))), config, hook)
 
-    def _column(self, column: Column, aliases: Namer) -> Wanted:
+    def _column(self, column: Column, aliases: Namer, free: list[str]) -> Wanted:
         annotation = self.draw(st.sampled_from(column.kind.annotations))
         optional = column.nullable or self.draw(st.integers(0, 3)) == 3
         if annotation is Any:
             optional = False
+        if free and self.draw(st.integers(0, 7)) == 7:
+            alias = self.draw(st.sampled_from((column.attribute, AliasChoices(aliases(), column.attribute))))
+            return Wanted(free.pop(), annotation, None, optional, {"validation_alias": alias})
         return Wanted(column.attribute, annotation, None, optional, self._options(aliases))
 
     def _edge(self, edge: Edge, depth: int, aliases: Namer, *, strict: bool) -> Wanted:

@@ -149,9 +149,24 @@ class FamilyOut(Out):
     parent: AnyAnimal | None
 
 
+class AliasedCat(Out):
+    of: Literal["cat"] = Field(validation_alias="kind")
+    lives: int
+
+
+class AliasedDog(Out):
+    of: Literal["dog"] = Field(validation_alias="kind")
+    tricks: str | None
+
+
+class AliasedAnimals(RootModel[AliasedCat | AliasedDog | JustAnimal]):
+    pass
+
+
 @pytest.mark.parametrize(
     ("model", "statement"),
     [
+        (AliasedAnimals, select(Animal).order_by(Animal.id)),
         (ZooOfAll, select(Zoo).order_by(Zoo.country, Zoo.number)),
         (FamilyOut, select(Animal).order_by(Animal.id)),
         (Animals, select(Animal).order_by(Animal.id.desc())),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from inspect import getattr_static
+from types import FunctionType
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, UniqueConstraint, inspect, type_coerce
+from sqlalchemy import ColumnElement, MetaData, Text, UniqueConstraint, inspect, type_coerce
 from sqlalchemy.ext.associationproxy import AssociationProxy
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import (
@@ -17,6 +18,7 @@ from sqlalchemy.orm import (
     QueryableAttribute,
     RelationshipProperty,
     SynonymProperty,
+    registry,
 )
 from sqlalchemy.sql.util import ClauseAdapter
 from sqlalchemy.types import NullType, TypeEngine
@@ -25,8 +27,8 @@ from querywright.errors import ShapeError
 from querywright.fetch.bounded import EndlessExpression, bounded
 
 __all__ = [
-    "Attribute", "Composite", "Discriminator", "Relation", "Steps", "attribute_of", "clause_of", "find", "identity_of",
-    "key_names", "keys_of", "whole_row",
+    "Attribute", "Composite", "Discriminator", "Relation", "Steps", "attribute_of", "clause_of", "find", "has_value",
+    "identity_of", "key_names", "keys_of", "whole_row",
 ]  # fmt: skip
 
 
@@ -103,6 +105,21 @@ def find(mapper: Mapper[Any], name: str, path: str) -> Attribute | Relation | Co
     if isinstance(descriptor, hybrid_property):
         return _hybrid(mapper, name, path, where)
     raise _no_such_attribute(name, mapper, path)
+
+
+def has_value(mapper: Mapper[Any], name: str) -> bool:
+    """Say whether an object of a mapped class, or of one below it, has something of this name that is a value."""
+    found = (getattr_static(below.class_, name, _NOTHING) for below in mapper.self_and_descendants)
+    return not all(isinstance(each, _NO_VALUES) for each in found)
+
+
+class _Nothing:
+    """Stands for an attribute that a class does not have."""
+
+
+_NOTHING = _Nothing()
+# Declarative classes have what is no value: their metadata, their registry, methods.
+_NO_VALUES = (_Nothing, MetaData, registry, FunctionType, classmethod, staticmethod)
 
 
 def clause_of(given: Any) -> Any:

@@ -15,9 +15,10 @@ from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
 from querywright.errors import ShapeError
 
-__all__ = ["Key", "Outline", "outline_of"]
+__all__ = ["Alias", "Key", "Outline", "outline_of", "paths_of", "plain"]
 
 Schema = Mapping[str, Any]
+Alias = tuple[str | int, ...]
 
 # Parts of a schema that do nothing to values, and those that list the fields.
 _PLAIN = frozenset({"list", "definitions", "definition-ref", "model", "dataclass"})
@@ -33,12 +34,14 @@ class Key:
         output: The key a client reads; FastAPI serializes by alias.
         excluded: Whether clients do not see it.
         filled: Whether the model is given its value, and does not make it.
+        aliases: The paths by which the model seeks it in an object before it asks for the field's own name.
     """
 
     input: str | None
     output: str
     excluded: bool = False
     filled: bool = True
+    aliases: tuple[Alias, ...] = ()
 
 
 @dataclass
@@ -121,20 +124,25 @@ def _keys_of(schema: Schema, outline: Outline) -> dict[str, Key]:
 
 
 def _key(name: str, field_schema: Schema, *, by_alias: bool) -> Key:
-    alias = field_schema.get("validation_alias") if by_alias else None
+    aliases = paths_of(field_schema.get("validation_alias") if by_alias else None)
     output = field_schema.get("serialization_alias")
     return Key(
-        name if alias is None else _plain_alias(alias),
+        plain(aliases) if aliases else name,
         name if output is None else output,
         # What goes to __post_init__ only is no field of the object.
         excluded=bool(field_schema.get("serialization_exclude") or field_schema.get("init_only")),
         filled=field_schema.get("init") is not False,
+        aliases=aliases,
     )
 
 
-def _plain_alias(alias: str | Sequence[Any]) -> str | None:
-    """Choose the first alias that is a name: a path is a list, and choices are a list of paths."""
-    if isinstance(alias, str):
-        return alias
-    paths = [path for path in alias if isinstance(path, list)]
-    return next((path[0] for path in paths if len(path) == 1 and isinstance(path[0], str)), None)
+def paths_of(alias: str | Sequence[Any] | None) -> tuple[Alias, ...]:
+    """Take an alias apart as a schema has it: a name, a path as a list, or choices as a list of paths."""
+    if alias is None or isinstance(alias, str):
+        return () if alias is None else ((alias,),)
+    return tuple(map(tuple, alias)) if isinstance(alias[0], list) else (tuple(alias),)
+
+
+def plain(aliases: Sequence[Alias]) -> str | None:
+    """Choose the first alias that is a name."""
+    return next((path[0] for path in aliases if len(path) == 1 and isinstance(path[0], str)), None)

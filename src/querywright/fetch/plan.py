@@ -12,6 +12,7 @@ from sqlalchemy.orm import Mapper, RelationshipProperty
 
 from querywright.errors import ShapeError
 from querywright.fetch import nodes
+from querywright.fetch.aliases import Owner, Parts, Row, name_read, names_all, require_apart
 from querywright.fetch.annotations import Wanted, is_shape, read_annotation, read_field, type_name, union_members
 from querywright.fetch.attributes import (
     Attribute,
@@ -88,18 +89,18 @@ class _Planner:
     def row(self, wanted: Wanted, mapper: Mapper[Any], path: str) -> Shape | Variants:
         """Plan what of a row is wanted: one shape, or one for each subclass."""
         if is_shape(wanted.type):
-            return self.shape(wanted.type, mapper, path, partial(find, mapper))
+            return self.shape(wanted.type, mapper, path, Row(mapper))
         members = union_members(wanted.type)
         if not members:
             raise ShapeError(path, f"{type_name(wanted.type)} is not a model with named fields.")
         discriminator, cases = cases_of(members, mapper, path)
         planned = tuple(
-            (values, self.shape(member, sub, f"{path}({type_name(member)})", partial(find, sub), discriminator))
+            (values, self.shape(member, sub, f"{path}({type_name(member)})", Row(sub), discriminator))
             for values, member, sub in cases
         )
         return Variants(path, mapper, discriminator, planned)
 
-    def shape(self, model: Any, mapper: Mapper[Any], path: str, lookup: Any, settled: Scalar | None = None) -> Shape:
+    def shape(self, model: Any, mapper: Mapper[Any], path: str, owner: Owner, settled: Scalar | None = None) -> Shape:
         """Plan the fields of a model; what is settled is the discriminator by which it was chosen."""
         if model in self.parents:
             reason = f"{type_name(model)} is nested in itself."
@@ -110,13 +111,14 @@ class _Planner:
         if not target.fields:
             raise ShapeError(path, f"{target.name} has no fields.")
         below = _Planner((*self.parents, model), self.before or target.before, target)
-        fields = [below.field(name, each, mapper, path, lookup) for name, each in target.fields.items()]
+        fields = [below.field(name, each, mapper, path, owner) for name, each in target.fields.items()]
+        require_apart(fields, target)
         if settled is not None:
             fields = [replace(f, reason="") if _source(f.value) == settled.source else f for f in fields]
             fields = [*_tag(target, settled, path, mapper), *fields]
         return Shape(path, model, mapper, tuple(fields), target.reason, target.attributes)
 
-    def field(self, name: str, each: TargetField, mapper: Mapper[Any], within: str, lookup: Any) -> Field:
+    def field(self, name: str, each: TargetField, mapper: Mapper[Any], within: str, owner: Owner) -> Field:
         """Plan one field."""
         path = f"{within}.{name}"
         wanted = read_field(each.info)
@@ -126,10 +128,11 @@ class _Planner:
         if len(wanted.markers) > 1:
             raise ShapeError(path, "it has more than one marker.")
         marker = wanted.markers[0] if wanted.markers else None
+        read = name if names_all(marker) else name_read(name, each.key, owner, path)
         value = (
-            self.marked(marker, name, wanted, mapper, path)
+            self.marked(marker, read, wanted, mapper, path)
             if marker
-            else self.found(lookup(name, path), wanted, mapper, path)
+            else self.found(owner.find(read, path), wanted, mapper, path)
         )
         return Field(
             name,
@@ -137,7 +140,7 @@ class _Planner:
             each.key.output,
             each.key.input,
             value,
-            source=_describe(marker, name, mapper),
+            source=_describe(marker, read, mapper),
             excluded=each.key.excluded,
             reason=reason_of(value, wanted),
             convert=needs_conversion(value, wanted),
@@ -253,12 +256,7 @@ class _Planner:
         )
         columns = dict(zip(names, (prop.key for prop in found.composite.props), strict=True))
 
-        def lookup(name: str, at: str) -> Attribute:
-            if name not in columns:
-                raise ShapeError(at, f"{found.where} has no {name!r}.", hint=f"It has {', '.join(columns)}.")
-            return attribute_of(mapper, columns[name], at)
-
-        shape = self.shape(wanted.type, mapper, path, lookup)
+        shape = self.shape(wanted.type, mapper, path, Parts(found, mapper, columns))
         if not may_be_none(found, path):
             return Embedded(shape)
         if not wanted.nullable:

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args, get_origin
 from sqlalchemy.orm import Mapper
 
 from querywright.errors import ShapeError
+from querywright.fetch.aliases import Row, name_read
 from querywright.fetch.annotations import read_field, type_name
 from querywright.fetch.attributes import attribute_of
 from querywright.fetch.nodes import Scalar
@@ -36,7 +37,7 @@ def cases_of(members: tuple[Any, ...], mapper: Mapper[Any], path: str) -> tuple[
 
 
 def _case(member: Any, name: str, mapper: Mapper[Any], path: str) -> Case:
-    values = _values(target_of(member, path), name)
+    values = _values(target_of(member, path), name, mapper, path)
     if not values:
         hint = f'Declare {name}: Literal["..."] in each model of the union; a Struct has tag_field={name!r} and a tag.'
         raise ShapeError(path, f"{type_name(member)} does not say which {name} it is for.", hint=hint)
@@ -49,11 +50,12 @@ def _case(member: Any, name: str, mapper: Mapper[Any], path: str) -> Case:
     return values, member, known[values[0]] if len(values) == 1 else mapper
 
 
-def _values(target: Target, name: str) -> tuple[Any, ...]:
+def _values(target: Target, name: str, mapper: Mapper[Any], path: str) -> tuple[Any, ...]:
     """List the values of the discriminator that a model is for."""
     if target.struct:
         # msgspec looks at nothing else to tell one from another.
         return (target.tag[1],) if target.tag and target.tag[0] == name else ()
-    field = target.fields.get(name)
+    fields = target.fields.items()
+    field = next((each for own, each in fields if name_read(own, each.key, Row(mapper), path) == name), None)
     annotation = read_field(field.info).type if field else None
     return get_args(annotation) if get_origin(annotation) is Literal else ()
