@@ -258,6 +258,22 @@ _add(
         order_by=Part.id,
         viewonly=True,
     ),
+    # What it leads to is a part of what it goes through.
+    graded=relationship(
+        Grade,
+        secondary=lambda: join(Tagging.__table__, Grade.__table__, Tagging.grade_id == Grade.id),
+        primaryjoin=lambda: Account.id == Tagging.account_id,
+        secondaryjoin=lambda: Grade.id == Tagging.grade_id,
+        order_by=Grade.id,
+        viewonly=True,
+    ),
+    graded_itself=relationship(
+        Grade,
+        secondary=lambda: join(Tagging.__table__, Grade.__table__, Tagging.grade_id == Grade.id),
+        primaryjoin=lambda: Account.id == Tagging.account_id,
+        secondaryjoin=lambda: foreign(Grade.id) == Grade.id,
+        viewonly=True,
+    ),
     tags=relationship(Grade, secondary=Tagging.__table__, order_by=Grade.id, viewonly=True),
     reached=relationship(
         Grade,

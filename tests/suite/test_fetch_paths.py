@@ -65,6 +65,7 @@ LISTS = {
     "grades": IdOut,
     "tags": IdOut,
     "crossed": IdOut,
+    "graded": IdOut,
     "lightest": IdOut,
     "lightest_by_itself": IdOut,
     "lightest_except": IdOut,
@@ -237,6 +238,12 @@ async def test_a_subquery_that_reads_its_parent_is_refused(accounts: AnyDatabase
     for strategy in ("statement", "levels"):
         with pytest.raises(ShapeError, match=r"lateral: it leads to a LATERAL subquery"):
             await resolve(accounts.fetch(model, ACCOUNTS, strategy=strategy).all())
+
+
+async def test_a_table_that_is_compared_with_itself_is_refused(accounts: AnyDatabase) -> None:
+    model = create_model("OfItself", __base__=IdOut, graded_itself=(list[IdOut], ...))
+    with pytest.raises(ShapeError, match=r"graded_itself: its secondary= has the table that it leads to"):
+        await resolve(accounts.fetch(model, ACCOUNTS).all())
 
 
 async def test_an_expression_of_another_table_is_refused(accounts: AnyDatabase) -> None:

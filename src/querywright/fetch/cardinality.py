@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import CTE, Alias, FromClause, Select, Subquery, Table
+from sqlalchemy import CTE, Alias, ColumnClause, ColumnElement, FromClause, Select, Subquery, Table
 from sqlalchemy.orm import Mapper, RelationshipProperty
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList, FunctionFilter, Grouping, Over, WithinGroup
@@ -18,7 +18,7 @@ from sqlalchemy.types import TypeEngine
 
 from querywright.fetch.attributes import keys_of
 
-__all__ = ["equal_pairs", "is_table", "leads_to_one", "may_repeat"]
+__all__ = ["equal_pairs", "is_table", "leads_to_one", "may_repeat", "reads"]
 
 
 def leads_to_one(relationship: RelationshipProperty[Any]) -> bool:
@@ -99,6 +99,12 @@ def _is_one_to_one(mapper: Mapper[Any]) -> bool:
 def is_table(source: FromClause) -> bool:
     """Return whether a FROM is a table, or an alias of one."""
     return isinstance(source, Table) or isinstance(getattr(source, "element", None), Table)
+
+
+def reads(condition: ColumnElement[bool], source: FromClause) -> bool:
+    """Return whether a condition reads a column of a FROM."""
+    tables = source._from_objects  # noqa: SLF001 - nothing public
+    return any(isinstance(part, ColumnClause) and part.table in tables for part in iterate(condition))
 
 
 def _tables(mapper: Mapper[Any]) -> Iterable[Any]:

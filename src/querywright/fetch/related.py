@@ -25,6 +25,7 @@ from sqlalchemy.sql.visitors import cloned_traverse, iterate, replacement_traver
 
 from querywright.errors import ShapeError
 from querywright.fetch.attributes import identity_of, key_names
+from querywright.fetch.cardinality import reads
 from querywright.fetch.nodes import Rows, Source
 from querywright.fetch.writers import SQLText
 
@@ -248,6 +249,9 @@ def _linked(relation: RelationshipProperty[Any], level: Level) -> tuple[Any, Lin
         of_type_entity=inspect(alias),
         alias_secondary=True,
     )
+    if far is not None and not (reads(far, inspect(alias).selectable) and reads(far, association)):
+        reason = "its secondary= has the table that it leads to, and its secondaryjoin= compares that with itself."
+        raise ShapeError(str(relation), reason, hint="Compare another column, or put an alias into the secondary.")
     near = _correlated(near if above is not None else _of_root(near, relation, level), level, alias)
     adapt = _unchanged if adapter is None else adapter.traverse
     return alias, Link(level, str(relation), near, None if far is None else association, far, adapt)
