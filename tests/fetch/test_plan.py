@@ -24,7 +24,7 @@ from sqlalchemy import Interval, LargeBinary, String, TypeDecorator, func, inspe
 from sqlalchemy.orm import DeclarativeBase, Mapped, composite, mapped_column
 from sqlalchemy.types import UserDefinedType
 
-from querywright import Many, ShapeError
+from querywright import Expr, Latest, Many, ShapeError, Sum
 from querywright.fetch.nodes import Scalar, ToMany, ToOne
 from querywright.fetch.plan import plan
 from tests.suite.models import Author, Book, Everything, EverythingOut, Genre, NameOut, TagOut
@@ -116,6 +116,21 @@ REFUSED = {
     "timestamp as text": (model(moment=str), Everything, "Everything.moment holds a timestamp in UTC"),
     "enum as text": (model(genre=str), Everything, "holds an enum, the field wants str. Annotate it as Genre."),
     "no fields": (model(), Author, "M: M has no fields."),
+    "latest by a column": (
+        model(books=Annotated[NameOut | None, Latest("books", by=Book.id)]),
+        Author,
+        "M.books: its by=",
+    ),
+    "sum of a column": (
+        model(books=Annotated[int, Sum("books", of=Book.pages)]),
+        Author,
+        "M.books: its of= is Book.pag",
+    ),
+    "a column as Expr": (
+        model(books=Annotated[int, Expr(Author.id)]),
+        Author,
+        "M.books: its expression of Author is ma",
+    ),
     "alias of a path": (
         ThroughAPath,
         Author,

@@ -249,7 +249,8 @@ def _linked(relation: RelationshipProperty[Any], level: Level) -> tuple[Any, Lin
         of_type_entity=inspect(alias),
         alias_secondary=True,
     )
-    if far is not None and not (reads(far, inspect(alias).selectable) and reads(far, association)):
+    sides = [inspect(alias).selectable, *([] if association is None else [association])]
+    if far is not None and not all(reads(far, side) for side in sides):
         reason = "its secondary= has the table that it leads to, and its secondaryjoin= compares that with itself."
         raise ShapeError(str(relation), reason, hint="Compare another column, or put an alias into the secondary.")
     near = _correlated(near if above is not None else _of_root(near, relation, level), level, alias)

@@ -69,6 +69,9 @@ def built(build: Any, mapper: Mapper[Any], path: str) -> Attribute:
         ShapeError: It fails, or makes no SQL expression.
     """
     name = mapper.class_.__name__
+    if not callable(build):
+        hint = "Write a function of it, such as lambda row: ..."
+        raise ShapeError(path, f"its expression of {name} is made already: {build!s}.", hint=hint)
     try:
         made = bounded(lambda: build(mapper.class_))
     except Exception as error:

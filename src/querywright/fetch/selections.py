@@ -38,6 +38,8 @@ def rows_of(
     mapper, limit = relationship.mapper, getattr(marker, "limit", None)
     if limit is not None and limit < 1:
         raise ShapeError(path, f"its limit is {limit}.", hint="Write at least 1.")
+    if isinstance(marker, (Latest, Grouped)) and not isinstance(marker.by, str):
+        raise ShapeError(path, f"its by= is {marker.by!s}.", hint="Write the name of the attribute, as a text.")
     return Rows(
         where=None if marker.where is None else _on_alias(marker.where, mapper, path),
         order_by=tuple(_on_alias(item, mapper, path) for item in _ordering(marker, mapper)),
@@ -109,6 +111,8 @@ def aggregate(marker: Aggregated, found: Relation, wanted: Wanted, path: str) ->
 
 
 def _of(of: Any, mapper: Mapper[Any], path: str) -> Attribute:
+    if not isinstance(of, str) and not callable(of):
+        raise ShapeError(path, f"its of= is {of!s}.", hint="Write the attribute's name, or a function of the class.")
     return attribute_of(mapper, of, path) if isinstance(of, str) else built(of, mapper, path)
 
 
