@@ -58,11 +58,11 @@ def _asynchronous(url: str, options: dict[str, Any]) -> Iterator[Callable[[Work]
             finally:
                 await connection.rollback()
 
-    loop.run_until_complete(change(Base.metadata.create_all))
     try:
+        loop.run_until_complete(change(Base.metadata.create_all))
         yield lambda work: loop.run_until_complete(run_rolled_back(work))
-    finally:
         loop.run_until_complete(change(Base.metadata.drop_all))
+    finally:
         loop.run_until_complete(engine.dispose())
         loop.close()
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, inspect, literal, select
 from sqlalchemy.sql import operators
 
+from querywright.fetch.related import identity_columns
 from tests.paging.tables import Part, Sample
 
 TEXTS = {"text", "text_or_none", "short", "name", "region", "note", "word"}
@@ -188,7 +189,9 @@ def _window(draw: st.DrawFn, scope: Scope, name: str, column: Any) -> Any:
     scope.tags.add("(j) row_number")
     del name
     if draw(st.booleans()):
-        return func.row_number().over(order_by=[column, *keys_of(scope)])
+        # Of rows that are equal in a window's order the database numbers any first.
+        keys = [key for entity, _ in scope.entities for key in identity_columns(entity)]
+        return func.row_number().over(order_by=[column, *keys])
     return func.count().over(partition_by=column)
 
 
