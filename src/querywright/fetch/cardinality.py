@@ -17,6 +17,7 @@ from sqlalchemy.sql.visitors import iterate
 from sqlalchemy.types import TypeEngine
 
 from querywright.fetch.attributes import keys_of
+from querywright.fetch.froms import final_froms
 
 __all__ = ["equal_pairs", "is_table", "leads_to_one", "may_repeat", "reads"]
 
@@ -69,7 +70,7 @@ def _narrows_table(source: FromClause) -> bool:
 
 
 def _narrows(statement: Select[Any]) -> bool:
-    sources = statement.get_final_froms()
+    sources = final_froms(statement)
     if len(sources) != 1 or not _narrows_table(sources[0]):
         return False
     # A function of PostgreSQL may return many rows; one over a window or a group never does.

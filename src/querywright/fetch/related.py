@@ -26,6 +26,7 @@ from sqlalchemy.sql.visitors import cloned_traverse, iterate, replacement_traver
 from querywright.errors import ShapeError
 from querywright.fetch.attributes import identity_of, key_names
 from querywright.fetch.cardinality import reads
+from querywright.fetch.froms import final_froms
 from querywright.fetch.nodes import Rows, Source
 from querywright.fetch.writers import SQLText
 
@@ -170,7 +171,7 @@ class Link:
             ShapeError: It selects from something else, so every row above would have all rows of that.
         """
         above = inspect(self.above.source).selectable
-        [_, *others] = [source for source in statement.get_final_froms() if source is not above]
+        [_, *others] = [source for source in final_froms(statement) if source is not above]
         if others:
             names = ", ".join(str(getattr(source, "name", source)) for source in others)
             raise ShapeError(self.name, f"nothing ties {names} to its rows.", hint="Write a join for it.")
@@ -304,7 +305,7 @@ def _correlated(condition: ColumnElement[bool], level: Level, alias: Any) -> Col
     def correlate(inside: Any) -> None:
         if inside._auto_correlate:  # noqa: SLF001 - nothing public
             # SQLAlchemy would look only at the SELECT around it.
-            if above in inside.get_final_froms():
+            if above in final_froms(inside):
                 inside._correlate, inside._auto_correlate = (above, own), False  # noqa: SLF001 - as above
         elif any(table in level.mapper.tables for table in inside._correlate):  # noqa: SLF001 - as above
             inside._correlate += (above,)  # noqa: SLF001 - as above

@@ -13,9 +13,9 @@ from sqlalchemy.sql.visitors import iterate, replacement_traverse
 from querywright.errors import ShapeError
 from querywright.fetch import related
 from querywright.fetch.attributes import key_names, whole_row
+from querywright.fetch.froms import final_froms, named_columns, resolved
 from querywright.fetch.levels import key_of
 from querywright.fetch.nodes import Embedded, Node, Plan, Scalar, Shape, Source, Variants
-from querywright.fetch.rowkeys import named_columns, resolved
 
 __all__ = ["inner_rows", "is_column", "root_entity", "root_keys", "root_mapper"]
 
@@ -74,7 +74,7 @@ def inner_rows(statement: Select[Any], keys: Mapping[Source, str]) -> FromClause
         return narrowed.subquery()
     else:
         known = statement
-    if len(narrowed.get_final_froms()) > len(known.get_final_froms()):
+    if len(final_froms(narrowed)) > len(final_froms(known)):
         reason = "a column or an expression of the model is of a table that the statement does not select from."
         raise ShapeError("statement", reason, hint="Select from it, join it, or make the expression a subquery.")
     return narrowed.subquery()

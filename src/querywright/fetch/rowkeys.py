@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Alias, CompoundSelect, FromClause, Join, Select, String, Table
-from sqlalchemy.sql.base import CompileState
 from sqlalchemy.sql.elements import BindParameter, ClauseList, Label, TypeCoerce
 from sqlalchemy.sql.selectable import FromGrouping, TableSample
 
 from querywright.errors import ShapeError
 from querywright.fetch.attributes import clause_of, keys_of
 from querywright.fetch.cardinality import equal_pairs, is_table
+from querywright.fetch.froms import final_froms, resolved
 
-__all__ = ["Rows", "distinct_columns", "group_columns", "named_columns", "plain", "resolved"]
+__all__ = ["Rows", "distinct_columns", "group_columns", "plain"]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Rows:
         own = cls()
         leaves = frozenset() if mapped is None else frozenset(own._read(mapped, optional=False))
         rows = cls(mapped=(leaves, tuple(key)))
-        for element in statement.get_final_froms():
+        for element in final_froms(statement):
             rows._read(element, optional=False)
         for clause in statement._where_criteria:  # noqa: SLF001 - the public name joins them first
             rows._equate(clause, None)
@@ -162,27 +162,6 @@ def plain(element: Any) -> Any:
     while isinstance(element, (Label, TypeCoerce)):
         element = element.element if isinstance(element, Label) else element.clause
     return element._deannotate()  # noqa: SLF001 - nothing public
-
-
-def resolved(statement: Any) -> Any:
-    """Turn the entities, relationships and hybrids of a statement into the tables and columns that SQLAlchemy sends."""
-    orm = getattr(CompileState.get_plugin_class(statement), "default_compile_options", None)
-    if orm is not None:
-        # As in a subquery, which it becomes: joinedload() would join to it what it does not select.
-        options = orm.safe_merge(statement._compile_options)  # noqa: SLF001 - nothing public
-        statement = statement._set_compile_options(options + {"_enable_eagerloads": False})  # noqa: SLF001 - as above
-    return _compile_state(statement).statement
-
-
-def named_columns(selected: Any) -> dict[str, Any]:
-    """List what the names in the ORDER BY of a `resolved` statement stand for."""
-    named: dict[str, Any] = _compile_state(selected)._label_resolve_dict[0]  # noqa: SLF001 - nothing public
-    return named
-
-
-def _compile_state(statement: Any) -> Any:
-    # As get_final_froms() does, which returns only a part of it.
-    return statement._compile_state_factory(statement, statement._default_compiler())  # noqa: SLF001 - as said
 
 
 def group_columns(statement: Any) -> list[Any]:

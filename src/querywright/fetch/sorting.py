@@ -16,11 +16,12 @@ from sqlalchemy.sql.selectable import ScalarSelect
 
 from querywright.errors import ShapeError
 from querywright.fetch.attributes import whole_row
+from querywright.fetch.froms import final_froms, named_columns, resolved
 from querywright.fetch.keyset import Sort
 from querywright.fetch.nodes import Source
 from querywright.fetch.related import expression_of, identity_columns
 from querywright.fetch.roots import inner_rows, root_entity
-from querywright.fetch.rowkeys import Rows, distinct_columns, group_columns, named_columns, plain, resolved
+from querywright.fetch.rowkeys import Rows, distinct_columns, group_columns, plain
 from querywright.fetch.writers import JsonWriter
 
 __all__ = ["Order", "order_of"]
@@ -36,14 +37,19 @@ class Order:
     Attributes:
         statement: The statement as SQLAlchemy sends it, with an ORDER BY only if that decides which rows it has.
         sorts: What its rows are ordered by.
-        name: The SQL of the order.
-        parameters: The parameters in it.
+        parameters: The parameters in that.
+        values: A statement of no more than its values.
     """
 
     statement: Select[Any]
     sorts: tuple[Sort, ...]
-    name: str
     parameters: tuple[BindParameter[Any], ...]
+    values: Select[Any]
+
+    @cached_property
+    def name(self) -> str:
+        """The SQL of the order."""
+        return f"{self.values} {[(sort.descending, sort.nulls_first) for sort in self.sorts]}"
 
 
 def order_of(statement: Select[Any], writer: JsonWriter, keys: Mapping[Source, str] = _NOTHING) -> Order:
@@ -68,13 +74,12 @@ def order_of(statement: Select[Any], writer: JsonWriter, keys: Mapping[Source, s
     sorts = tuple(reading.sort(each) for each in (*asked, *ties))
     expressions = [each.expression for each in (*asked, *ties)]
     # One column at least: where the WHERE names a single row, nothing is left to sort by.
-    from_all = select(literal_column("1"), *(sort.expression for sort in sorts)).select_from(
-        *reading.resolved.get_final_froms()
+    values = select(literal_column("1"), *(sort.expression for sort in sorts)).select_from(
+        *final_froms(reading.resolved)
     )
-    name = f"{from_all} {[(sort.descending, sort.nulls_first) for sort in sorts]}"
     parts = (part for expression in expressions for part in visitors.iterate(expression))
     parameters = tuple(part for part in parts if isinstance(part, BindParameter))
-    return Order(reading.unordered(known), sorts, name, parameters)
+    return Order(reading.unordered(known), sorts, parameters, values)
 
 
 def _require_whole(statement: Select[Any]) -> None:
