@@ -5,7 +5,7 @@ import datetime as dt
 import decimal
 import enum
 import uuid
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any, ClassVar, Optional
 
 import pytest
 import sqlalchemy
@@ -16,6 +16,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    RootModel,
     computed_field,
     create_model,
     field_serializer,
@@ -100,6 +101,17 @@ def test_what_every_mapped_class_has_is_no_value_of_a_row() -> None:
     assert [field.value.source for field in fields] == ["text", "meta"]
 
 
+class Told(Base):
+    __tablename__ = "told"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind = mapped_column(String)
+    __mapper_args__: ClassVar[dict[str, Any]] = {"polymorphic_on": func.lower(kind.column), "polymorphic_identity": "a"}
+
+
+class ToldToo(Told):
+    __mapper_args__: ClassVar[dict[str, Any]] = {"polymorphic_identity": "b"}
+
+
 REFUSED = {
     "misspelt": (Misspelt, Author, "Misspelt.nmae: Author has no attribute 'nmae'. Did you mean 'name'?"),
     "misspelt inside": (InBooks, Author, "InBooks.books[].nmae: Book has no attribute 'nmae'. It has author, "),
@@ -131,6 +143,7 @@ REFUSED = {
         Author,
         "M.books: its expression of Author is ma",
     ),
+    "told by an expression": (RootModel[Loose | Misspelt], Told, "Told tells its classes apart by an expression that"),
     "alias of a path": (
         ThroughAPath,
         Author,
