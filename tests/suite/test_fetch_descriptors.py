@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import pytest
@@ -26,7 +25,8 @@ from sqlalchemy.orm import (
 from querywright import Expr, Many, ShapeError
 from querywright.fetch import bounded
 from tests.suite.models import Out
-from tests.suite.support import AnyDatabase, add, by_orm, resolve, run_sync, transaction
+from tests.suite.support import AnyDatabase, add, by_orm, resolve
+from tests.tables import needs
 
 ONE = pytest.mark.drivers("sqlite+pysqlite")
 
@@ -146,16 +146,13 @@ class Endless(Tables):
 
 
 @pytest.fixture
-async def doctors(db: AnyDatabase) -> AsyncIterator[AnyDatabase]:
-    async with transaction(db) as tx:
-        await run_sync(tx, lambda sync: Tables.metadata.create_all(sync.connection()))
+@needs(Tables.metadata)
+async def doctors(db: AnyDatabase) -> AnyDatabase:
     await add(db, Doctor(id=1, kind="doctor", _name="Who", title="first", town="London"))
     await add(db, Doctor(id=2, _name="Moe", title="second", leader_id=1))
     await add(db, Surgeon(id=3, _name="Cut", title="third", leader_id=2))
     await add(db, Endless(id=7, tags=["a"], data=["b"]))
-    yield db
-    async with transaction(db) as tx:
-        await run_sync(tx, lambda sync: Tables.metadata.drop_all(sync.connection()))
+    return db
 
 
 class LeaderOut(Out):

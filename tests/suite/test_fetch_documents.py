@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import msgspec
@@ -13,7 +12,8 @@ from sqlalchemy import JSON, ForeignKey, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from tests.suite.models import Out
-from tests.suite.support import AnyDatabase, add, by_orm, resolve, run_sync, transaction
+from tests.suite.support import AnyDatabase, add, by_orm, resolve, transaction
+from tests.tables import needs
 
 
 class Tables(DeclarativeBase):
@@ -88,13 +88,10 @@ TEXTS = {
 
 
 @pytest.fixture
-async def shelf(db: AnyDatabase) -> AsyncIterator[AnyDatabase]:
-    async with transaction(db) as tx:
-        await run_sync(tx, lambda sync: Tables.metadata.create_all(sync.connection()))
+@needs(Tables.metadata)
+async def shelf(db: AnyDatabase) -> AnyDatabase:
     await add(db, Shelf(id=1))
-    yield db
-    async with transaction(db) as tx:
-        await run_sync(tx, lambda sync: Tables.metadata.drop_all(sync.connection()))
+    return db
 
 
 async def store(db: AnyDatabase, *documents: str | None) -> None:

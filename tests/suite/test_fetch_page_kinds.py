@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import warnings
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -39,7 +39,8 @@ from tests.paging.tables import (
     WordOut,
     Worker,
 )  # fmt: skip
-from tests.suite.support import AnyDatabase, resolve, run_sync, statements, transaction
+from tests.suite.support import AnyDatabase, resolve, statements, transaction
+from tests.tables import needs
 
 ONE_OF_EACH = pytest.mark.drivers("sqlite+pysqlite", "postgresql+psycopg", "postgresql+asyncpg", "mariadb+pymysql")
 POSTGRESQL = pytest.mark.drivers("postgresql+psycopg", "postgresql+asyncpg")
@@ -82,16 +83,13 @@ ROWS: list[tuple[Any, list[dict[str, Any]]]] = [
 
 
 @pytest.fixture
-async def samples(db: AnyDatabase) -> AsyncIterator[AnyDatabase]:
+@needs(Base.metadata)
+async def samples(db: AnyDatabase) -> AnyDatabase:
     """The tables of tests/paging, with some rows in each, written without the columns that the server fills."""
-    async with transaction(db) as tx:
-        await run_sync(tx, lambda sync: Base.metadata.create_all(sync.connection()))
     async with transaction(db) as tx:
         for cls, rows in ROWS:
             await resolve(tx.execute(getattr(cls, "__table__", cls).insert(), rows))
-    yield db
-    async with transaction(db) as tx:
-        await run_sync(tx, lambda sync: Base.metadata.drop_all(sync.connection()))
+    return db
 
 
 async def walked(db: AnyDatabase, model: Any, statement: Select[Any], size: int = 2, **values: Any) -> list[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import pytest
@@ -15,6 +14,7 @@ from querywright import Count, Exists, Expr, First, Grouped, Keys, Many, Max, Mi
 from tests.suite.models import Out
 from tests.suite.paths import Account, Grade, Log, PathBase, Vehicle, some_paths
 from tests.suite.support import AnyDatabase, add, by_orm, resolve, run_sync, session, transaction
+from tests.tables import needs
 
 ACCOUNTS = select(Account).order_by(Account.id)
 OTHER = aliased(Log)
@@ -43,14 +43,13 @@ class PartedOut(Out):
 
 
 @pytest.fixture
-async def accounts(db: AnyDatabase) -> AsyncIterator[AnyDatabase]:
+@needs(PathBase.metadata)
+async def accounts(db: AnyDatabase) -> AnyDatabase:
     async with transaction(db) as tx:
-        await run_sync(tx, lambda sync: PathBase.metadata.create_all(sync.connection()))
-    for rows in some_paths():
-        await add(db, *rows)
-    yield db
-    async with transaction(db) as tx:
-        await run_sync(tx, lambda sync: PathBase.metadata.drop_all(sync.connection()))
+        for rows in some_paths():
+            tx.add_all(rows)
+            await resolve(tx.flush())
+    return db
 
 
 LISTS = {
