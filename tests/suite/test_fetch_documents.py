@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -11,6 +12,7 @@ from pydantic import AfterValidator, TypeAdapter
 from sqlalchemy import JSON, ForeignKey, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+from querywright import DatabaseError
 from tests.suite.models import Out
 from tests.suite.support import AnyDatabase, add, by_orm, resolve, transaction
 from tests.tables import needs
@@ -158,3 +160,22 @@ async def test_null_is_told_from_no_document(shelf: AnyDatabase) -> None:
     written = json.loads(await resolve(shelf.fetch(Exact, STATEMENT).json(exclude_none=True)))
     adapter = TypeAdapter(list[Exact])
     assert written == json.loads(adapter.dump_json(await by_orm(shelf, Exact, STATEMENT), exclude_none=True))
+
+
+@pytest.mark.drivers("sqlite+pysqlite", "sqlite+aiosqlite", "mariadb+pymysql")
+@pytest.mark.parametrize(
+    "stored", ["", "{bad", "[1,]", '1},{"id":99,"data":2', '1,"admin":true', "[NaN", '{"a": -NaN}']
+)
+async def test_a_text_that_is_no_document_is_never_sent(shelf: AnyDatabase, stored: str) -> None:
+    if shelf.engine.dialect.name == "mariadb":
+        async with transaction(shelf) as tx:
+            await resolve(tx.execute(text("ALTER TABLE documents MODIFY data LONGTEXT")))
+    await store(shelf, stored)
+    for strategy in ("statement", "levels"):
+        for fetched in (
+            shelf.fetch(Exact, STATEMENT, strategy=strategy),
+            shelf.fetch(Exacts, select(Shelf), strategy=strategy),
+        ):
+            for verb in (fetched.json, fetched.all, partial(fetched.page, size=5)):
+                with pytest.raises(DatabaseError, match="holds a text that is none"):
+                    await resolve(verb())

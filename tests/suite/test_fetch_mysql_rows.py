@@ -8,12 +8,26 @@ from typing import Annotated, Any
 
 import pytest
 from pydantic import create_model
-from sqlalchemy import ARRAY, Column, Engine, Float, ForeignKey, Integer, MetaData, String, Table, desc, select
+from sqlalchemy import (
+    ARRAY,
+    Column,
+    Engine,
+    Float,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    desc,
+    select,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, registry, relationship
 
 from querywright import Avg, Database, DatabaseError, Expr, First, Grouped, InvalidRow, Many, ShapeError, fetch
 from tests.suite.models import Author, AuthorOut, Book, BookOut, Out
-from tests.suite.support import AnyDatabase, add, resolve, statements
+from tests.suite.support import AnyDatabase, add, by_orm, resolve, statements
 from tests.suite.test_fetch_mappings import Animals
 from tests.suite.test_fetch_mysql import small_packets
 from tests.suite.zoo import Animal
@@ -96,6 +110,53 @@ async def test_groups_are_told_apart_by_case_and_space(family: AnyDatabase) -> N
     for parent, groups in zip((1, 2), found, strict=False):
         assert groups == {name: [row for row in children(parent) if row["name"] == name] for name in NAMES}
     assert found[2] == {}
+
+
+class Essay(Tables):
+    __tablename__ = "mysql_essays"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int]
+    text: Mapped[str] = mapped_column(Text)
+    line: Mapped[str] = mapped_column(String(3000))
+
+
+LONG_ORDERS: dict[str, Any] = {
+    "column": Essay.id,
+    "downwards": Essay.id.desc(),
+    "another column": (Essay.number, Essay.id),
+    "expression": (Essay.number * -1, desc("id")),
+    "name": "id",
+    "text": text("number DESC, id"),
+}
+
+
+@MARIADB
+@pytest.mark.parametrize("order", LONG_ORDERS)
+async def test_rows_with_long_texts_keep_their_order(family: AnyDatabase, order: str) -> None:
+    """A derived table that is kept on disk has its rows in another order than they were written in."""
+    lengths = (3000, 0, 5, 30, 2900, 200, 8000)
+    rows = [
+        Essay(id=n, number=n % 3, text="x" * lengths[n % 7], line="y" * min(lengths[n * 3 % 7], 3000))
+        for n in range(1, 500)
+    ]
+    await add(family, *rows)
+    wanted = LONG_ORDERS[order]
+    statement = select(Essay).order_by(*(wanted if isinstance(wanted, tuple) else (wanted,)))
+    joined = statement.join(Child, Child.id == 1).distinct()
+    for made in (statement, statement.limit(300), *([] if order in {"expression", "name", "text"} else [joined])):
+        for fields in ({}, {"text": (str, ...), "line": (str, ...)}):
+            model = create_model("EssayOut", __base__=Out, id=(int, ...), **fields)  # type: ignore[call-overload]
+            expected = [row.id for row in await by_orm(family, model, made)]
+            for strategy in ("statement", "levels"):
+                fetched = family.fetch(model, made, strategy=strategy)
+                assert [row.id for row in await resolve(fetched.all())] == expected
+                assert [row["id"] for row in json.loads(await resolve(fetched.json()))] == expected
+                assert (await resolve(fetched.first())).id == expected[0]
+            if order == "column" and made is statement:
+                assert [
+                    row.id for page in (1, 2) for row in (await resolve(fetched.page(size=250, number=page))).items
+                ] == expected
 
 
 @MARIADB

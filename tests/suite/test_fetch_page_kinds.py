@@ -466,3 +466,13 @@ async def test_two_aliases_are_two_orders(samples: AnyDatabase) -> None:
     first = await resolve(samples.fetch(IdOut, joined.order_by(one.number)).page(size=3))
     with pytest.raises(InvalidCursor):
         await resolve(samples.fetch(IdOut, joined.order_by(two.number)).page(size=3, after=first.next))
+
+
+@ONE_OF_EACH
+async def test_joins_that_are_compared_by_more_and_less(samples: AnyDatabase) -> None:
+    """SQLite 3.40 by itself sorts such rows downwards by the last table before the one in the middle."""
+    thing = aliased(Thing)
+    first, second = aliased(Part), aliased(Part)
+    joined = select(thing).join(first, first.id >= thing.id).join(second, second.id >= thing.id)
+    for order in (thing.id, thing.id.desc()):
+        assert len(await walked(samples, PersonOut, joined.order_by(order), size=1)) > len(ROWS[6][1])

@@ -182,6 +182,7 @@ async def test_statements_without_a_cache_key(authors: AnyDatabase) -> None:
         ):
             assert keys(await resolve(fetched.all())) == [key]
             assert await resolve(fetched.count()) == 1
+            assert keys((await resolve(fetched.page(size=1))).items) == [key]
     with pytest.raises(InvalidRequestError, match="'n'"):
         await resolve(authors.fetch(NameOut, statement).all())
 

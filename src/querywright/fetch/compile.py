@@ -17,12 +17,12 @@ from sqlalchemy import (
     case,
     cast,
     func,
-    literal_column,
     or_,
     select,
 )
 from sqlalchemy.orm import Mapper, aliased
 from sqlalchemy.sql.elements import Null
+from sqlalchemy.sql.util import ClauseAdapter
 
 from querywright.errors import ShapeError
 from querywright.fetch import related
@@ -48,7 +48,7 @@ from querywright.fetch.nodes import (
     walk,
 )
 from querywright.fetch.related import Criteria, Level
-from querywright.fetch.roots import inner_rows, is_column, root_keys
+from querywright.fetch.roots import inner_rows, is_column, ordered_rows, root_keys
 from querywright.fetch.rowkeys import plain
 from querywright.fetch.writers import JsonWriter, Member, SQLText
 from querywright.fetch.writers.base import Use, Value
@@ -76,18 +76,19 @@ class SelectCompiler:
     def root(self, plan: Plan, statement: Select[Any]) -> Select[Any]:
         """Write the whole statement."""
         keys = root_keys(plan, statement, split=self.form.split)
-        rows: FromClause = inner_rows(self._in_order(statement), keys)
+        rows, order = self._rows(statement, keys)
         if self.form.guarded:
             rows = select(*rows.c).cte("querywright_rows")
         counted = rows
         if self.form.limit is not None:
-            rows = related.limited(select(*rows.c), self.form.limit).subquery()
+            some = related.limited(select(*rows.c).order_by(*order), self.form.limit).subquery()
+            rows, order = some, [ClauseAdapter(some).traverse(clause) for clause in order]
         # A join may return rows in any order, so the order of the statement is kept as a number.
-        ordered = self.writer.most_rows is None and _has_joins(plan)
-        if ordered:
+        if self.writer.keeps_order and _has_joins(plan):
             rows = select(*rows.c, func.row_number().over().label("n")).subquery()
+            order = [rows.c.n]
         level = self.root_level(plan, rows, keys)
-        item, order = self.item(plan.root, level), [rows.c.n] if ordered else []
+        item = self.item(plan.root, level)
         if self.form.array:
             top = self.array(item, level, plan.root.path, order)
         else:
@@ -106,19 +107,16 @@ class SelectCompiler:
 
     def row_number(self, order: Sequence[Any]) -> ColumnElement[int]:
         """Number the rows of an ordered subquery, whose order is given for a database where it would be lost."""
-        return func.row_number().over(order_by=None if self.writer.most_rows is None else order)
+        return func.row_number().over(order_by=None if self.writer.keeps_order else order)
 
-    def _in_order(self, statement: Select[Any]) -> Select[Any]:
-        """Give a limit to a statement that would lose its order without one when it becomes a subquery."""
-        ordered, limited = statement._order_by_clauses, statement._has_row_limiting_clause  # noqa: SLF001 - nothing public
-        if self.writer.most_rows is None or limited or not ordered:
-            return statement
-        return statement.limit(literal_column(str(self.writer.most_rows)))
+    def _rows(self, statement: Select[Any], keys: dict[Source, str]) -> tuple[FromClause, list[Any]]:
+        """Select the rows of the root; with an order where the database does not keep that of a subquery."""
+        return (inner_rows(statement, keys), []) if self.writer.keeps_order else ordered_rows(statement, keys)
 
     def root_level(self, plan: Plan, rows: FromClause, keys: dict[Source, str]) -> Level:
         """Make the outermost level of the rows of the user's statement."""
         columns = {key: rows.c[name] for key, name in keys.items()}
-        return Level(aliased(plan.mapper.class_, rows), rows, columns, joinable=self.writer.most_rows is None)
+        return Level(aliased(plan.mapper.class_, rows), rows, columns, joinable=self.writer.keeps_order)
 
     def item(self, node: Node, level: Level) -> SQLText:
         """Write a node as text; NULL if it is null, or lacks a required value."""

@@ -16,7 +16,7 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 from querywright.errors import DatabaseError, InvalidRow
 from querywright.fetch.annotations import is_struct, read_annotation, union_members
 from querywright.fetch.unfinished import finish, without_capitals
-from querywright.fetch.writers import CUT, MISSING, TOO_LARGE
+from querywright.fetch.writers import CUT, MISSING, NOT_JSON, TOO_LARGE
 
 __all__ = ["Dump", "read_json", "rewritten", "takes_options", "to_bytes", "validate", "verify", "write_json"]
 
@@ -110,6 +110,8 @@ def verify(text: str) -> str:
                 "The JSON is longer than the server's max_allowed_packet, or a group_concat_max_len that it keeps."
             )
             raise DatabaseError(message, hint="Fetch fewer rows at once, or let the server have longer texts.")
+        if path == NOT_JSON:
+            raise DatabaseError("A JSON column holds a text that is none.", hint="Look for it with json_valid().")
         raise InvalidRow(path)
     return finish(text)
 

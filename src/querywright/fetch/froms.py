@@ -27,7 +27,11 @@ def resolved(statement: Any) -> Any:
         # As in a subquery, which it becomes: joinedload() would join to it what it does not select.
         options = orm.safe_merge(statement._compile_options)  # noqa: SLF001 - nothing public
         statement = statement._set_compile_options(options + {"_enable_eagerloads": False})  # noqa: SLF001 - as above
-    return _compile_state(statement).statement
+    made = _compile_state(statement).statement
+    # SQLAlchemy 2.1 reads them only of the statements that it comes across, and without a cache key nowhere else.
+    if getattr(statement, "_params", None):
+        made = made.params(statement._params)  # noqa: SLF001 - as above
+    return made
 
 
 def named_columns(selected: Any) -> dict[str, Any]:

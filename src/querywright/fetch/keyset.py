@@ -26,12 +26,14 @@ class Sort:
         descending: Whether the greatest comes first.
         nulls_first: Whether NULL comes first.
         nullable: Whether it may be NULL at all.
+        joined: Whether it is of another FROM than what rows are ordered by first.
     """
 
     expression: Any
     descending: bool
     nulls_first: bool
     nullable: bool
+    joined: bool = False
 
     def on(self, column: ColumnElement[Any]) -> Sort:
         """Say the same of a column of a subquery."""
@@ -49,9 +51,10 @@ def ordering(sorts: Sequence[Sort], writer: JsonWriter) -> list[ColumnElement[An
 
 
 def _order(sort: Sort, writer: JsonWriter) -> list[ColumnElement[Any]]:
+    expression = writer.order_joined(sort.expression) if sort.joined else sort.expression
     if sort.nullable:
-        return writer.order_nulls(sort.expression, descending=sort.descending, nulls_first=sort.nulls_first)
-    return [sort.expression.desc() if sort.descending else sort.expression.asc()]
+        return writer.order_nulls(expression, descending=sort.descending, nulls_first=sort.nulls_first)
+    return [expression.desc() if sort.descending else expression.asc()]
 
 
 def parameter(position: int) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnClause, FromClause, Select, inspect
+from sqlalchemy import ColumnClause, ColumnElement, FromClause, Select, func, inspect, type_coerce
 from sqlalchemy.orm import ColumnProperty, Mapper
 from sqlalchemy.sql.elements import _textual_label_reference as TextualLabel  # noqa: N812
 from sqlalchemy.sql.visitors import iterate, replacement_traverse
+from sqlalchemy.types import NULLTYPE
 
 from querywright.errors import ShapeError
 from querywright.fetch import related
@@ -16,8 +17,10 @@ from querywright.fetch.attributes import key_names, whole_row
 from querywright.fetch.froms import final_froms, named_columns, resolved
 from querywright.fetch.levels import key_of
 from querywright.fetch.nodes import Embedded, Node, Plan, Scalar, Shape, Source, Variants
+from querywright.fetch.orders import apart, together
+from querywright.fetch.rowkeys import plain
 
-__all__ = ["inner_rows", "is_column", "root_entity", "root_keys", "root_mapper"]
+__all__ = ["inner_rows", "is_column", "ordered_rows", "root_entity", "root_keys", "root_mapper"]
 
 
 def root_mapper(statement: Select[Any]) -> Mapper[Any]:
@@ -78,6 +81,32 @@ def inner_rows(statement: Select[Any], keys: Mapping[Source, str]) -> FromClause
         reason = "a column or an expression of the model is of a table that the statement does not select from."
         raise ShapeError("statement", reason, hint="Select from it, join it, or make the expression a subquery.")
     return narrowed.subquery()
+
+
+def ordered_rows(statement: Select[Any], keys: Mapping[Source, str]) -> tuple[FromClause, list[Any]]:
+    """Narrow a statement like `inner_rows`, for a database that reads a subquery in any order.
+
+    Returns:
+        The rows, and what they are ordered by, as columns of theirs.
+    """
+    narrowed: Any = inner_rows(statement, keys)
+    selected = resolved(narrowed.element)
+    order = [apart(clause) for clause in selected._order_by_clauses]  # noqa: SLF001 - nothing public
+    names = {plain(column): column.name for column in selected.selected_columns}
+    if selected._distinct:  # noqa: SLF001 - as above
+        # Rows would differ in another column, and what is none of the class has no one value for a row.
+        order = [pair for pair in order if plain(pair[0]) in names]
+    elif not all(isinstance(expression, ColumnElement) for expression, _ in order):
+        # A text may stand for several, and have words for a direction in it.
+        order = [(func.row_number().over(order_by=selected._order_by_clauses), [])]  # noqa: SLF001 - as above
+    added = dict.fromkeys(plain(expression) for expression, _ in order if plain(expression) not in names)
+    names |= {value: f"o{place}" for place, value in enumerate(added)}
+    rows = selected.add_columns(*(type_coerce(value, NULLTYPE).label(names[value]) for value in added))
+    rows = rows if statement._has_row_limiting_clause else rows.order_by(None)  # noqa: SLF001 - as above
+    # All in it is tables and columns already, among which the ORM would look for classes.
+    vars(rows).pop("_propagate_attrs", None)
+    bare = rows.subquery()
+    return bare, [together(bare.c[names[plain(expression)]], words) for expression, words in order]
 
 
 def _with_columns_for_names(statement: Select[Any]) -> Select[Any]:

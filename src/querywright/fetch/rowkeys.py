@@ -18,6 +18,7 @@ from querywright.errors import ShapeError
 from querywright.fetch.attributes import clause_of, keys_of
 from querywright.fetch.cardinality import equal_pairs, is_table
 from querywright.fetch.froms import final_froms, resolved
+from querywright.fetch.orders import unreferred
 
 __all__ = ["Rows", "distinct_columns", "group_columns", "plain"]
 
@@ -174,7 +175,7 @@ def _listed(clause: Any) -> Iterator[Any]:
         for part in clause.clauses:
             yield from _listed(part)
     else:
-        yield plain(clause.element if type(clause).__name__ == "_label_reference" else clause)
+        yield plain(unreferred(clause))
 
 
 def distinct_columns(statement: Any) -> list[Any]:

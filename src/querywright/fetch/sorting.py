@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import BindParameter, Select, inspect, literal_column, select
 from sqlalchemy.sql import operators, visitors
-from sqlalchemy.sql.elements import ColumnClause, ColumnElement, Over, Tuple, UnaryExpression
+from sqlalchemy.sql.elements import ColumnClause, ColumnElement, Over, Tuple
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import ScalarSelect
 
@@ -19,6 +19,7 @@ from querywright.fetch.attributes import whole_row
 from querywright.fetch.froms import final_froms, named_columns, resolved
 from querywright.fetch.keyset import Sort
 from querywright.fetch.nodes import Source
+from querywright.fetch.orders import apart, unreferred
 from querywright.fetch.related import expression_of, identity_columns
 from querywright.fetch.roots import inner_rows, root_entity
 from querywright.fetch.rowkeys import Rows, distinct_columns, group_columns, plain
@@ -71,8 +72,8 @@ def order_of(statement: Select[Any], writer: JsonWriter, keys: Mapping[Source, s
     known = dict.fromkeys(each.expression for each in asked)
     last = asked[-1].descending if asked else False
     ties = [_Asked(column, last) for column in reading.ties(known) if column not in known]
-    sorts = tuple(reading.sort(each) for each in (*asked, *ties))
     expressions = [each.expression for each in (*asked, *ties)]
+    sorts = tuple(reading.sort(each, expressions[0]) for each in (*asked, *ties))
     # One column at least: where the WHERE names a single row, nothing is left to sort by.
     values = select(literal_column("1"), *(sort.expression for sort in sorts)).select_from(
         *final_froms(reading.resolved)
@@ -99,7 +100,7 @@ class _Asked:
     nulls_first: bool | None = None
 
 
-_MODIFIERS = {operators.asc_op, operators.desc_op, operators.nulls_first_op, operators.nulls_last_op}
+_ON_NULL = {operators.nulls_first_op, operators.nulls_last_op}
 # Functions that tell another value from call to call, so that no cursor holds.
 _VOLATILE = frozenset({
     "clock_timestamp", "curdate", "current_date", "current_time", "current_timestamp", "curtime", "gen_random_uuid",
@@ -143,7 +144,7 @@ class _Reading:
         clauses = list(self.resolved._order_by_clauses)  # noqa: SLF001 - nothing public
         key, columns = map(len, self._own)
         end = len(clauses) - key - columns
-        own = [plain(_unreferred(clause)) for clause in clauses[end:]]
+        own = [plain(unreferred(clause)) for clause in clauses[end:]]
         return clauses[:end], own[:key], own[key:]
 
     @cached_property
@@ -173,16 +174,11 @@ class _Reading:
         return [self._asked(clause) for clause in self._clauses[0]]
 
     def _asked(self, clause: Any) -> _Asked:
-        descending, nulls_first = False, None
-        while True:
-            if isinstance(clause, UnaryExpression) and clause.modifier in _MODIFIERS:
-                descending = descending or clause.modifier is operators.desc_op
-                if clause.modifier in {operators.nulls_first_op, operators.nulls_last_op}:
-                    nulls_first = clause.modifier is operators.nulls_first_op
-            elif type(clause).__name__ != "_label_reference":
-                break
-            clause = clause.element
-        return _Asked(plain(self._meant(clause)), descending, nulls_first)
+        expression, words = apart(clause)
+        on_null = [word is operators.nulls_first_op for word in words if word in _ON_NULL]
+        return _Asked(
+            plain(self._meant(expression)), operators.desc_op in words, nulls_first=on_null[-1] if on_null else None
+        )
 
     def _meant(self, clause: Any) -> Any:
         """Find what a name stands for, as SQLAlchemy does."""
@@ -285,11 +281,13 @@ class _Reading:
         ties = [column for column in self._read_key(known) if column not in known]
         return rows.order_by(*(self._clauses[0] or self._on), *ties)
 
-    def sort(self, asked: _Asked) -> Sort:
-        """Write what the database sorts and compares."""
-        first = asked.descending is self.writer.nulls_are_largest if asked.nulls_first is None else asked.nulls_first
+    def sort(self, asked: _Asked, first: Any) -> Sort:
+        """Write what the database sorts and compares; ``first`` is what rows are ordered by before all else."""
+        by_habit = asked.descending is self.writer.nulls_are_largest
+        nulls_first = by_habit if asked.nulls_first is None else asked.nulls_first
         nullable = self.rows.is_nullable(asked.expression)
-        return Sort(self.writer.sort_key(asked.expression), asked.descending, first, nullable)
+        joined = self.rows.owners.get(asked.expression) is not self.rows.owners.get(first)
+        return Sort(self.writer.sort_key(asked.expression), asked.descending, nulls_first, nullable, joined)
 
 
 def _is_aggregate(part: Any) -> bool:
@@ -298,10 +296,6 @@ def _is_aggregate(part: Any) -> bool:
     name = str(getattr(part, "name", "")).lower()
     # SQLite has functions of the same names that compare their arguments.
     return name in _AGGREGATES or (name in {"min", "max"} and len(part.clauses) == 1)
-
-
-def _unreferred(clause: Any) -> Any:
-    return clause.element if type(clause).__name__ == "_label_reference" else clause
 
 
 def _bare_columns(clause: Any) -> Iterator[Any]:

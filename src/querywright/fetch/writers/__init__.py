@@ -1,12 +1,33 @@
 """Write JSON in SQL: how each database turns columns into values, members into an object, rows into an array."""
 
 from querywright.errors import ConfigurationError
-from querywright.fetch.writers.base import CUT, MISSING, TOO_LARGE, UNFINISHED, JsonWriter, Member, Nesting, SQLText
+from querywright.fetch.writers.base import (
+    CUT,
+    MISSING,
+    NOT_JSON,
+    TOO_LARGE,
+    UNFINISHED,
+    JsonWriter,
+    Member,
+    Nesting,
+    SQLText,
+)
 from querywright.fetch.writers.mysql import MYSQL
 from querywright.fetch.writers.postgresql import ASYNCPG, POSTGRESQL
 from querywright.fetch.writers.sqlite import SQLITE
 
-__all__ = ["CUT", "MISSING", "TOO_LARGE", "UNFINISHED", "JsonWriter", "Member", "Nesting", "SQLText", "writer_for"]
+__all__ = [
+    "CUT",
+    "MISSING",
+    "NOT_JSON",
+    "TOO_LARGE",
+    "UNFINISHED",
+    "JsonWriter",
+    "Member",
+    "Nesting",
+    "SQLText",
+    "writer_for",
+]
 
 _WRITERS: dict[str, JsonWriter] = {"postgresql": POSTGRESQL, "sqlite": SQLITE, "mysql": MYSQL, "mariadb": MYSQL}
 # Drivers that make other values of what the database sends than all others do.

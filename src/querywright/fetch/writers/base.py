@@ -21,8 +21,9 @@ from sqlalchemy.types import TypeEngine
 from querywright.fetch.nodes import Encoding
 
 __all__ = [
-    "CUT", "EXPONENT", "MISSING", "TOO_LARGE", "UNFINISHED", "Encoder", "Fragments", "JsonWriter", "Member", "Nesting",
-    "SQLText", "Use", "Value", "as_text", "dump", "join", "literal", "members_of", "merged", "with_commas",
+    "CUT", "EXPONENT", "MISSING", "NOT_JSON", "TOO_LARGE", "UNFINISHED", "Encoder", "Fragments", "JsonWriter", "Member",
+    "Nesting", "SQLText", "Use", "Value", "as_text", "documents", "dump", "join", "literal", "members_of", "merged",
+    "with_commas",
 ]  # fmt: skip
 
 SQLText = ColumnElement[str]
@@ -39,7 +40,9 @@ Encoder = Callable[[ColumnElement[Any], TypeEngine[Any]], Value]
 MISSING = "\x01"
 # Stands between two of them where the text is longer than the database makes them.
 TOO_LARGE = "too large"
-# The same of a text that was cut; no name has such a character.
+# Stands there where a column of JSON holds another text.
+NOT_JSON = "no JSON"
+# Stands there where a text was cut; no name has such a character.
 CUT = "\x04"
 # Brackets a number that SQL cannot write as Python does: Python writes it while the text is read.
 UNFINISHED = "\x04"
@@ -115,8 +118,7 @@ class JsonWriter:
         slot: The character U+0002, between two of which an open list stands.
         most_lists: How many lists inside each other one statement can write; ``None`` if there is no limit.
         nesting: How deep its SQL may be nested; ``None`` if there is no limit that a model could meet.
-        most_rows: The LIMIT without which a subquery loses its order, where ``row_number()`` does not follow that
-            order either; ``None`` where both do.
+        keeps_order: Whether the rows of a subquery keep its order, so that ``row_number()`` counts them in it.
         outer_rows_in_from: Whether a subquery in FROM can refer to the rows outside of it; if not, ``array`` takes
             the limit.
         index_of_tuples: Whether an index is used to compare ``(a, b)`` with another tuple.
@@ -143,7 +145,7 @@ class JsonWriter:
     slot: SQLText
     most_lists: int | None = None
     nesting: Nesting | None = None
-    most_rows: int | None = None
+    keeps_order: bool = True
     outer_rows_in_from: bool = True
     index_of_tuples: bool = True
     distinct_on: bool = False
@@ -240,6 +242,10 @@ class JsonWriter:
         """Write what orders rows as an expression does, and compares with a value in that order."""
         return expression
 
+    def order_joined(self, key: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Write a `sort_key` that comes after one of another FROM."""
+        return key
+
     def position(self, key: ColumnElement[Any]) -> list[ColumnElement[Any]]:
         """Select what a cursor keeps of a `sort_key`: its value as the driver reads it, or its type and its text."""
         # No column of a table, whose declared type may lead a driver to read another value.
@@ -331,3 +337,21 @@ def with_commas(pieces: Iterable[Fragments]) -> list[str | SQLText]:
 def as_text(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
     """Write what is JSON already when it is cast to text."""
     return (cast(column, Text),)
+
+
+def documents(
+    text: SQLText, column: ColumnElement[Any], write: Callable[[str], SQLText]
+) -> list[tuple[ColumnElement[bool], SQLText]]:
+    """Write the branches of a CASE for stored text that has to be JSON, for databases where a column takes any.
+
+    Args:
+        text: The stored text.
+        column: The column.
+        write: Writes a literal.
+    """
+    without_nan: Any = text
+    # Python's own encoder writes them, its parser takes them, and JSON does not have them.
+    for name in ("-Infinity", "Infinity", "NaN"):
+        without_nan = func.replace(without_nan, write(name), write("null"))
+    valid = [(func.json_valid(each) == literal_column("1"), text) for each in (text, without_nan)]
+    return [*valid, (column.is_not(None), write(f"{MISSING}{NOT_JSON}{MISSING}"))]

@@ -33,6 +33,7 @@ from querywright.fetch.writers.base import (
     Member,
     Nesting,
     SQLText,
+    documents,
     dump,
     members_of,
     merged,
@@ -59,11 +60,6 @@ _SORTED_BYTES = 8192
 _SORTED_CHARACTERS = 1000
 _MARIADB_PAGE = f"/*M! SET STATEMENT group_concat_max_len={_MOST_BYTES}, max_sort_length={_SORTED_BYTES} FOR */ "
 _MYSQL_PAGE = f"/*+ SET_VAR(group_concat_max_len={_MOST_BYTES}) SET_VAR(max_sort_length={_SORTED_BYTES}) */"
-
-# MariaDB drops the ORDER BY of a derived table that has no LIMIT
-# (https://mariadb.com/kb/en/why-is-order-by-in-a-from-subquery-ignored/), and its row_number() over () counts rows in
-# the order of their first column.
-_EVERY_ROW = 2**64 - 1
 
 
 _SECONDS = "%Y-%m-%dT%H:%i:%S"
@@ -302,7 +298,7 @@ def _uuid(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
 
 
 def _json(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
-    return (_utf8mb4(column),)
+    return (case(*documents(_utf8mb4(column), column, _literal)),)
 
 
 def _name(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
@@ -358,7 +354,10 @@ MYSQL = _MySQLWriter(
         value=80,
         values=dict.fromkeys((Encoding.INTEGER, Encoding.TEXT, Encoding.DATE), 20),
     ),
-    most_rows=_EVERY_ROW,
+    # MariaDB drops the ORDER BY of a derived table that has no LIMIT
+    # (https://mariadb.com/kb/en/why-is-order-by-in-a-from-subquery-ignored/), reads one with long texts in the order of
+    # its pages on disk, and its row_number() over () counts rows in the order of their first column.
+    keeps_order=False,
     outer_rows_in_from=False,
     index_of_tuples=False,
     prelude=_MARIADB_LIMIT,
