@@ -67,7 +67,8 @@ def stored_type(column_type: TypeEngine[Any], dialect: Dialect) -> TypeEngine[An
 
 def encoding_of(column_type: TypeEngine[Any]) -> Encoding | None:
     """Choose how values of this type are written; ``None`` where that is not known."""
-    if has_hooks(column_type):
+    # MySQL's SET is a text that SQLAlchemy makes a set of.
+    if has_hooks(column_type) or column_type.__visit_name__ == "SET":
         return Encoding.CUSTOM
     return storage_encoding(column_type)
 

@@ -20,7 +20,7 @@ from querywright.fetch.nesting import deep_rows
 from querywright.fetch.nodes import Plan, Scalar, Shape, ToMany
 from querywright.fetch.pages import compile_page
 from querywright.fetch.plan import plan
-from querywright.fetch.reading import Reader, reader_of
+from querywright.fetch.reading import Reader, parses_documents, reader_of
 from querywright.fetch.related import criteria_of, expressions_of
 from querywright.fetch.roots import root_entity, root_mapper
 from querywright.fetch.writers import writer_for
@@ -138,6 +138,8 @@ def compile_fetch(
 ) -> Prepared:
     """Plan and compile, without looking for what was compiled before."""
     planned = plan(model, root_mapper(statement))
+    if planned.documents and parses_documents(dialect):
+        planned = replace(planned, exact=False, convert=True)
     _require_encodings(planned, statement)
     writer = writer_for(dialect.name, dialect.driver)
     if form.limit is not None and not planned.depth:

@@ -16,7 +16,7 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 from querywright.errors import DatabaseError, InvalidRow
 from querywright.fetch.annotations import is_struct, read_annotation, union_members
 from querywright.fetch.unfinished import finish, without_capitals
-from querywright.fetch.writers import CUT, MISSING, NOT_JSON, TOO_LARGE
+from querywright.fetch.writers import CUT, FEW_DIGITS, MISSING, NOT_JSON, TOO_LARGE
 
 __all__ = ["Dump", "read_json", "rewritten", "takes_options", "to_bytes", "validate", "verify", "write_json"]
 
@@ -96,22 +96,31 @@ def _codec(model: Any, many: bool) -> _Codec:  # noqa: FBT001 - a key of the cac
     return _Msgspec(annotation) if structs else _Pydantic(annotation)
 
 
+_TOO_LONG = (
+    "The JSON is longer than the server's max_allowed_packet, or a group_concat_max_len that it keeps.",
+    "Fetch fewer rows at once, or let the server have longer texts.",
+)
+# What the database found wrong with more than a row.
+_FAULTS = {
+    TOO_LARGE: _TOO_LONG,
+    CUT: _TOO_LONG,
+    NOT_JSON: ("A JSON column holds a text that is none.", "Look for it with json_valid()."),
+    FEW_DIGITS: ("The session's extra_float_digits is below 1: PostgreSQL cuts numbers off.", "Leave it at 1."),
+}
+
+
 def verify(text: str) -> str:
     """Return the text, whole, if every row in it had the values that its model requires.
 
     Raises:
         InvalidRow: One had not.
-        DatabaseError: The text was longer than the database makes them.
+        DatabaseError: The text was longer than the database makes them, or it cannot write a value as it is.
     """
     if MISSING in text:
         path = text.split(MISSING, 2)[1]
-        if path in {TOO_LARGE, CUT}:
-            message = (
-                "The JSON is longer than the server's max_allowed_packet, or a group_concat_max_len that it keeps."
-            )
-            raise DatabaseError(message, hint="Fetch fewer rows at once, or let the server have longer texts.")
-        if path == NOT_JSON:
-            raise DatabaseError("A JSON column holds a text that is none.", hint="Look for it with json_valid().")
+        if path in _FAULTS:
+            message, hint = _FAULTS[path]
+            raise DatabaseError(message, hint=hint)
         raise InvalidRow(path)
     return finish(text)
 

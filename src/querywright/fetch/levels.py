@@ -15,11 +15,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Dialect, Select, bindparam, select, tuple_
 from sqlalchemy.orm import Mapper, aliased
 
+from querywright.errors import InvalidRow, ShapeError
 from querywright.fetch import related
 from querywright.fetch.attributes import Attribute, Discriminator, attribute_of, identity_of
 from querywright.fetch.binding import Binder
 from querywright.fetch.form import Form
-from querywright.fetch.nodes import Plan, Scalar, Shape, ToMany, Variants
+from querywright.fetch.nodes import Encoding, Plan, Scalar, Shape, ToMany, Variants, walk
 from querywright.fetch.reading import row_reader
 from querywright.fetch.related import Level
 from querywright.fetch.scalars import internal
@@ -79,7 +80,14 @@ class Slot:
     is_list: bool = True
 
     def values(self, keys: Sequence[str], dialect: Dialect) -> list[Any]:
-        """Turn keys, as they stand in slots, into values to bind."""
+        """Turn keys, as they stand in slots, into values to bind.
+
+        Raises:
+            InvalidRow: No driver can bind one.
+        """
+        for key in keys:
+            if MISSING in key:
+                raise InvalidRow(key.split(MISSING, 2)[1])
         read_key = row_reader(self.key, dialect)
         read = [read_key(json.loads(key)) for key in keys]
         return [values[0] for values in read] if len(self.key) == 1 else read
@@ -94,6 +102,8 @@ def choose(form: Form, plan: Plan, statement: Select[Any], writer: JsonWriter) -
     if plan.depth == 0 or form.strategy == "statement":
         return form
     too_deep = writer.most_lists is not None and plan.depth > writer.most_lists
+    if form.strategy == "auto" and not too_deep and _has_inexact_keys(plan):
+        return form
     if form.strategy == "levels" or too_deep:
         return replace(form, array=False, split=True)
     limited = statement._has_row_limiting_clause  # noqa: SLF001 - nothing public
@@ -101,8 +111,30 @@ def choose(form: Form, plan: Plan, statement: Select[Any], writer: JsonWriter) -
     return form if limited or not form.array or writer.client_joins else replace(form, guarded=True)
 
 
+def _has_inexact_keys(plan: Plan) -> bool:
+    mappers = {node.mapper for node in walk(plan.root) if isinstance(node, (Shape, Variants))}
+    return any(_is_inexact(part) for mapper in mappers for part in _parts(mapper))
+
+
+def _is_inexact(part: Scalar) -> bool:
+    """Say whether a value may not be equal to itself when it comes back, as 0.1 of a REAL is bound as a double."""
+    return part.encoding is Encoding.FLOAT
+
+
 def key_of(mapper: Mapper[Any]) -> tuple[Scalar, ...]:
-    """Plan how what tells the rows of a class apart is written into a slot."""
+    """Plan how what tells the rows of a class apart is written into a slot.
+
+    Raises:
+        ShapeError: It would not find them again.
+    """
+    parts = _parts(mapper)
+    if any(map(_is_inexact, parts)):
+        reason = f"{mapper.class_.__name__} has a key of floating-point numbers, by which rows are not found again."
+        raise ShapeError("strategy", reason, hint='Let one statement fetch all, with strategy="statement".')
+    return parts
+
+
+def _parts(mapper: Mapper[Any]) -> tuple[Scalar, ...]:
     return tuple(_part(source, mapper) for source in identity_of(mapper))
 
 

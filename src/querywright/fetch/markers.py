@@ -27,7 +27,7 @@ __all__ = [
     "Sum",
 ]
 
-# An expression of the related class, such as Post.published, or a function of the class.
+# An expression of the related class, such as Post.published, or a function of the class, which is called once.
 Criterion = ColumnElement[bool] | Callable[[Any], ColumnElement[bool]]
 # The name of an attribute, desc("name"), an expression of the related class, or a function of the class.
 Ordering = str | ColumnElement[Any] | Callable[[Any], Any]
@@ -81,7 +81,8 @@ class Selection(Marker):
 
     Args:
         relationship: The relationship, or a path of them; by default the field's own name.
-        where: Only rows for which this holds: an expression of the related class, or a function of it.
+        where: Only rows for which this holds: an expression of the related class, or a function of it, which is called
+            once for a model; ``bindparam(None, callable_=...)`` in either is asked for each fetch.
         order_by: What to order by, one or more; by default the relationship's own order.
         limit: At most this many rows of each parent.
         distinct: Whether a row that is related twice comes once, as in the ORM's collections.
@@ -99,7 +100,8 @@ class Many(Selection):
 
     Args:
         relationship: The relationship, or a path of them; by default the field's own name.
-        where: Only rows for which this holds: an expression of the related class, or a function of it.
+        where: Only rows for which this holds: an expression of the related class, or a function of it, which is called
+            once for a model; ``bindparam(None, callable_=...)`` in either is asked for each fetch.
         order_by: What to order by, one or more; by default the relationship's own order.
         limit: At most this many rows of each parent.
         distinct: Whether a row that is related twice comes once, as in the ORM's collections.

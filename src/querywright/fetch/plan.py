@@ -25,8 +25,22 @@ from querywright.fetch.attributes import (
     may_be_none,
 )
 from querywright.fetch.cardinality import may_repeat
+from querywright.fetch.columns import encoding_of, unwrap_type
 from querywright.fetch.markers import Aggregated, Expr, First, Grouped, Keys, Latest, Marker, Path, Selection
-from querywright.fetch.nodes import Embedded, Field, Groups, Node, Plan, Rows, Scalar, Shape, ToMany, ToOne, Variants
+from querywright.fetch.nodes import (
+    Embedded,
+    Encoding,
+    Field,
+    Groups,
+    Node,
+    Plan,
+    Rows,
+    Scalar,
+    Shape,
+    ToMany,
+    ToOne,
+    Variants,
+)
 from querywright.fetch.scalars import expression, needs_conversion, reason_of, scalar
 from querywright.fetch.selections import aggregate, rows_of
 from querywright.fetch.targets import Target, TargetField, target_of
@@ -239,6 +253,9 @@ class _Planner:
             raise ShapeError(path, f"Grouped fills a dict with many rows, not {type_name(wanted.type)}.")
         mapper = found.relationship.mapper
         key = attribute_of(mapper, marker.by, path)
+        if encoding_of(unwrap_type(key.type)) is Encoding.CUSTOM:
+            reason = f"{key.where} has a type of its own, and a key is written by the database."
+            raise ShapeError(path, reason, hint="Group by a column of a plain type, or fetch a list and group that.")
         single = values.element is None
         target = self.row(values if single else values.element, mapper, f"{path}[]")  # type: ignore[arg-type]
         by = scalar(key, replace(read_annotation(wanted.type.__args__[0]), nullable=False), path)

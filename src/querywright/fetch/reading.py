@@ -7,6 +7,7 @@ import decimal
 import enum
 import importlib
 import ipaddress
+import json
 import uuid
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -33,7 +34,7 @@ from querywright.fetch.nodes import (
     Variants,
 )
 
-__all__ = ["Reader", "reader_of", "row_reader"]
+__all__ = ["Reader", "parses_documents", "reader_of", "row_reader"]
 
 Reader = Callable[[Any], Any]
 
@@ -114,6 +115,8 @@ def value_reader(encoding: Encoding, column_type: TypeEngine[Any], dialect: Dial
         return _custom_reader(column_type, dialect)
     if isinstance(column_type, sa.ARRAY):
         return _array_reader(column_type, dialect)
+    if encoding is Encoding.JSON:
+        return _document_reader(dialect)
     if encoding in _MAKERS:
         return _MAKERS[encoding](column_type)
     return _READERS.get(encoding)
@@ -126,7 +129,7 @@ def _custom_reader(column_type: TypeEngine[Any], dialect: Dialect) -> Reader | N
     if isinstance(column_type, TypeDecorator) and not has_own_processor(column_type):
         change = partial(_process, column_type, dialect)
     # SQLAlchemy may replace a subclass of its own type by that of the dialect, and loses what it does.
-    elif has_hooks(impl := column_type.dialect_impl(dialect)):
+    elif has_hooks(impl := column_type.dialect_impl(dialect)) or column_type.__visit_name__ == "SET":
         change = impl.result_processor(dialect, None)
     encoding = storage_encoding(stored)
     assert encoding is not None  # noqa: S101 - compiled before it is read
@@ -134,6 +137,23 @@ def _custom_reader(column_type: TypeEngine[Any], dialect: Dialect) -> Reader | N
     if change is None or read is None:
         return change or read
     return lambda value: change(read(value))
+
+
+# Parsers that make of JSON what Python's own does.
+_PARSERS = {"json", "orjson", "ujson", "simplejson", "rapidjson", "msgspec", "pydantic_core", "_pydantic_core"}
+
+
+def parses_documents(dialect: Dialect) -> bool:
+    """Say whether an engine has a ``json_deserializer`` that may make something of its own of a document."""
+    parser = getattr(dialect, "_json_deserializer", None)
+    return parser is not None and str(getattr(parser, "__module__", "")).partition(".")[0] not in _PARSERS
+
+
+def _document_reader(dialect: Dialect) -> Reader | None:
+    if not parses_documents(dialect):
+        return None
+    parse: Any = dialect._json_deserializer  # noqa: SLF001 - what create_engine() was given
+    return lambda value: parse(json.dumps(value))
 
 
 def has_own_processor(column_type: TypeDecorator[Any]) -> bool:
@@ -241,7 +261,12 @@ _MAKERS: dict[Encoding, Callable[[Any], Reader | None]] = {
 
 
 def _scalar_reader(node: Scalar, dialect: Dialect) -> Reader | None:
-    return _optional(value_reader(node.encoding, node.type, dialect))
+    read = value_reader(node.encoding, node.type, dialect)
+    custom = node.type if node.encoding is Encoding.CUSTOM else None
+    if not isinstance(custom, TypeDecorator) or has_own_processor(custom):
+        return _optional(read)
+    process = partial(_process, custom, dialect)
+    return lambda value: process(None) if value is None else (read or process)(value)
 
 
 _NODES: dict[type, Callable[[Any, Dialect], Reader | None]] = {

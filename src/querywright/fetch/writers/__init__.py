@@ -3,6 +3,7 @@
 from querywright.errors import ConfigurationError
 from querywright.fetch.writers.base import (
     CUT,
+    FEW_DIGITS,
     MISSING,
     NOT_JSON,
     TOO_LARGE,
@@ -17,17 +18,9 @@ from querywright.fetch.writers.postgresql import ASYNCPG, POSTGRESQL
 from querywright.fetch.writers.sqlite import SQLITE
 
 __all__ = [
-    "CUT",
-    "MISSING",
-    "NOT_JSON",
-    "TOO_LARGE",
-    "UNFINISHED",
-    "JsonWriter",
-    "Member",
-    "Nesting",
-    "SQLText",
+    "CUT", "FEW_DIGITS", "MISSING", "NOT_JSON", "TOO_LARGE", "UNFINISHED", "JsonWriter", "Member", "Nesting", "SQLText",
     "writer_for",
-]
+]  # fmt: skip
 
 _WRITERS: dict[str, JsonWriter] = {"postgresql": POSTGRESQL, "sqlite": SQLITE, "mysql": MYSQL, "mariadb": MYSQL}
 # Drivers that make other values of what the database sends than all others do.

@@ -21,9 +21,9 @@ from sqlalchemy.types import TypeEngine
 from querywright.fetch.nodes import Encoding
 
 __all__ = [
-    "CUT", "EXPONENT", "MISSING", "NOT_JSON", "TOO_LARGE", "UNFINISHED", "Encoder", "Fragments", "JsonWriter", "Member",
-    "Nesting", "SQLText", "Use", "Value", "as_text", "documents", "dump", "join", "literal", "members_of", "merged",
-    "with_commas",
+    "CUT", "EXPONENT", "FEW_DIGITS", "MISSING", "NOT_JSON", "TOO_LARGE", "UNFINISHED", "Encoder", "Fragments",
+    "JsonWriter", "Member", "Nesting", "SQLText", "Use", "Value", "as_text", "documents", "dump", "join", "literal",
+    "members_of", "merged", "with_commas",
 ]  # fmt: skip
 
 SQLText = ColumnElement[str]
@@ -42,6 +42,8 @@ MISSING = "\x01"
 TOO_LARGE = "too large"
 # Stands there where a column of JSON holds another text.
 NOT_JSON = "no JSON"
+# Stands there where the session lets PostgreSQL cut digits off.
+FEW_DIGITS = "few digits"
 # Stands there where a text was cut; no name has such a character.
 CUT = "\x04"
 # Brackets a number that SQL cannot write as Python does: Python writes it while the text is read.

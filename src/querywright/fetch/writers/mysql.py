@@ -232,11 +232,9 @@ def _plain(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
     return (sa.type_coerce(column, Text),)
 
 
-def _integer(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragments:
-    # ZEROFILL puts zeros in front, which JSON forbids; a sum has none.
-    if getattr(column_type, "zerofill", False):
-        return (sa.type_coerce(column, sa.Integer) + _number(0),)  # type: ignore[return-value]
-    return _plain(column, column_type)
+def _integer(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
+    # ZEROFILL, of which a mapped class need not know, puts zeros in front, which JSON forbids; a sum has none.
+    return (sa.type_coerce(column, sa.Integer) + _number(0),)  # type: ignore[return-value]
 
 
 def _float(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
@@ -259,6 +257,8 @@ def _decimal(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragme
     if isinstance(column_type, ExactDecimal):
         # An expression of that type need not have its digits.
         column = sa.cast(column, sa.Numeric(_MOST_DIGITS, column_type.scale))
+    if getattr(column_type, "zerofill", False):
+        column = sa.type_coerce(column, sa.Numeric) + _number(0)
     # A smaller one may need an exponent.
     text, plain = sa.type_coerce(column, Text), func.abs(column) >= literal_column("0.000001")
     [small] = _unfinished("s", text)

@@ -209,7 +209,7 @@ def _writer(zone: Zone, *, is_binary: bool, many: bool = True) -> _PostgreSQLWri
         is_binary: Whether it reads binary forms: a REAL as a double, 10000 as ``1E+4``.
         many: Whether it is for statements that return many rows.
     """
-    decimal = numbers.decimal(strips_zeros=is_binary)
+    decimal = numbers.decimal(strips_zeros=is_binary, finite=True)
     encoders: dict[Encoding, Encoder] = {
         **_ENCODERS,
         # to_json writes "NaN" and "Infinity" as strings; Pydantic writes null.
@@ -221,10 +221,15 @@ def _writer(zone: Zone, *, is_binary: bool, many: bool = True) -> _PostgreSQLWri
     model_encoders: dict[Encoding, Encoder] = {
         **_MODEL_ENCODERS,
         Encoding.FLOAT: numbers.float_(widens_real=is_binary, infinite=_quote),
+        Encoding.DECIMAL: numbers.decimal(strips_zeros=is_binary, finite=False),
     }
     return _PostgreSQLWriter(
         encoders=encoders,
         model_encoders=model_encoders,
+        wire_encoders={
+            Encoding.TIMESTAMP: times.bound_moment(),
+            Encoding.UTC_TIMESTAMP: times.bound_moment(utc=True),
+        },
         object=_object,
         quote=_quote,
         aggregate=_aggregate,

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Text, and_, case, cast, func, literal_column
 from sqlalchemy.types import TypeEngine
 
-from querywright.fetch.writers.base import EXPONENT, Encoder, Fragments, SQLText, join, literal
+from querywright.fetch.writers.base import EXPONENT, FEW_DIGITS, Encoder, Fragments, SQLText, join, literal
 from querywright.fetch.writers.postgresql_times import is_of
 from querywright.models.types import ExactDecimal
 
@@ -22,6 +22,14 @@ _INFINITE: list[ColumnElement[float]] = [
 
 # With more decimals Python writes an exponent of a small number.
 _MOST_DECIMALS = 6
+
+
+# Once for a statement, and not for each row.
+_CUTS_DIGITS = literal_column("(SELECT current_setting('extra_float_digits')::int < 1)", sa.Boolean)
+
+
+def _marked(path: str) -> SQLText:
+    return literal_column(f"chr(1) || '{path}' || chr(1)", Text)
 
 
 def _number(text: str) -> ColumnElement[Any]:
@@ -38,11 +46,11 @@ def float_(*, widens_real: bool, infinite: Callable[[ColumnElement[Any]], SQLTex
 
     def encode(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
         value = cast(column, sa.Double)
-        written = _shortest(value, infinite)
-        if widens_real:
-            return (written,)
-        short = cast(cast(column, Text), sa.Double)
-        return (case((is_of(column, "real"), _shortest(short, infinite)), else_=written),)
+        whens: list[Any] = [(_CUTS_DIGITS, _marked(FEW_DIGITS))]
+        if not widens_real:
+            short = cast(cast(column, Text), sa.Double)
+            whens.append((is_of(column, "real"), _shortest(short, infinite)))
+        return (case((column.is_not(None), case(*whens, else_=_shortest(value, infinite)))),)
 
     return encode
 
@@ -80,34 +88,44 @@ def _shorter(value: ColumnElement[Any], text: SQLText) -> SQLText:
     return case((and_(in_reach, decimals > _number("0"), cast(rounded, sa.Double) == value), shorter), else_=text)
 
 
-def decimal(*, strips_zeros: bool) -> Encoder:
+def decimal(*, strips_zeros: bool, finite: bool) -> Encoder:
     """Write a decimal of any scale.
 
     Args:
         strips_zeros: Whether the driver makes ``1E+4`` of 10000.
+        finite: Whether NaN and the infinities, which Pydantic takes for no decimals, are left to no model to judge.
     """
 
     def encode(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragments:
         if isinstance(column_type, ExactDecimal):
-            return exact_decimal(column, column_type)
+            return exact_decimal(column, column_type, finite=finite)
         value, scale = cast(column, sa.Numeric), func.scale(cast(column, sa.Numeric))
         whens: list[Any] = [(scale.between(_number("1"), _number(str(_MOST_DECIMALS))), cast(value, Text))]
         if strips_zeros:
             groups = and_(scale == _number("0"), value % _number("10000") == _number("0"), value != _number("0"))
             whens.append((and_(groups, is_of(column, "numeric")), _without_zeros(value)))
         whens.append((_is_small(value, scale), _scientific(value, scale)))
+        whens += [(_is_infinite(value, scale), _marked(_NOT_FINITE))] if finite else []
         return ('"', case(*whens, else_=cast(value, Text)), '"')
 
     return encode
 
 
-def exact_decimal(column: ColumnElement[Any], column_type: ExactDecimal) -> Fragments:
+_NOT_FINITE = "a decimal that is not finite"
+
+
+def _is_infinite(value: ColumnElement[Any], scale: ColumnElement[Any]) -> ColumnElement[bool]:
+    return and_(scale.is_(None), value.is_not(None))
+
+
+def exact_decimal(column: ColumnElement[Any], column_type: ExactDecimal, *, finite: bool) -> Fragments:
     """Write a decimal with at least the digits of its type, which an expression of that type need not have."""
     scale: ColumnElement[Any] = _number(str(column_type.scale))
     value = cast(column, sa.Numeric)
     padded = case((func.scale(value) < scale, func.round(value, scale)), else_=value)
     small = _is_small(padded, func.scale(padded))
-    text: SQLText = case((small, _scientific(padded, func.scale(padded))), else_=cast(padded, Text))
+    infinite = [(_is_infinite(value, func.scale(value)), _marked(_NOT_FINITE))] if finite else []
+    text: SQLText = case((small, _scientific(padded, func.scale(padded))), *infinite, else_=cast(padded, Text))
     if column_type.scale <= _MOST_DECIMALS:
         text = case((func.scale(value) == scale, cast(value, Text)), else_=text)
     return ('"', text, '"')

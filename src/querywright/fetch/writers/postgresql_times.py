@@ -56,6 +56,19 @@ def moment(zone: Zone, *, utc: bool = False, many: bool = False) -> Encoder:
     return encode
 
 
+def bound_moment(*, utc: bool = False) -> Encoder:
+    """Write a timestamp that is bound again: in UTC, for Pydantic reads no seconds of an offset."""
+
+    def encode(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragments:
+        zoned = utc or bool(getattr(column_type, "timezone", False))
+        text = func.to_char(_at_utc(column) if zoned else _as(column, "timestamp"), literal(_LAYOUT))
+        # asyncpg would store the first and the last moment of Python as infinity.
+        between = and_(column > literal_column(_FIRST), column < literal_column(_LAST))
+        return ('"', case((between, text), (column.is_not(None), _beyond())), 'Z"' if zoned else '"')
+
+    return encode
+
+
 def _any_moment(column: ColumnElement[Any], zone: Zone, end: str) -> SQLText:
     """Write any value of any type, whatever the session says."""
     naive = func.to_char(_as(column, "timestamp"), literal(_LAYOUT))
@@ -109,8 +122,12 @@ def _within(column: ColumnElement[Any], text: SQLText, first: str, last: str) ->
         (_in_years_of_python(column), text),
         (column == literal_column("'-infinity'"), literal(first)),
         (column == literal_column("'infinity'"), literal(last)),
-        (column.is_not(None), literal_column(f"chr(1) || '{_BEYOND}' || chr(1)", Text)),
+        (column.is_not(None), _beyond()),
     )
+
+
+def _beyond() -> SQLText:
+    return literal_column(f"chr(1) || '{_BEYOND}' || chr(1)", Text)
 
 
 def _padded(column: ColumnElement[Any], local: ColumnElement[Any], length: int) -> SQLText:

@@ -33,13 +33,15 @@ def float_(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
     short = and_(_has_decimals(number, 6), size < _number("1e9"), or_(size >= _number("1e-4"), number == _number("0")))
     rest = _unfinished("f%!.18g", number)
     # An expression may have an integer, as a column of the type NUMERIC may.
-    return (case((short, number * _number("1.0")), (size > _GREATEST, literal("null")), (number.is_not(None), rest)),)
+    infinite = (size > _GREATEST, literal("null"))
+    return (case((short, number * _number("1.0")), _no_number(number), infinite, (number.is_not(None), rest)),)
 
 
 def model_float(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
     """Write a float for the model: 18 digits give every double back."""
     number = sa.type_coerce(column, sa.Float)
     written = case(
+        _no_number(number),
         (number > _GREATEST, literal('"Infinity"')),
         (number < -_GREATEST, literal('"-Infinity"')),
         (number.is_not(None), func.printf(literal("%!.18g"), number)),
@@ -62,14 +64,14 @@ def decimal(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragmen
         return ('"', _exact_decimal(column, column_type.scale), '"')
     digits, number = digits_of(column_type), sa.type_coerce(column, sa.Float)
     size: ColumnElement[Any] = func.abs(number)
-    rest = (number.is_not(None), _unfinished(f"n{digits}:%!.18g", number))
+    rest = (_no_number(number), (number.is_not(None), _unfinished(f"n{digits}:%!.18g", number)))
     if digits > _MOST_DIGITS:
-        return ('"', case(rest), '"')
+        return ('"', case(*rest), '"')
     short = [_has_decimals(number, digits), size < _number(f"1e{_MOST_DIGITS - digits}")]
     if digits > _MOST_DECIMALS:
         short.append(size >= _number(f"1e-{_MOST_DECIMALS}"))
     units = cast(func.round(number * _number(f"1e{digits}")), sa.Integer)
-    return ('"', case((and_(*short), _with_point(units, digits)), rest), '"')
+    return ('"', case((and_(*short), _with_point(units, digits)), *rest), '"')
 
 
 def _exact_decimal(column: ColumnElement[Any], scale: int) -> SQLText:
@@ -80,8 +82,17 @@ def _exact_decimal(column: ColumnElement[Any], scale: int) -> SQLText:
         whens.append((small, _unfinished(f"d{scale}:%d", units)))
     whens.append((func.typeof(units) == literal("integer"), _with_point(units, scale)))
     # SQLite makes a float of an integer that becomes too large.
-    broken = join(func.char(literal_column("1")), "an ExactDecimal that is no integer", func.char(literal_column("1")))
-    return case(*whens, (units.is_not(None), broken))
+    return case(*whens, (units.is_not(None), _broken("an ExactDecimal that is no integer")))
+
+
+def _no_number(number: ColumnElement[Any]) -> tuple[ColumnElement[bool], SQLText]:
+    """Write the branch for what is no number at all: a column takes any value."""
+    is_text = func.typeof(number).in_([literal("text"), literal("blob")])
+    return is_text, _broken("a number that is none")
+
+
+def _broken(path: str) -> SQLText:
+    return join(func.char(literal_column("1")), path, func.char(literal_column("1")))
 
 
 def digits_of(column_type: TypeEngine[Any]) -> int:
