@@ -62,7 +62,7 @@ def one_table(key: Any, **columns: Any) -> tuple[Any, Any]:
     child = type("Child", (Base,), {"__tablename__": "hostile_children", **below})
     mapped = {name: mapped_column(kind) for name, kind in columns.items()}
     children = relationship(child, order_by=below["id"])
-    attributes = {"k": mapped_column(key, primary_key=True), "children": children, **mapped}
+    attributes = {"k": mapped_column(key, primary_key=True, autoincrement=False), "children": children, **mapped}
     return type("Parent", (Base,), {"__tablename__": "hostile", **attributes}), child
 
 

@@ -82,7 +82,8 @@ class SelectCompiler:
         counted = rows
         if self.form.limit is not None:
             some = related.limited(select(*rows.c).order_by(*order), self.form.limit).subquery()
-            rows, order = some, [ClauseAdapter(some).traverse(clause) for clause in order]
+            adapter: Any = ClauseAdapter(some)
+            rows, order = some, [adapter.traverse(clause) for clause in order]
         # A join may return rows in any order, so the order of the statement is kept as a number.
         if self.writer.keeps_order and _has_joins(plan):
             rows = select(*rows.c, func.row_number().over().label("n")).subquery()
