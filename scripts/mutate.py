@@ -57,15 +57,18 @@ class Mutation:
 MUTATIONS = {
     "booleans on SQLite": Mutation(
         f"{WRITERS}/sqlite.py",
-        '(number == literal_column("0"), literal("false")), ',
+        '(number == literal_column("0"), false), ',
         "",
         "sqlite",
     ),
     "NaN on PostgreSQL": Mutation(
-        f"{WRITERS}/postgresql.py",
-        '(case((value.in_(infinite), literal("null")), else_=cast(func.to_json(value), Text)),)',
-        "(cast(func.to_json(value), Text),)",
+        f"{WRITERS}/postgresql_numbers.py",
+        "        (value.in_(_INFINITE), infinite(value)),\n",
+        "",
         "postgresql",
+    ),
+    "validation aliases": Mutation(
+        f"{FETCH}/aliases.py", "            return first\n", "            return name\n", "sqlite"
     ),
     "pages: NULL behind all values": Mutation(
         f"{FETCH}/keyset.py",
@@ -83,8 +86,8 @@ MUTATIONS = {
     ),
     "pages: rows that a join repeats": Mutation(
         f"{FETCH}/sorting.py",
-        "return self.rows.key(known)\n",
-        "return self._clauses[1]\n",
+        "else self.rows.key(known)\n",
+        "else self._clauses[1]\n",
         "sqlite+pysqlite",
         PAGES,
     ),
@@ -106,6 +109,13 @@ MUTATIONS = {
         f"{FETCH}/pages.py",
         "type_coerce(sort.expression, NULLTYPE).label(name)",
         "sort.expression.label(name)",
+        "sqlite+pysqlite",
+        PAGES,
+    ),
+    "pages: a join that SQLite reads backwards by halves": Mutation(
+        f"{FETCH}/keyset.py",
+        "writer.order_joined(sort.expression) if sort.joined else sort.expression",
+        "sort.expression",
         "sqlite+pysqlite",
         PAGES,
     ),
