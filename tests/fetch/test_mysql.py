@@ -34,11 +34,11 @@ def sql(dialect: Dialect, model: type, statement: object, form: Form) -> str:
 def test_flat_rows(dialect: Dialect) -> None:
     statement = select(Author).where(Author.id > 3).order_by(Author.name).limit(5)
     assert " ".join(sql(dialect, NameOut, statement, Form(array=False)).split()) == (
-        "SELECT coalesce(coalesce(concat('{\"id\":', anon_1.c0, ',\"name\":', json_quote(anon_1.c1), '}'), "
+        "SELECT coalesce(coalesce(concat('{\"id\":', anon_1.c0 + 0, ',\"name\":', json_quote(anon_1.c1), '}'), "
         "CASE WHEN (anon_1.c0 IS NOT NULL AND anon_1.c1 IS NOT NULL) THEN _utf8mb4 X'01746f6f206c6172676501' END), "
         "_utf8mb4 X'014e616d654f757401') AS o "
         "FROM (SELECT authors.id AS c0, authors.name AS c1 FROM authors WHERE authors.id > %s "
-        "ORDER BY authors.name LIMIT %s) AS anon_1"
+        "ORDER BY authors.name LIMIT %s) AS anon_1 ORDER BY anon_1.c1"
     )
 
 
@@ -64,7 +64,7 @@ def test_nothing_that_a_session_could_change(dialect: Dialect) -> None:
         assert "\\" not in text
         assert "LATERAL" not in text
         assert "row_number" not in text
-        assert text.count("LIMIT 18446744073709551615") == 1
+        assert "LIMIT" not in text
 
 
 def test_arrays_are_ordered_by_group_concat(dialect: Dialect) -> None:
