@@ -64,7 +64,7 @@ def test_nothing_that_a_session_could_change(dialect: Dialect) -> None:
         assert "\\" not in text
         assert "LATERAL" not in text
         assert "row_number" not in text
-        assert "LIMIT" not in text
+        assert str(2**64 - 1) not in text
 
 
 def test_arrays_are_ordered_by_group_concat(dialect: Dialect) -> None:
