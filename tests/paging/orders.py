@@ -80,7 +80,10 @@ def _clause(draw: st.DrawFn, scope: Scope) -> Any:
     return ordered
 
 
-_KINDS = ("column", "stored", "function", "collation", "arithmetic", "numeric", "label", "name", "window", "subquery")
+_KINDS = (
+    *["column"] * 3, "stored", "function", "collation", "arithmetic", "numeric", "label", *["name"] * 4, "window",
+    *["subquery"] * 3,
+)  # fmt: skip
 
 
 @st.composite

@@ -247,7 +247,7 @@ def _grouped(draw: st.DrawFn, scope: Scope, statement: Select[Any]) -> Select[An
 
 @st.composite
 def _distinct(draw: st.DrawFn, scope: Scope, statement: Select[Any]) -> Select[Any]:
-    scope.own = draw(st.integers(0, 4)) > 0
+    scope.own = draw(st.integers(0, 2)) == 0
     scope.tags.add("(e) DISTINCT" if scope.own or len(scope.entities) == 1 else "DISTINCT by a joined column")
     return statement.distinct()
 
@@ -290,7 +290,7 @@ def _locked(draw: st.DrawFn, scope: Scope, statement: Select[Any]) -> Select[Any
 
 
 # What has no pages is tried less often.
-_USUAL = [""] * 7 + ["grouped"] * 4 + ["distinct"] * 3 + ["on"] * 3 + ["limit", "lock"]
+_USUAL = [""] * 7 + ["grouped"] * 4 + ["distinct"] * 4 + ["on"] * 3 + ["limit", "lock"]
 _FORMS: dict[str, Callable[[Scope, Select[Any]], st.SearchStrategy[Select[Any]]]] = {
     "grouped": _grouped,
     "distinct": _distinct,

@@ -234,7 +234,7 @@ def _plain(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
 
 def _integer(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
     # ZEROFILL, of which a mapped class need not know, puts zeros in front, which JSON forbids; a sum has none.
-    return (sa.type_coerce(column, sa.Integer) + _number(0),)  # type: ignore[return-value]
+    return (sa.type_coerce(sa.type_coerce(column, sa.Integer) + _number(0), Text),)
 
 
 def _float(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
