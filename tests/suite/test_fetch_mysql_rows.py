@@ -159,6 +159,44 @@ async def test_rows_with_long_texts_keep_their_order(family: AnyDatabase, order:
                 ] == expected
 
 
+class Score(Tables):
+    __tablename__ = "mysql_scores"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    parent_id: Mapped[int] = mapped_column(ForeignKey("mysql_parents.id"))
+    number: Mapped[int | None]
+    text: Mapped[str | None] = mapped_column(String(20))
+    ratio: Mapped[float | None]
+
+
+Parent.scores = relationship(Score, order_by=(Score.number, Score.text.desc(), Score.id))
+
+
+class ScoreOut(Out):
+    id: int
+
+
+class ScoresOut(Out):
+    id: int
+    scores: list[ScoreOut]
+
+
+@MARIADB
+async def test_null_is_before_all_values(family: AnyDatabase) -> None:
+    """GROUP_CONCAT of MariaDB takes it for 0 and for an empty text where it sorts."""
+    numbers, texts = (None, 0, -1, 1), (None, "", "a")
+    await add(family, *(Score(id=n, parent_id=1, number=numbers[n * 7 % 4], text=texts[n % 3]) for n in range(1, 30)))
+    statement = select(Parent).order_by(Parent.id)
+    expected = await by_orm(family, ScoresOut, statement)
+    for strategy in ("statement", "levels"):
+        assert await resolve(family.fetch(ScoresOut, statement, strategy=strategy).all()) == expected
+    for order in ((Score.number, Score.id), (Score.text.desc(), Score.id), (Score.number * -1, Score.id)):
+        ordered = select(Score).order_by(*order)
+        for rows in (ordered, ordered.distinct(), ordered.limit(20)):
+            keys = [row.id for row in await by_orm(family, ScoreOut, rows)]
+            assert [row["id"] for row in json.loads(await resolve(family.fetch(ScoreOut, rows).json()))] == keys
+
+
 @MARIADB
 async def test_the_first_of_each(family: AnyDatabase) -> None:
     """The texts hold what could be taken for the end of one."""

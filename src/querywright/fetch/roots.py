@@ -91,22 +91,34 @@ def ordered_rows(statement: Select[Any], keys: Mapping[Source, str]) -> tuple[Fr
     """
     narrowed: Any = inner_rows(statement, keys)
     selected = resolved(narrowed.element)
-    order = [apart(clause) for clause in selected._order_by_clauses]  # noqa: SLF001 - nothing public
+    clauses = selected._order_by_clauses  # noqa: SLF001 - nothing public
+    order = [(plain(expression), words) for expression, words in map(apart, clauses)]
     names = {plain(column): column.name for column in selected.selected_columns}
+    added: dict[Any, None] = {}
     if selected._distinct:  # noqa: SLF001 - as above
-        # Rows would differ in another column, and what is none of the class has no one value for a row.
-        order = [pair for pair in order if plain(pair[0]) in names]
-    elif not all(isinstance(expression, ColumnElement) for expression, _ in order):
-        # A text may stand for several, and have words for a direction in it.
-        order = [(func.row_number().over(order_by=selected._order_by_clauses), [])]  # noqa: SLF001 - as above
-    added = dict.fromkeys(plain(expression) for expression, _ in order if plain(expression) not in names)
-    names |= {value: f"o{place}" for place, value in enumerate(added)}
+        # Rows would differ in another column, and what is not of the class alone has no one value for a row.
+        order = [pair for pair in order if all(plain(column) in names for column in _columns_in(pair[0]))]
+    else:
+        if not all(isinstance(expression, ColumnElement) for expression, _ in order):
+            # A text may stand for several, and have words for a direction in it.
+            order = [(func.row_number().over(order_by=clauses), [])]
+        added = dict.fromkeys(expression for expression, _ in order if expression not in names)
+        names |= {value: f"o{place}" for place, value in enumerate(added)}
     rows = selected.add_columns(*(type_coerce(value, NULLTYPE).label(names[value]) for value in added))
     rows = rows if statement._has_row_limiting_clause else rows.order_by(None)  # noqa: SLF001 - as above
     # All in it is tables and columns already, among which the ORM would look for classes.
     vars(rows).pop("_propagate_attrs", None)
     bare = rows.subquery()
-    return bare, [together(bare.c[names[plain(expression)]], words) for expression, words in order]
+
+    def column_of(element: Any, **_: Any) -> Any:
+        name = names.get(element) or names.get(plain(element))
+        return None if name is None else bare.c[name]
+
+    return bare, [together(replacement_traverse(each, {}, column_of), words) for each, words in order]
+
+
+def _columns_in(expression: Any) -> list[Any]:
+    return [part for part in iterate(expression) if isinstance(part, ColumnClause)]
 
 
 def _with_columns_for_names(statement: Select[Any]) -> Select[Any]:

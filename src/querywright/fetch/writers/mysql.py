@@ -16,12 +16,14 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Text, and_, case, func, literal_column, null
+from sqlalchemy.sql import operators
 from sqlalchemy.types import TypeEngine
 from typing_extensions import override
 
 from querywright.errors import ShapeError
 from querywright.fetch.columns import unwrap_type
 from querywright.fetch.nodes import Encoding
+from querywright.fetch.orders import apart
 from querywright.fetch.writers.base import (
     CUT,
     MISSING,
@@ -209,6 +211,7 @@ def _aggregate(item: SQLText, order: Sequence[Any], limit: int | None = None) ->
     # MySQL joins them all.
     most = "" if limit is None else f" /*M!100303 LIMIT {limit} */"
     separator: SQLText = literal_column(f"''{most}", Text)
+    order = [part for clause in order for part in _nulls_apart(clause)]
     if order:
         # Of higher precedence than ORDER BY, or there were parentheses around one of them.
         last = order[-1].op("SEPARATOR", precedence=1)(separator)
@@ -221,6 +224,16 @@ def _aggregate(item: SQLText, order: Sequence[Any], limit: int | None = None) ->
     # Up to the end of the last item that is wanted: all of it, with the marker, if there are not that many ends.
     marked = func.concat_ws(_literal(""), joined, _literal(_CUT))
     return func.replace(func.substring_index(marked, end, wanted), end, _literal(","))
+
+
+def _nulls_apart(clause: Any) -> list[Any]:
+    """Order NULL before all values: MariaDB's GROUP_CONCAT takes it for 0 or for an empty text."""
+    expression, words = apart(clause)
+    never = isinstance(expression, sa.Column) and not expression.nullable
+    if never and isinstance(expression.table, (sa.Table, sa.Alias)):
+        return [clause]
+    is_null = expression.is_(None)
+    return [is_null if operators.desc_op in words else is_null.desc(), clause]
 
 
 def _quote(value: ColumnElement[Any]) -> SQLText:
