@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     desc,
+    func,
     select,
     text,
 )
@@ -190,7 +191,9 @@ async def test_null_is_before_all_values(family: AnyDatabase) -> None:
     expected = await by_orm(family, ScoresOut, statement)
     for strategy in ("statement", "levels"):
         assert await resolve(family.fetch(ScoresOut, statement, strategy=strategy).all()) == expected
-    for order in ((Score.number, Score.id), (Score.text.desc(), Score.id), (Score.number * -1, Score.id)):
+    counted = select(func.count()).where(Child.id < Score.id).scalar_subquery()
+    orders = ((Score.number, Score.id), (Score.text.desc(), Score.id), (Score.number * -1, Score.id), (counted.desc(),))
+    for order in orders:
         ordered = select(Score).order_by(*order)
         for rows in (ordered, ordered.distinct(), ordered.limit(20)):
             keys = [row.id for row in await by_orm(family, ScoreOut, rows)]

@@ -97,7 +97,8 @@ def ordered_rows(statement: Select[Any], keys: Mapping[Source, str]) -> tuple[Fr
     added: dict[Any, None] = {}
     if selected._distinct:  # noqa: SLF001 - as above
         # Rows would differ in another column, and what is not of the class alone has no one value for a row.
-        order = [pair for pair in order if all(plain(column) in names for column in _columns_in(pair[0]))]
+        joined = {part for source in final_froms(selected) for part in source._from_objects}  # noqa: SLF001 - as above
+        order = [pair for pair in order if not any(c.table in joined and c not in names for c in _columns_in(pair[0]))]
     else:
         if not all(isinstance(expression, ColumnElement) for expression, _ in order):
             # A text may stand for several, and have words for a direction in it.
@@ -118,7 +119,7 @@ def ordered_rows(statement: Select[Any], keys: Mapping[Source, str]) -> tuple[Fr
 
 
 def _columns_in(expression: Any) -> list[Any]:
-    return [part for part in iterate(expression) if isinstance(part, ColumnClause)]
+    return [plain(part) for part in iterate(expression) if isinstance(part, ColumnClause)]
 
 
 def _with_columns_for_names(statement: Select[Any]) -> Select[Any]:
