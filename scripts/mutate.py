@@ -106,9 +106,9 @@ MUTATIONS = {
         PAGES,
     ),
     "pages: sort columns taken for the class's own": Mutation(
-        f"{FETCH}/pages.py",
-        "type_coerce(sort.expression, NULLTYPE).label(name)",
-        "sort.expression.label(name)",
+        f"{FETCH}/froms.py",
+        "type_coerce(value, NULLTYPE).label(name)",
+        "value.label(name)",
         "sqlite+pysqlite",
         PAGES,
     ),

@@ -191,6 +191,18 @@ def _lightest(weight: Callable[[], Any]) -> Any:
     )
 
 
+def _graded(far: Callable[[], Any]) -> Any:
+    """Lead to what is a part of what it goes through."""
+    return relationship(
+        Grade,
+        secondary=lambda: join(Tagging.__table__, Grade.__table__, Tagging.grade_id == Grade.id),
+        primaryjoin=lambda: Account.id == Tagging.account_id,
+        secondaryjoin=far,
+        order_by=Grade.id,
+        viewonly=True,
+    )
+
+
 def _add(**relationships: Any) -> None:
     for name, made in relationships.items():
         setattr(Account, name, made)
@@ -258,22 +270,8 @@ _add(
         order_by=Part.id,
         viewonly=True,
     ),
-    # What it leads to is a part of what it goes through.
-    graded=relationship(
-        Grade,
-        secondary=lambda: join(Tagging.__table__, Grade.__table__, Tagging.grade_id == Grade.id),
-        primaryjoin=lambda: Account.id == Tagging.account_id,
-        secondaryjoin=lambda: Grade.id == Tagging.grade_id,
-        order_by=Grade.id,
-        viewonly=True,
-    ),
-    graded_itself=relationship(
-        Grade,
-        secondary=lambda: join(Tagging.__table__, Grade.__table__, Tagging.grade_id == Grade.id),
-        primaryjoin=lambda: Account.id == Tagging.account_id,
-        secondaryjoin=lambda: foreign(Grade.id) == Grade.id,
-        viewonly=True,
-    ),
+    graded=_graded(lambda: Grade.id == Tagging.grade_id),
+    graded_itself=_graded(lambda: foreign(Grade.id) == Grade.id),
     tags=relationship(Grade, secondary=Tagging.__table__, order_by=Grade.id, viewonly=True),
     reached=relationship(
         Grade,

@@ -34,7 +34,8 @@ _RESULT_HOOKS = ("process_result_value", "result_processor")
 
 def has_hooks(column_type: TypeEngine[Any]) -> bool:
     """Say whether a type that is neither SQLAlchemy's nor ours changes in Python what is read."""
-    if isinstance(column_type, sa.PickleType):
+    # MySQL's SET is a text that SQLAlchemy makes a set of.
+    if isinstance(column_type, sa.PickleType) or column_type.__visit_name__ == "SET":
         return True
     theirs = [
         cls for cls in type(column_type).__mro__ if not cls.__module__.startswith(("sqlalchemy.", "querywright."))
@@ -67,8 +68,7 @@ def stored_type(column_type: TypeEngine[Any], dialect: Dialect) -> TypeEngine[An
 
 def encoding_of(column_type: TypeEngine[Any]) -> Encoding | None:
     """Choose how values of this type are written; ``None`` where that is not known."""
-    # MySQL's SET is a text that SQLAlchemy makes a set of.
-    if has_hooks(column_type) or column_type.__visit_name__ == "SET":
+    if has_hooks(column_type):
         return Encoding.CUSTOM
     return storage_encoding(column_type)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import FromClause
+from sqlalchemy import FromClause, type_coerce
 from sqlalchemy.engine.default import StrCompileDialect
 from sqlalchemy.sql.base import CompileState
+from sqlalchemy.types import NULLTYPE
 
-__all__ = ["final_froms", "named_columns", "resolved"]
+__all__ = ["final_froms", "named_columns", "resolved", "with_values"]
 
 _DIALECT: Any = StrCompileDialect()
 
@@ -38,6 +39,16 @@ def named_columns(selected: Any) -> dict[str, Any]:
     """List what the names in the ORDER BY of a `resolved` statement stand for."""
     named: dict[str, Any] = _compile_state(selected)._label_resolve_dict[0]  # noqa: SLF001 - nothing public
     return named
+
+
+def with_values(statement: Any, values: Mapping[str, Any]) -> FromClause:
+    """Make a subquery of a `resolved` statement, with further values under names of theirs."""
+    # Of no type, so that they stand for no column of a class, which would be taken for one of its own.
+    selected = statement.add_columns(*(type_coerce(value, NULLTYPE).label(name) for name, value in values.items()))
+    # All in it is tables and columns already, and the ORM, that would look for classes in it, has no part in it.
+    vars(selected).pop("_propagate_attrs", None)
+    made: FromClause = selected.subquery()
+    return made
 
 
 def _compile_state(statement: Any) -> Any:

@@ -15,10 +15,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Dialect, Select, bindparam, select, tuple_
 from sqlalchemy.orm import Mapper, aliased
 
-from querywright.errors import InvalidRow, ShapeError
+from querywright.errors import ShapeError
 from querywright.fetch import related
 from querywright.fetch.attributes import Attribute, Discriminator, attribute_of, identity_of
 from querywright.fetch.binding import Binder
+from querywright.fetch.decode import verify
 from querywright.fetch.form import Form
 from querywright.fetch.nodes import Encoding, Plan, Scalar, Shape, ToMany, Variants, walk
 from querywright.fetch.reading import row_reader
@@ -85,11 +86,8 @@ class Slot:
         Raises:
             InvalidRow: No driver can bind one.
         """
-        for key in keys:
-            if MISSING in key:
-                raise InvalidRow(key.split(MISSING, 2)[1])
         read_key = row_reader(self.key, dialect)
-        read = [read_key(json.loads(key)) for key in keys]
+        read = [read_key(json.loads(verify(key))) for key in keys]
         return [values[0] for values in read] if len(self.key) == 1 else read
 
 

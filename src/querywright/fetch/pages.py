@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
-from sqlalchemy import FromClause, Select, bindparam, func, literal_column, select, true, type_coerce
-from sqlalchemy.types import NULLTYPE, Integer
+from sqlalchemy import FromClause, Select, bindparam, func, literal_column, select, true
+from sqlalchemy.types import Integer
 
 from querywright.errors import InvalidPage
 from querywright.fetch.attributes import whole_row
 from querywright.fetch.compile import SelectCompiler
 from querywright.fetch.form import PageForm
+from querywright.fetch.froms import with_values
 from querywright.fetch.keyset import behind, ordering
 from querywright.fetch.nodes import Plan
 from querywright.fetch.related import expression_of
@@ -77,12 +78,7 @@ def _names(order: Order) -> list[str]:
 def _numbered_rows(compiler: SelectCompiler, order: Order, page: PageForm) -> FromClause:
     """Select the rows of a page, what they are ordered by and their numbers."""
     named = list(zip(_names(order), order.sorts, strict=True))
-    # Of no type, so that they stand for no column of a class, which would be taken for one of its own.
-    labelled = [type_coerce(sort.expression, NULLTYPE).label(name) for name, sort in named]
-    selected = order.statement.add_columns(*labelled)
-    # All in it is tables and columns already, and the ORM, that would look for classes in it, has no part in it.
-    vars(selected).pop("_propagate_attrs", None)
-    bare = selected.subquery()
+    bare = with_values(order.statement, {name: sort.expression for name, sort in named})
     sorts = [sort.on(bare.c[name]) for name, sort in named]
     sorts = [sort.reversed for sort in sorts] if page.backwards else sorts
     rows = select(*bare.c).order_by(*ordering(sorts, compiler.writer)).limit(literal_column(str(page.size + 1)))

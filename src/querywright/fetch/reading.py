@@ -129,7 +129,7 @@ def _custom_reader(column_type: TypeEngine[Any], dialect: Dialect) -> Reader | N
     if isinstance(column_type, TypeDecorator) and not has_own_processor(column_type):
         change = partial(_process, column_type, dialect)
     # SQLAlchemy may replace a subclass of its own type by that of the dialect, and loses what it does.
-    elif has_hooks(impl := column_type.dialect_impl(dialect)) or column_type.__visit_name__ == "SET":
+    elif has_hooks(impl := column_type.dialect_impl(dialect)):
         change = impl.result_processor(dialect, None)
     encoding = storage_encoding(stored)
     assert encoding is not None  # noqa: S101 - compiled before it is read

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnClause, ColumnElement, FromClause, Select, func, inspect, type_coerce
+from sqlalchemy import ColumnClause, ColumnElement, FromClause, Select, func, inspect
 from sqlalchemy.orm import ColumnProperty, Mapper
 from sqlalchemy.sql.elements import _textual_label_reference as TextualLabel  # noqa: N812
 from sqlalchemy.sql.visitors import iterate, replacement_traverse
-from sqlalchemy.types import NULLTYPE
 
 from querywright.errors import ShapeError
 from querywright.fetch import related
 from querywright.fetch.attributes import key_names, whole_row
-from querywright.fetch.froms import final_froms, named_columns, resolved
+from querywright.fetch.froms import final_froms, named_columns, resolved, with_values
 from querywright.fetch.levels import key_of
 from querywright.fetch.nodes import Embedded, Node, Plan, Scalar, Shape, Source, Variants
 from querywright.fetch.orders import apart, together
@@ -105,11 +104,8 @@ def ordered_rows(statement: Select[Any], keys: Mapping[Source, str]) -> tuple[Fr
             order = [(func.row_number().over(order_by=clauses), [])]
         added = dict.fromkeys(expression for expression, _ in order if expression not in names)
         names |= {value: f"o{place}" for place, value in enumerate(added)}
-    rows = selected.add_columns(*(type_coerce(value, NULLTYPE).label(names[value]) for value in added))
-    rows = rows if statement._has_row_limiting_clause else rows.order_by(None)  # noqa: SLF001 - as above
-    # All in it is tables and columns already, among which the ORM would look for classes.
-    vars(rows).pop("_propagate_attrs", None)
-    bare = rows.subquery()
+    rows = selected if statement._has_row_limiting_clause else selected.order_by(None)  # noqa: SLF001 - as above
+    bare = with_values(rows, {names[value]: value for value in added})
 
     def column_of(element: Any, **_: Any) -> Any:
         name = names.get(element) or names.get(plain(element))

@@ -39,18 +39,19 @@ class Order:
         statement: The statement as SQLAlchemy sends it, with an ORDER BY only if that decides which rows it has.
         sorts: What its rows are ordered by.
         parameters: The parameters in that.
-        values: A statement of no more than its values.
     """
 
     statement: Select[Any]
     sorts: tuple[Sort, ...]
     parameters: tuple[BindParameter[Any], ...]
-    values: Select[Any]
 
     @cached_property
     def name(self) -> str:
         """The SQL of the order."""
-        return f"{self.values} {[(sort.descending, sort.nulls_first) for sort in self.sorts]}"
+        # One column at least: where the WHERE names a single row, nothing is left to sort by.
+        values = select(literal_column("1"), *(sort.expression for sort in self.sorts))
+        from_all = values.select_from(*final_froms(self.statement))
+        return f"{from_all} {[(sort.descending, sort.nulls_first) for sort in self.sorts]}"
 
 
 def order_of(statement: Select[Any], writer: JsonWriter, keys: Mapping[Source, str] = _NOTHING) -> Order:
@@ -74,13 +75,9 @@ def order_of(statement: Select[Any], writer: JsonWriter, keys: Mapping[Source, s
     ties = [_Asked(column, last) for column in reading.ties(known) if column not in known]
     expressions = [each.expression for each in (*asked, *ties)]
     sorts = tuple(reading.sort(each, expressions[0]) for each in (*asked, *ties))
-    # One column at least: where the WHERE names a single row, nothing is left to sort by.
-    values = select(literal_column("1"), *(sort.expression for sort in sorts)).select_from(
-        *final_froms(reading.resolved)
-    )
     parts = (part for expression in expressions for part in visitors.iterate(expression))
     parameters = tuple(part for part in parts if isinstance(part, BindParameter))
-    return Order(reading.unordered(known), sorts, parameters, values)
+    return Order(reading.unordered(known), sorts, parameters)
 
 
 def _require_whole(statement: Select[Any]) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Text, and_, case, cast, func, literal_colu
 from sqlalchemy.types import TypeEngine
 
 from querywright.fetch.writers.base import EXPONENT, FEW_DIGITS, Encoder, Fragments, SQLText, join, literal
-from querywright.fetch.writers.postgresql_times import is_of
+from querywright.fetch.writers.postgresql_times import broken, is_of
 from querywright.models.types import ExactDecimal
 
 __all__ = ["decimal", "exact_decimal", "float_"]
@@ -28,10 +28,6 @@ _MOST_DECIMALS = 6
 _CUTS_DIGITS = literal_column("(SELECT current_setting('extra_float_digits')::int < 1)", sa.Boolean)
 
 
-def _marked(path: str) -> SQLText:
-    return literal_column(f"chr(1) || '{path}' || chr(1)", Text)
-
-
 def _number(text: str) -> ColumnElement[Any]:
     return literal_column(text)
 
@@ -46,7 +42,7 @@ def float_(*, widens_real: bool, infinite: Callable[[ColumnElement[Any]], SQLTex
 
     def encode(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
         value = cast(column, sa.Double)
-        whens: list[Any] = [(_CUTS_DIGITS, _marked(FEW_DIGITS))]
+        whens: list[Any] = [(_CUTS_DIGITS, broken(FEW_DIGITS))]
         if not widens_real:
             short = cast(cast(column, Text), sa.Double)
             whens.append((is_of(column, "real"), _shortest(short, infinite)))
@@ -105,7 +101,7 @@ def decimal(*, strips_zeros: bool, finite: bool) -> Encoder:
             groups = and_(scale == _number("0"), value % _number("10000") == _number("0"), value != _number("0"))
             whens.append((and_(groups, is_of(column, "numeric")), _without_zeros(value)))
         whens.append((_is_small(value, scale), _scientific(value, scale)))
-        whens += [(_is_infinite(value, scale), _marked(_NOT_FINITE))] if finite else []
+        whens += [(_is_infinite(value, scale), broken(_NOT_FINITE))] if finite else []
         return ('"', case(*whens, else_=cast(value, Text)), '"')
 
     return encode
@@ -124,7 +120,7 @@ def exact_decimal(column: ColumnElement[Any], column_type: ExactDecimal, *, fini
     value = cast(column, sa.Numeric)
     padded = case((func.scale(value) < scale, func.round(value, scale)), else_=value)
     small = _is_small(padded, func.scale(padded))
-    infinite = [(_is_infinite(value, func.scale(value)), _marked(_NOT_FINITE))] if finite else []
+    infinite = [(_is_infinite(value, func.scale(value)), broken(_NOT_FINITE))] if finite else []
     text: SQLText = case((small, _scientific(padded, func.scale(padded))), *infinite, else_=cast(padded, Text))
     if column_type.scale <= _MOST_DECIMALS:
         text = case((func.scale(value) == scale, cast(value, Text)), else_=text)

@@ -64,7 +64,7 @@ def bound_moment(*, utc: bool = False) -> Encoder:
         text = func.to_char(_at_utc(column) if zoned else _as(column, "timestamp"), literal(_LAYOUT))
         # asyncpg would store the first and the last moment of Python as infinity.
         between = and_(column > literal_column(_FIRST), column < literal_column(_LAST))
-        return ('"', case((between, text), (column.is_not(None), _beyond())), 'Z"' if zoned else '"')
+        return ('"', case((between, text), (column.is_not(None), broken(_BEYOND))), 'Z"' if zoned else '"')
 
     return encode
 
@@ -122,12 +122,13 @@ def _within(column: ColumnElement[Any], text: SQLText, first: str, last: str) ->
         (_in_years_of_python(column), text),
         (column == literal_column("'-infinity'"), literal(first)),
         (column == literal_column("'infinity'"), literal(last)),
-        (column.is_not(None), _beyond()),
+        (column.is_not(None), broken(_BEYOND)),
     )
 
 
-def _beyond() -> SQLText:
-    return literal_column(f"chr(1) || '{_BEYOND}' || chr(1)", Text)
+def broken(path: str) -> SQLText:
+    """Write what tells of a value that cannot be written."""
+    return literal_column(f"chr(1) || '{path}' || chr(1)", Text)
 
 
 def _padded(column: ColumnElement[Any], local: ColumnElement[Any], length: int) -> SQLText:
