@@ -62,10 +62,10 @@ for _ in range(3):
     child = os.fork()
     if not child:
         try:
-            # Nothing runs in the child's copy of the loop.
-            loop = asyncio.new_event_loop()
-            theirs = work(loop, db)
-            loop.run_until_complete(db.dispose()) if asynchronous else db.dispose()
+            # Nothing runs in the child's copy of the loop, which stays as it is: it warns where it is collected.
+            own = asyncio.new_event_loop()
+            theirs = work(own, db)
+            own.run_until_complete(db.dispose()) if asynchronous else db.dispose()
             status = url.startswith("postgresql") and set(theirs) & set(mine)
             os._exit(1 if status else 0)
         except BaseException as error:
