@@ -110,7 +110,7 @@ class InvalidRow(QuerywrightError):
 
     def __init__(self, path: str) -> None:
         super().__init__(
-            f"{path}: a row holds no value, or one its enum does not know, where the model requires one.",
+            f"{path}: a row holds no value, or one that its type does not have, where the model requires one.",
             hint="Make the field optional, or repair the row.",
         )
         self.path = path

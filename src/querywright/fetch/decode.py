@@ -16,7 +16,7 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 from querywright.errors import DatabaseError, InvalidRow
 from querywright.fetch.annotations import is_struct, read_annotation, union_members
 from querywright.fetch.unfinished import finish, without_capitals
-from querywright.fetch.writers import CUT, FEW_DIGITS, MISSING, NOT_JSON, TOO_LARGE
+from querywright.fetch.writers import CUT, FEW_DIGITS, MISSING, MISSING_WITHIN, NOT_JSON, TOO_LARGE
 
 __all__ = ["Dump", "read_json", "rewritten", "takes_options", "to_bytes", "validate", "verify", "write_json"]
 
@@ -122,7 +122,21 @@ def verify(text: str) -> str:
             message, hint = _FAULTS[path]
             raise DatabaseError(message, hint=hint)
         raise InvalidRow(path)
-    return finish(text)
+    if MISSING_WITHIN in text:
+        raise InvalidRow(text.split(MISSING_WITHIN, 2)[1])
+    text = finish(text)
+    if "Inf" in text and _BARE_INFINITY.search(text) and _has_infinity(text):
+        raise InvalidRow("an integer that is infinite")
+    return text
+
+
+# As SQLite writes an infinite number, which columns of other numbers and of dates take as well; within a text, too.
+_BARE_INFINITY = re.compile(r"[:\[,]-?Inf[\],}]")
+_STRING_OR_INFINITY = re.compile(r'"(?:[^"\\]|\\.)*"|Inf', re.DOTALL)
+
+
+def _has_infinity(text: str) -> bool:
+    return any(found[0] == "Inf" for found in _STRING_OR_INFINITY.finditer(text))
 
 
 def to_bytes(text: str, *, documents: bool, capitals: bool = False) -> bytes:

@@ -5,6 +5,7 @@ from querywright.fetch.writers.base import (
     CUT,
     FEW_DIGITS,
     MISSING,
+    MISSING_WITHIN,
     NOT_JSON,
     TOO_LARGE,
     UNFINISHED,
@@ -18,8 +19,8 @@ from querywright.fetch.writers.postgresql import ASYNCPG, POSTGRESQL
 from querywright.fetch.writers.sqlite import SQLITE
 
 __all__ = [
-    "CUT", "FEW_DIGITS", "MISSING", "NOT_JSON", "TOO_LARGE", "UNFINISHED", "JsonWriter", "Member", "Nesting", "SQLText",
-    "writer_for",
+    "CUT", "FEW_DIGITS", "MISSING", "MISSING_WITHIN", "NOT_JSON", "TOO_LARGE", "UNFINISHED", "JsonWriter", "Member",
+    "Nesting", "SQLText", "writer_for",
 ]  # fmt: skip
 
 _WRITERS: dict[str, JsonWriter] = {"postgresql": POSTGRESQL, "sqlite": SQLITE, "mysql": MYSQL, "mariadb": MYSQL}

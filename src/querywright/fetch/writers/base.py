@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import json
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -21,9 +22,9 @@ from sqlalchemy.types import TypeEngine
 from querywright.fetch.nodes import Encoding
 
 __all__ = [
-    "CUT", "EXPONENT", "FEW_DIGITS", "MISSING", "NOT_JSON", "TOO_LARGE", "UNFINISHED", "Encoder", "Fragments",
-    "JsonWriter", "Member", "Nesting", "SQLText", "Use", "Value", "as_text", "documents", "dump", "join", "literal",
-    "members_of", "merged", "with_commas",
+    "CUT", "EXPONENT", "FEW_DIGITS", "MISSING", "MISSING_WITHIN", "NOT_JSON", "TOO_LARGE", "UNFINISHED", "Encoder",
+    "Fragments", "JsonWriter", "Member", "Nesting", "SQLText", "Use", "Value", "as_text", "broken", "documents", "dump",
+    "join", "literal", "members_of", "merged", "with_commas",
 ]  # fmt: skip
 
 SQLText = ColumnElement[str]
@@ -38,6 +39,9 @@ Encoder = Callable[[ColumnElement[Any], TypeEngine[Any]], Value]
 # Brackets the path of a model whose required value is NULL. JSON text never holds a raw control character
 # (RFC 8259, section 7), so one search through the result finds every such row.
 MISSING = "\x01"
+# The same within a value that the database escapes: a text may have an escaped character as well, so it is one that
+# nobody else knows.
+MISSING_WITHIN = secrets.token_hex(16)
 # Stands between two of them where the text is longer than the database makes them.
 TOO_LARGE = "too large"
 # Stands there where a column of JSON holds another text.
@@ -357,3 +361,8 @@ def documents(
         without_nan = func.replace(without_nan, write(name), write("null"))
     valid = [(func.json_valid(each) == literal_column("1"), text) for each in (text, without_nan)]
     return [*valid, (column.is_not(None), write(f"{MISSING}{NOT_JSON}{MISSING}"))]
+
+
+def broken(path: str) -> SQLText:
+    """Write, as a plain value, that a column holds what its type does not have."""
+    return literal(f"{MISSING_WITHIN}{path}{MISSING_WITHIN}")

@@ -27,6 +27,7 @@ from querywright.fetch.writers.base import (
     Nesting,
     SQLText,
     Value,
+    broken,
     documents,
     join,
     literal,
@@ -98,7 +99,9 @@ def _boolean(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
     number = sa.type_coerce(column, sa.Integer)
     # Of constants, which SQLite parses once for each statement.
     false, true = (func.json(literal(text)) for text in ("false", "true"))
-    return case((number == literal_column("0"), false), (number.is_not(None), true))
+    # Python takes an empty text for false as well.
+    empty = sa.type_coerce(column, Text) == literal("")
+    return case((number == literal_column("0"), false), (empty, false), (number.is_not(None), true))
 
 
 def _uuid(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
@@ -109,7 +112,9 @@ def _uuid(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
 
     dashed = join(digits(1, 8), "-", digits(9, 4), "-", digits(13, 4), "-", digits(17, 4), "-", digits(21, 12))
     # Others may have written them with dashes.
-    return func.lower(case((func.length(column) == literal_column("32"), dashed), else_=column))
+    length = func.length(column)
+    known = (length == literal_column("32"), dashed), (length == literal_column("36"), column)
+    return func.lower(case(*known, (column.is_not(None), broken("a uuid that is none"))))
 
 
 def _json(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
@@ -127,10 +132,10 @@ def _bytes(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
 
 
 _DEPTHS = {
-    **dict.fromkeys((Encoding.INTEGER, Encoding.TEXT, Encoding.DATE, Encoding.NAME), 5),
+    **dict.fromkeys((Encoding.INTEGER, Encoding.TEXT, Encoding.NAME), 5),
     **dict.fromkeys((Encoding.TIMESTAMP, Encoding.UTC_TIMESTAMP, Encoding.TIME), 32),
-    Encoding.INTERVAL: 8, Encoding.BOOLEAN: 13, Encoding.BYTES: 13, Encoding.JSON: 32, Encoding.UUID: 18,
-    Encoding.FLOAT: 19, Encoding.DECIMAL: 21,
+    Encoding.INTERVAL: 8, Encoding.DATE: 12, Encoding.BOOLEAN: 13, Encoding.BYTES: 13, Encoding.UUID: 18,
+    Encoding.FLOAT: 21, Encoding.DECIMAL: 21, Encoding.JSON: 32,
 }  # fmt: skip
 
 SQLITE = _SQLiteWriter(
@@ -139,16 +144,17 @@ SQLITE = _SQLiteWriter(
         Encoding.TEXT: _plain,
         Encoding.BOOLEAN: _boolean,
         Encoding.FLOAT: numbers.float_,
-        Encoding.DECIMAL: numbers.decimal,
+        Encoding.DECIMAL: numbers.decimal(finite=True),
         Encoding.TIMESTAMP: times.moment(utc=False),
         Encoding.UTC_TIMESTAMP: times.moment(utc=True),
-        Encoding.DATE: _plain,
+        Encoding.DATE: times.date,
         Encoding.TIME: times.time,
         Encoding.UUID: _uuid,
         Encoding.JSON: _json,
     },
     model_encoders={
         Encoding.FLOAT: numbers.model_float,
+        Encoding.DECIMAL: numbers.decimal(finite=False),
         Encoding.NAME: _plain,
         Encoding.BYTES: _bytes,
         Encoding.INTERVAL: times.interval,

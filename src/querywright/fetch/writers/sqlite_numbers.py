@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, and_, case, cast, func, literal_column, or_
 from sqlalchemy.types import TypeEngine
 
-from querywright.fetch.writers.base import UNFINISHED, Fragments, SQLText, Value, join, literal
+from querywright.fetch.writers.base import UNFINISHED, Encoder, Fragments, SQLText, Value, broken, join, literal
 from querywright.models.types import ExactDecimal
 
 __all__ = ["decimal", "document", "float_", "model_float", "wire_decimal"]
@@ -21,6 +21,7 @@ __all__ = ["decimal", "document", "float_", "model_float", "wire_decimal"]
 _MOST_DECIMALS = 6
 # So many digits of a decimal survive a double.
 _MOST_DIGITS = 15
+_NO_NUMBER = "a number that is none"
 _GREATEST: ColumnElement[float] = literal_column("1.7976931348623157e308")
 
 
@@ -41,12 +42,11 @@ def model_float(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
     """Write a float for the model: 18 digits give every double back."""
     number = sa.type_coerce(column, sa.Float)
     written = case(
-        _no_number(number),
         (number > _GREATEST, literal('"Infinity"')),
         (number < -_GREATEST, literal('"-Infinity"')),
         (number.is_not(None), func.printf(literal("%!.18g"), number)),
     )
-    return func.json(written)
+    return case((_is_text(number), broken(_NO_NUMBER)), else_=func.json(written))
 
 
 def document(number: ColumnElement[Any]) -> SQLText:
@@ -58,20 +58,38 @@ def document(number: ColumnElement[Any]) -> SQLText:
     )
 
 
-def decimal(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragments:
-    """Write a decimal, which is a float for SQLAlchemy's Numeric, and an integer for ours."""
-    if isinstance(column_type, ExactDecimal):
-        return ('"', _exact_decimal(column, column_type.scale), '"')
-    digits, number = digits_of(column_type), sa.type_coerce(column, sa.Float)
-    size: ColumnElement[Any] = func.abs(number)
-    rest = (_no_number(number), (number.is_not(None), _unfinished(f"n{digits}:%!.18g", number)))
+def decimal(*, finite: bool) -> Encoder:
+    """Write a decimal, which is a float for SQLAlchemy's Numeric, and an integer for ours.
+
+    Args:
+        finite: Whether the infinities, which Pydantic takes for no decimals, are left to no model to judge.
+    """
+
+    def encode(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragments:
+        if isinstance(column_type, ExactDecimal):
+            return ('"', _exact_decimal(column, column_type.scale), '"')
+        number = sa.type_coerce(column, sa.Float)
+        infinite = ((func.abs(number) > _GREATEST, _broken("a decimal that is not finite")),) if finite else ()
+        rest = _unfinished(f"n{digits_of(column_type)}:%!.18g", number)
+        return (
+            '"',
+            case(*_short(number, digits_of(column_type)), _no_number(number), *infinite, (number.is_not(None), rest)),
+            '"',
+        )
+
+    return encode
+
+
+def _short(number: ColumnElement[Any], digits: int) -> list[tuple[ColumnElement[bool], SQLText]]:
+    """Write the branch for a number with few digits, if there can be one."""
     if digits > _MOST_DIGITS:
-        return ('"', case(*rest), '"')
+        return []
+    size: ColumnElement[Any] = func.abs(number)
     short = [_has_decimals(number, digits), size < _number(f"1e{_MOST_DIGITS - digits}")]
     if digits > _MOST_DECIMALS:
         short.append(size >= _number(f"1e-{_MOST_DECIMALS}"))
     units = cast(func.round(number * _number(f"1e{digits}")), sa.Integer)
-    return ('"', case((and_(*short), _with_point(units, digits)), *rest), '"')
+    return [(and_(*short), _with_point(units, digits))]
 
 
 def _exact_decimal(column: ColumnElement[Any], scale: int) -> SQLText:
@@ -87,8 +105,11 @@ def _exact_decimal(column: ColumnElement[Any], scale: int) -> SQLText:
 
 def _no_number(number: ColumnElement[Any]) -> tuple[ColumnElement[bool], SQLText]:
     """Write the branch for what is no number at all: a column takes any value."""
-    is_text = func.typeof(number).in_([literal("text"), literal("blob")])
-    return is_text, _broken("a number that is none")
+    return _is_text(number), _broken(_NO_NUMBER)
+
+
+def _is_text(number: ColumnElement[Any]) -> ColumnElement[bool]:
+    return func.typeof(number).in_([literal("text"), literal("blob")])
 
 
 def _broken(path: str) -> SQLText:
@@ -105,7 +126,7 @@ def digits_of(column_type: TypeEngine[Any]) -> int:
 def wire_decimal(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Value:
     """Write a decimal to be bound again."""
     if isinstance(column_type, ExactDecimal):
-        return decimal(column, column_type)
+        return ('"', _exact_decimal(column, column_type.scale), '"')
     number = sa.type_coerce(column, sa.Float)
     return case((number.is_not(None), func.printf(literal("%!.18g"), number)))
 

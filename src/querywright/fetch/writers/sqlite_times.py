@@ -5,19 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import ColumnElement, Text, and_, case, func, literal_column, or_, type_coerce
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.types import NULLTYPE, TypeEngine
 
-from querywright.fetch.writers.base import Encoder, SQLText, Value, join, literal
+from querywright.fetch.writers.base import Encoder, SQLText, Value, broken, join, literal
 
-__all__ = ["interval", "moment", "time"]
+__all__ = ["date", "interval", "moment", "time"]
 
 _SIX_DIGITS = "." + "[0-9]" * 6
 # The cheapest proof of six digits: each other form that ends so has a sign or a letter where these three are.
 _USUAL = "*.[1-9][0-9]?[0-9]?[0-9]"
 _WHOLE = "?" * 19 + ".000000"
+_DAY, _CLOCK = "[0-9][0-9][0-9][0-9]-*", "[0-9][0-9]:*"
 _MINUTES = "%Y-%m-%dT%H:%M:"
 # How long the text is without a fraction.
-_MOMENT, _TIME = 19, 8
+_MOMENT, _DATE, _TIME = 19, 10, 8
 
 
 def moment(*, utc: bool) -> Encoder:
@@ -35,6 +36,8 @@ def moment(*, utc: bool) -> Encoder:
             (_globs(column, _WHOLE), join(_until(column, 10), "T", func.substr(column, _number(12), _number(8)))),
             (func.length(column) == _number(_MOMENT), _with_t(column)),
             (_globs(column, f"*{_SIX_DIGITS}"), _with_t(column)),
+            # strftime() makes a moment of any number.
+            (~_globs(column, _DAY), _none("moment")),
             else_=_odd_moment(column, utc=utc),
         )
         return join(written, "Z") if utc else written
@@ -47,12 +50,23 @@ def time(stored: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
     column = type_coerce(stored, Text)
     minutes = func.strftime(literal("%H:%M:"), _until(column, _TIME))
     usual = and_(_globs(column, f"??:??:??{_SIX_DIGITS}"), _from(column, _TIME + 1) != literal(".000000"))
-    return case((usual, column), else_=_odd(column, minutes, _TIME - 1, (_offset(column),)))
+    odd = _odd(column, minutes, _TIME - 1, (_offset(column),))
+    return case((usual, column), (~_globs(column, _CLOCK), _none("time")), else_=odd)
+
+
+def date(stored: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
+    """Write a date."""
+    column = type_coerce(stored, NULLTYPE)
+    return case((func.length(column) != _number(_DATE), _none("date")), else_=column)
 
 
 def interval(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
     """Write the timestamp that SQLAlchemy stores for an interval, for the model."""
     return _with_t(column)
+
+
+def _none(kind: str) -> SQLText:
+    return broken(f"a {kind} that is none")
 
 
 def _globs(text: ColumnElement[Any], pattern: str) -> ColumnElement[bool]:
@@ -82,14 +96,15 @@ def _odd_moment(column: ColumnElement[Any], *, utc: bool) -> Any:
 
 
 def _odd(column: ColumnElement[Any], day_to_minute: SQLText, seconds_at: int, offset: Value) -> Any:
-    """Write what other programs stored: another fraction, the offset of a zone, no seconds; it stays if it is no time.
+    """Write what other programs stored: another fraction, the offset of a zone, no seconds.
 
     Flat, for before 3.46 SQLite's parser has a stack of 100 entries, and a function around another takes about four.
     """
     # printf() reads a number from the start of a text, and an offset may follow it there.
     digits = func.replace(func.substr(column, _number(seconds_at), _number(9)), literal(","), literal("."))
     seconds = func.replace(func.printf(literal("%09.6f"), digits), literal(".000000"), literal(""))
-    return case((day_to_minute.is_(None), column), else_=join(day_to_minute, seconds, *offset))
+    unknown = and_(day_to_minute.is_(None), column.is_not(None))
+    return case((unknown, _none("time")), else_=join(day_to_minute, seconds, *offset))
 
 
 def _offset(column: ColumnElement[Any]) -> SQLText:
