@@ -12,10 +12,11 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+from typing_extensions import Self
 
 from querywright.errors import ShapeError
 
-__all__ = ["Alias", "Key", "Outline", "outline_of", "paths_of", "plain"]
+__all__ = ["Alias", "Key", "Outline", "outline_of", "paths_of"]
 
 Schema = Mapping[str, Any]
 Alias = tuple[str | int, ...]
@@ -42,6 +43,14 @@ class Key:
     excluded: bool = False
     filled: bool = True
     aliases: tuple[Alias, ...] = ()
+
+    @classmethod
+    def named(
+        cls, name: str, output: str | None, aliases: tuple[Alias, ...], *, excluded: bool, filled: bool = True
+    ) -> Self:
+        """Make the key of a field, whose own name stands for what has no other."""
+        taken = _plain(aliases) if aliases else name
+        return cls(taken, name if output is None else output, excluded=excluded, filled=filled, aliases=aliases)
 
 
 @dataclass
@@ -125,15 +134,10 @@ def _keys_of(schema: Schema, outline: Outline) -> dict[str, Key]:
 
 def _key(name: str, field_schema: Schema, *, by_alias: bool) -> Key:
     aliases = paths_of(field_schema.get("validation_alias") if by_alias else None)
-    output = field_schema.get("serialization_alias")
-    return Key(
-        plain(aliases) if aliases else name,
-        name if output is None else output,
-        # What goes to __post_init__ only is no field of the object.
-        excluded=bool(field_schema.get("serialization_exclude") or field_schema.get("init_only")),
-        filled=field_schema.get("init") is not False,
-        aliases=aliases,
-    )
+    # What goes to __post_init__ only is no field of the object.
+    excluded = bool(field_schema.get("serialization_exclude") or field_schema.get("init_only"))
+    filled = field_schema.get("init") is not False
+    return Key.named(name, field_schema.get("serialization_alias"), aliases, excluded=excluded, filled=filled)
 
 
 def paths_of(alias: str | Sequence[Any] | None) -> tuple[Alias, ...]:
@@ -143,6 +147,6 @@ def paths_of(alias: str | Sequence[Any] | None) -> tuple[Alias, ...]:
     return tuple(map(tuple, alias)) if isinstance(alias[0], list) else (tuple(alias),)
 
 
-def plain(aliases: Sequence[Alias]) -> str | None:
+def _plain(aliases: Sequence[Alias]) -> str | None:
     """Choose the first alias that is a name."""
     return next((path[0] for path in aliases if len(path) == 1 and isinstance(path[0], str)), None)

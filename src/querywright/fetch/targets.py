@@ -16,7 +16,7 @@ from typing_extensions import NotRequired, ReadOnly, Required, get_type_hints
 from querywright.errors import ShapeError
 from querywright.fetch.annotations import is_struct, is_typed_dict
 from querywright.fetch.custom import changes, config_of
-from querywright.fetch.outlines import Key, Outline, outline_of, paths_of, plain
+from querywright.fetch.outlines import Key, Outline, outline_of, paths_of
 
 __all__ = ["Target", "TargetField", "target_of"]
 
@@ -99,8 +99,7 @@ def _key(name: str, info: FieldInfo) -> Key:
     alias = info.alias if info.serialization_alias is None else info.serialization_alias
     given: Any = info.alias if info.validation_alias is None else info.validation_alias
     aliases = paths_of(given if given is None or isinstance(given, str) else given.convert_to_aliases())
-    taken = plain(aliases) if aliases else name
-    return Key(taken, name if alias is None else alias, excluded=info.exclude is True, aliases=aliases)
+    return Key.named(name, alias, aliases, excluded=info.exclude is True)
 
 
 def _other(model: Any, path: str, config: Mapping[str, Any] | None) -> Target:
