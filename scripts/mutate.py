@@ -136,7 +136,9 @@ def examples_until_noticed(copy: Path, mutation: Mutation) -> int | None:
     environment = os.environ | {"PYTHONPATH": f"{copy / 'src'}{os.pathsep}{copy}"}
     command += ["-k", mutation.databases]
     done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own code
-    return len(re.findall(suite.shown, done.stdout, re.MULTILINE)) if done.returncode == 1 else None
+    if done.returncode not in {0, 1}:
+        sys.exit(f"The tests did not run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return len(re.findall(suite.shown, done.stdout, re.MULTILINE)) if done.returncode else None
 
 
 def main() -> None:
