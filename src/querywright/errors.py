@@ -14,6 +14,7 @@ QuerywrightError
 │   └── UnknownFields           fields that the response model does not have
 ├── SessionMisuse               a session used as it must not be
 │   ├── ManagedTransaction      commit or rollback by hand inside a managed block
+│   ├── SessionEnded            a session that was kept after its block
 │   ├── NestedTransaction       a transaction inside another, without saying how
 │   └── ConcurrentUse           two tasks or threads in one session at once
 ├── NotFound                    no row (also SQLAlchemy's NoResultFound)
@@ -170,6 +171,19 @@ class ManagedTransaction(SessionMisuse):
         message = f"{verb}() was called inside a block of transaction(), which commits at its end."
         super().__init__(message, hint="Leave the block, raise to roll back, or use savepoint() for a part of it.")
         self.verb = verb
+
+
+class SessionEnded(SessionMisuse):
+    """A session was used after the block that had opened it.
+
+    Args:
+        where: Where the block ended.
+    """
+
+    def __init__(self, where: str) -> None:
+        hint = "Open a session of its own for what runs later, such as a background task or a stream."
+        super().__init__(f"The session ended with its block, at {where}.", hint=hint)
+        self.where = where
 
 
 class NestedTransaction(SessionMisuse):

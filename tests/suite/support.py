@@ -48,6 +48,11 @@ async def session(db: AnyDatabase, **options: Any) -> AsyncIterator[Any]:
             yield sync_opened
 
 
+async def collect(stream: Iterator[T] | AsyncIterator[T]) -> list[T]:
+    """List what a stream of either kind gives."""
+    return [item async for item in stream] if isinstance(stream, AsyncIterator) else list(stream)
+
+
 async def run_sync(opened: AnySession, work: Callable[[Session], T]) -> T:
     """Run synchronous ORM code in a session of either kind."""
     return await opened.run_sync(work) if isinstance(opened, AsyncSession) else work(opened)

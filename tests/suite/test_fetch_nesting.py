@@ -11,8 +11,7 @@ from sqlalchemy import select
 
 from querywright.fetch.plan import MOST_LEVELS
 from tests.suite.models import Author, Book, Out
-from tests.suite.support import AnyDatabase, by_orm, resolve, transaction
-from tests.suite.test_fetch_parameters import collect
+from tests.suite.support import AnyDatabase, by_orm, collect, resolve, transaction
 
 AUTHORS = select(Author).order_by(Author.id)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from sqlalchemy.orm import with_loader_criteria
 
 from querywright import ShapeError, prepare
 from tests.suite.models import Author, Book, NameOut, Out
-from tests.suite.support import AnyDatabase, add, resolve
+from tests.suite.support import AnyDatabase, add, collect, resolve
 
 
 class PupilOut(Out):
@@ -195,10 +194,6 @@ async def test_functions_are_called_anew(authors: AnyDatabase) -> None:
 
 def keys(rows: Any) -> list[int]:
     return [row["id"] if isinstance(row, dict) else row.id for row in rows]
-
-
-async def collect(stream: Iterator[Any] | AsyncIterator[Any]) -> list[Any]:
-    return [item async for item in stream] if isinstance(stream, AsyncIterator) else list(stream)
 
 
 async def test_parameters_without_a_name_keep_their_values(authors: AnyDatabase) -> None:

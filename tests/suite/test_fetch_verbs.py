@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import pytest
@@ -12,7 +12,7 @@ from sqlalchemy import bindparam, select
 
 from querywright import Count, Path, ShapeError, UnknownFields, fetch, prepare
 from tests.suite.models import Author, AuthorOut, Book, BookOut, NameOut, Out
-from tests.suite.support import AnyDatabase, add, by_orm, resolve, statements, transaction
+from tests.suite.support import AnyDatabase, add, by_orm, collect, resolve, statements, transaction
 
 AUTHORS = select(Author).order_by(Author.id)
 
@@ -22,12 +22,6 @@ async def authors(db: AnyDatabase) -> AnyDatabase:
     await add(db, *(Author(id=n, name=f"name {n}", email=None if n % 2 else f"{n}@x.y") for n in range(1, 8)))
     await add(db, *(Book(author_id=1 + n % 7, title=f"t{n}", pages=n + 1) for n in range(10)))
     return db
-
-
-async def collect(stream: Iterator[Any] | AsyncIterator[Any]) -> list[Any]:
-    if isinstance(stream, AsyncIterator):
-        return [item async for item in stream]
-    return list(stream)
 
 
 class LoudOut(Out):

@@ -6,6 +6,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, NoReturn, TypeVar
+from weakref import WeakSet
 
 from sqlalchemy import Connection, Dialect, Engine, Select
 from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
@@ -20,7 +21,10 @@ from querywright.fetch.binding import Statement
 from querywright.fetch.drivers import Rows, autocommitting, direct_call, has_direct_call
 from querywright.fetch.roots import root_mapper
 
-__all__ = ["Bind", "JsonBytes", "Rows", "Seen", "connection_of", "routing", "run", "seen_by_session", "stream"]
+__all__ = [
+    "Bind", "JsonBytes", "Rows", "Seen", "close_streams", "connection_of", "routing", "run", "seen_by_session",
+    "stream", "streams_of",
+]  # fmt: skip
 
 Bind = Session | Connection | Engine
 Content_co = TypeVar("Content_co", covariant=True)
@@ -136,6 +140,18 @@ def stream(bind: Engine | Connection, statement: Statement, size: int) -> Genera
             yield rows
     finally:
         result.close()
+
+
+def streams_of(session: Session) -> WeakSet[Generator[Any, None, None]]:
+    """Return the streams that read in the transaction of a session."""
+    streams: WeakSet[Generator[Any, None, None]] = session.info.setdefault("querywright_streams", WeakSet())
+    return streams
+
+
+def close_streams(session: Session) -> None:
+    """Close the cursors that still have rows, before the transaction ends: MySQL could not end it."""
+    for each in list(streams_of(session)):
+        each.close()
 
 
 def connection_of(session: Session, statement: Select[Any], arguments: Mapping[str, Any]) -> Connection:

@@ -12,12 +12,12 @@ from sqlalchemy import Connection, Engine, Select
 from sqlalchemy.orm import Session
 
 from querywright.engine.exclusive import exclusive
-from querywright.errors import MultipleFound, NotFound, ShapeError
+from querywright.errors import MultipleFound, NotFound, SessionEnded, ShapeError
 from querywright.fetch.binding import Binder, CacheKey, SchemaMap, Statement
 from querywright.fetch.compile import MOST
 from querywright.fetch.compiled import Compiled, Prepared, prepare
 from querywright.fetch.decode import Dump, rewritten, to_bytes, validate
-from querywright.fetch.execute import Bind, Rows, Seen, connection_of, routing, run, seen_by_session, stream
+from querywright.fetch.execute import Bind, Rows, Seen, connection_of, routing, run, seen_by_session, stream, streams_of
 from querywright.fetch.fieldsets import Fieldset, fieldset
 from querywright.fetch.form import Form, Strategy
 from querywright.fetch.nodes import Plan
@@ -194,10 +194,15 @@ class Query:
                 if prepared.slots
                 else stream(target, statement, size)
             )
+        if isinstance(bind, Session):
+            streams_of(bind).add(batches)
         # Between two batches others may use the session: drivers allow it.
         with closing(batches):
             for rows in batches:
                 yield prepared, [row[0] for row in rows]
+            # Whoever closed it has closed the stream as well, whose rows are not at their end.
+            if isinstance(bind, Session) and isinstance(target, Connection) and target.closed:
+                raise SessionEnded(getattr(bind, "ended", None) or "its close()")
 
     def instances(self, prepared: Prepared, text: str, *, many: bool) -> Any:
         """Make model instances of what the database wrote."""

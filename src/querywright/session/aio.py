@@ -26,6 +26,7 @@ from querywright.session.hooks import call_all_async
 from querywright.session.idempotency import IdempotencyKey
 from querywright.session.nesting import Nested, entered, surrounding
 from querywright.session.options import Isolation, TransactionOptions
+from querywright.session.places import here
 from querywright.session.sessions import AsyncSession, Session
 from querywright.session.transaction import abandon, begin, complete, doomed_by_error
 from querywright.settings import DatabaseSettings
@@ -118,10 +119,10 @@ class AsyncDatabase(BaseDatabase[AsyncEngine]):
             with entered(self, session, options):
                 yield session
         except BaseException:
-            await to_the_end(_end(session, abandon))
+            await to_the_end(_end(session, partial(abandon, where=here())))
             raise
         else:
-            await to_the_end(_end(session, partial(complete, find_out=find_out)))
+            await to_the_end(_end(session, partial(complete, where=here(), find_out=find_out)))
 
     async def run(
         self,

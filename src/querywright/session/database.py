@@ -23,6 +23,7 @@ from querywright.session.hooks import call_all
 from querywright.session.idempotency import IdempotencyKey
 from querywright.session.nesting import Nested, entered, surrounding
 from querywright.session.options import Isolation, TransactionOptions
+from querywright.session.places import here
 from querywright.session.sessions import Session
 from querywright.session.transaction import abandon, begin, complete, doomed_by_error
 from querywright.settings import DatabaseSettings
@@ -108,10 +109,10 @@ class Database(BaseDatabase[Engine]):
             with entered(self, session, options):
                 yield session
         except BaseException:
-            abandon(session)
+            abandon(session, here())
             raise
         else:
-            complete(session, find_out=find_out)
+            complete(session, here(), find_out=find_out)
         finally:
             call_all(session.hooks.take())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from types import TracebackType
 from typing import Any, TypeVar
 
 import sqlalchemy.ext.asyncio
@@ -13,11 +14,13 @@ from typing_extensions import TypeVarTuple, Unpack
 
 from querywright.engine.exclusive import exclusive
 from querywright.engine.transactions import require_sound
-from querywright.errors import ManagedTransaction
+from querywright.errors import ManagedTransaction, SessionEnded
 from querywright.fetch import AsyncFetch, Fetch
 from querywright.fetch import fetch as fetch_from
+from querywright.fetch.execute import close_streams
 from querywright.fetch.form import Strategy
 from querywright.session.hooks import Call, Hooks, call_all, call_all_async, require_sync
+from querywright.session.places import here
 from querywright.session.stale import NamingSession
 
 __all__ = ["AsyncSession", "Session"]
@@ -37,6 +40,8 @@ class Session(NamingSession):
         # Whether a block of transaction() ends the transaction, and why it can only roll back.
         self.managed = False
         self.doomed: str | None = None
+        # Where the block has ended that had opened the session.
+        self.ended: str | None = None
         # The connections that the transaction has begun on.
         self.begun: list[Connection] = []
         super().__init__(*args, **options)
@@ -114,9 +119,14 @@ class Session(NamingSession):
         self._end_by_hand("close", super().close)
 
     def _end_by_hand(self, verb: str, end: Callable[[], None]) -> None:
+        if self.ended is not None:
+            if verb == "close":
+                return
+            raise SessionEnded(self.ended)
         if self.managed:
             raise ManagedTransaction(verb)
         with exclusive(self):
+            close_streams(self)
             end()
         self._call_hooks()
 
@@ -129,10 +139,28 @@ class Session(NamingSession):
         with exclusive(self):
             return super()._execute_internal(*args, **options)
 
+    def _autobegin_t(self, *args: Any, **options: Any) -> SessionTransaction:
+        # Whatever a session is asked for, it begins with this.
+        if self.ended is not None:
+            raise SessionEnded(self.ended)
+        begun: SessionTransaction = super()._autobegin_t(*args, **options)
+        return begun
+
     def _connection_for_bind(self, *args: Any, **options: Any) -> Connection:
         connection: Connection = super()._connection_for_bind(*args, **options)
+        if self.ended is not None:
+            # The block has ended while another task of it was waiting for this connection.
+            super().close()
+            raise SessionEnded(self.ended)
         require_sound(connection)
         return connection
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Roll back what is open and give the connection back, for good."""
+        super().__exit__(kind, error, trace)
+        self.ended = self.ended or here()
 
 
 def _after_begin(session: Session, transaction: SessionTransaction, connection: Connection) -> None:
@@ -241,6 +269,13 @@ class AsyncSession(sqlalchemy.ext.asyncio.AsyncSession):
         """Roll back what is open and give the connection back; refused inside a block of ``transaction()``."""
         await super().close()
         await self._call_hooks()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Roll back what is open and give the connection back, for good."""
+        await super().__aexit__(kind, error, trace)
+        self.sync_session.ended = self.sync_session.ended or here()
 
     async def _call_hooks(self) -> None:
         if due := self.sync_session.hooks.take():

@@ -13,6 +13,7 @@ from querywright.engine.dialect import READ_ONLY_OPTIONS
 from querywright.engine.exclusive import exclusive
 from querywright.engine.pool import cut, is_closed
 from querywright.errors import CommitOutcomeUnknown, ConcurrentUse, TransactionLost
+from querywright.fetch.execute import close_streams
 from querywright.session.options import TransactionOptions
 from querywright.session.outcome import Outcome, find_outcome, is_answer, take_receipt
 from querywright.session.sessions import Session
@@ -39,11 +40,12 @@ def doomed_by_error(session: Session) -> Iterator[None]:
         raise
 
 
-def complete(session: Session, *, find_out: bool = False) -> None:
+def complete(session: Session, where: str, *, find_out: bool = False) -> None:
     """Commit and close.
 
     Args:
         session: Whose transaction has come to its end.
+        where: The place in the code at which its block ended.
         find_out: Whether to be able to find out what became of a COMMIT without an answer, for one more round trip.
 
     Raises:
@@ -54,16 +56,22 @@ def complete(session: Session, *, find_out: bool = False) -> None:
         with exclusive(session):
             _commit(session, find_out=find_out)
     except BaseException:
-        abandon(session)
+        abandon(session, where)
         raise
+    session.ended = where
     sqlalchemy.orm.Session.close(session)
 
 
-def abandon(session: Session) -> None:
+def abandon(session: Session, where: str) -> None:
     """Roll back and close, whatever state it is in; its objects can no longer be used."""
+    # First, for a task that is still waiting for a connection gives it back once it sees this.
+    session.ended = where
     try:
         with exclusive(session):
             try:
+                # A connection that is lost has no cursor to close, and a stream that is being read is cut off below.
+                with suppress(SQLAlchemyError, ValueError):
+                    close_streams(session)
                 sqlalchemy.orm.Session.rollback(session)
             finally:
                 sqlalchemy.orm.Session.close(session)
@@ -78,6 +86,7 @@ def abandon(session: Session) -> None:
 
 def _commit(session: Session, *, find_out: bool) -> None:
     _require_active(session)
+    close_streams(session)
     session.flush()
     _require_active(session)
     begun = list(session.begun)

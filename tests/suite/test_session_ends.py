@@ -1,0 +1,104 @@
+"""After its block a session is over for everybody who kept it, and holds nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from sqlalchemy import event, func, insert, select, text
+from sqlalchemy.exc import IllegalStateChangeError
+from sqlalchemy.util import await_only
+
+from querywright import AsyncDatabase, ConcurrentUse, SessionEnded
+from querywright.engine import pool_snapshot
+from tests.conftest import ASYNC
+from tests.suite.models import Author, NameOut, Tag
+from tests.suite.support import AnyDatabase, add, collect, resolve, session, transaction
+
+ALL = select(Author).order_by(Author.id)
+USES: dict[str, Callable[[Any], Any]] = {
+    "add": lambda tx: tx.add(Tag(name="late")),
+    "add_all": lambda tx: tx.add_all([Tag(name="late")]),
+    "merge": lambda tx: tx.merge(Tag(id=1, name="late")),
+    "execute": lambda tx: tx.execute(text("SELECT 1")),
+    "insert": lambda tx: tx.execute(insert(Tag), [{"name": "late"}]),
+    "scalars": lambda tx: tx.scalars(select(Tag)),
+    "get": lambda tx: tx.get(Tag, 1),
+    "fetch": lambda tx: tx.fetch(NameOut, ALL).all(),
+    "json": lambda tx: tx.fetch(NameOut, ALL).json(),
+    "page": lambda tx: tx.fetch(NameOut, ALL).page(size=2),
+    "stream": lambda tx: collect(tx.fetch(NameOut, ALL).stream()),
+    "begin": lambda tx: tx.begin(),
+    "connection": lambda tx: tx.connection(),
+    "on_commit": lambda tx: tx.on_commit(print),
+    "commit": lambda tx: tx.commit(),
+    "rollback": lambda tx: tx.rollback(),
+}
+
+
+@pytest.mark.parametrize("how", ["committed", "rolled back", "session"])
+async def test_a_kept_session_is_refused(db: AnyDatabase, how: str) -> None:
+    kept: Any = None
+    with suppress(ZeroDivisionError):
+        async with session(db) if how == "session" else transaction(db) as kept:
+            kept.add(Author(id=1, name="Ada"))
+            await resolve(kept.flush())
+            1 / (how != "rolled back")
+    for use in USES.values():
+        with pytest.raises(SessionEnded, match=r"with its block, at .*support\.py:\d+, in"):
+            await resolve(use(kept))
+    assert pool_snapshot(db.engine).checked_out == 0
+    # It holds nothing, and closing it twice is nobody's fault.
+    await resolve(kept.close())
+    async with transaction(db) as tx:
+        tx.add(Tag(name="in time"))
+    async with session(db) as opened:
+        assert await resolve(opened.scalar(select(func.count()).select_from(Tag))) == 1
+
+
+@pytest.mark.parametrize("opened", [transaction, session])
+async def test_a_stream_ends_with_its_block(db: AnyDatabase, opened: Any) -> None:
+    await add(db, *(Author(id=n, name=f"{n}") for n in range(1, 40)))
+    async with opened(db) as tx:
+        stream = tx.fetch(NameOut, ALL).stream(batch=2)
+        first = await anext(stream) if isinstance(db, AsyncDatabase) else next(stream)
+        assert first.name == "1"
+    with pytest.raises(SessionEnded):
+        await collect(stream)
+    assert pool_snapshot(db.engine).checked_out == 0
+
+
+@pytest.mark.drivers(*ASYNC)
+async def test_a_task_that_is_still_connecting_gives_its_connection_back(db: AsyncDatabase) -> None:
+    """gather() leaves the others running when one fails."""
+    connecting, free = asyncio.Event(), asyncio.Event()
+
+    async def slow(tx: Any) -> None:
+        await tx.execute(text("SELECT 1"))
+
+    def wait(*_: Any) -> None:
+        connecting.set()
+        await_only(free.wait())
+
+    async def fail() -> None:
+        await connecting.wait()
+        raise LookupError
+
+    event.listen(db.engine.sync_engine.pool, "checkout", wait)
+    left: Any = None
+    with pytest.raises((LookupError, ConcurrentUse, IllegalStateChangeError)):
+        async with db.transaction() as tx:
+            left = asyncio.ensure_future(slow(tx))
+            await asyncio.gather(left, fail())
+    free.set()
+    with pytest.raises(SessionEnded):
+        await left
+    gc.collect()
+    assert pool_snapshot(db.engine).checked_out == 0
+    event.remove(db.engine.sync_engine.pool, "checkout", wait)
+    async with db.transaction() as tx:
+        tx.add(Tag(name="next"))
