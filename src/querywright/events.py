@@ -60,7 +60,7 @@ class HookFailed:
     """
 
     name: str
-    error: Exception
+    error: BaseException
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ _EXAMPLES = {
     "lock_timeout": "10",
     "idle_in_transaction_timeout": "60",
     "busy_timeout": "5",
+    "hook_timeout": "10",
     "reset_on_return": "always",
     "pooler": "pgbouncer",
     "cursor_secret": "any long text",
@@ -49,6 +50,7 @@ class DatabaseSettings(BaseSettings):
         lock_timeout: Seconds one statement may wait for a lock (PostgreSQL); 0 means no limit.
         idle_in_transaction_timeout: Seconds an open transaction may do nothing (PostgreSQL); 0 means no limit.
         busy_timeout: Seconds to wait for another writer (SQLite).
+        hook_timeout: Seconds that a function given to ``on_commit`` or ``on_rollback`` may take.
         reset_on_return: When a connection that comes back is reset to its initial state: if a statement of its user
             has ``changed`` the session (SET, advisory lock, LISTEN, temporary table, PRAGMA, ATTACH and the like), or
             ``always``, for one round trip more, where functions of the database change it.
@@ -86,6 +88,7 @@ class DatabaseSettings(BaseSettings):
     lock_timeout: float = Field(default=10.0, ge=0)
     idle_in_transaction_timeout: float = Field(default=60.0, ge=0)
     busy_timeout: float = Field(default=5.0, ge=0)
+    hook_timeout: float = Field(default=10.0, gt=0)
     reset_on_return: Literal["changed", "always"] = "changed"
     pooler: Literal["pgbouncer"] | None = None
     cursor_secret: SecretStr | None = None

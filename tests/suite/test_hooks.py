@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import threading
+from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
+import anyio
 import pytest
 from sqlalchemy import func, select
 
@@ -173,3 +178,93 @@ async def test_a9_hooks_may_be_of_both_kinds(db: AsyncDatabase) -> None:
         tx.on_commit(hook, "awaited")
         tx.on_commit(called.append, "called")
     assert called == ["awaited", "called"]
+
+
+@pytest.mark.drivers("sqlite+pysqlite")
+def test_a_function_that_hangs_is_left_to_itself(
+    url: str, suite_tables: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    failed: list[HookFailed] = []
+    called, free = [], threading.Event()
+    hung = threading.Event()
+
+    def hang() -> None:
+        hung.set()
+        free.wait()
+        called.append("late")
+
+    with Database(url, hook_timeout=0.05) as db, subscribed(HookFailed, failed.append):
+        with db.transaction() as tx:
+            for hook in (partial(called.append, 1), hang, hang, partial(called.append, 2)):
+                tx.on_commit(hook)
+        assert hung.is_set()
+        assert called == [1, 2]
+        assert [type(each.error) for each in failed] == [TimeoutError] * 2
+        assert caplog.text.count("TimeoutError") == 2
+        free.set()
+
+
+@pytest.mark.drivers("sqlite+pysqlite")
+def test_hooks_see_the_context_of_their_transaction(url: str, suite_tables: None) -> None:
+    tenant: ContextVar[int] = ContextVar("tenant")
+    seen: list[int] = []
+    with Database(url) as db:
+        tenant.set(7)
+        with db.transaction() as tx:
+            tx.on_commit(lambda: seen.append(tenant.get()))
+    assert seen == [7]
+
+
+async def hang() -> None:
+    await asyncio.Event().wait()
+
+
+@pytest.mark.drivers("sqlite+aiosqlite")
+async def test_a_coroutine_that_hangs_is_cancelled(url: str, suite_tables: None) -> None:
+    failed: list[HookFailed] = []
+    called: list[int] = []
+    async with AsyncDatabase(url, hook_timeout=0.05) as db:
+        with subscribed(HookFailed, failed.append):
+            async with db.transaction() as tx:
+                for hook in (partial(called.append, 1), hang, hang, partial(called.append, 2)):
+                    tx.on_commit(hook)
+    assert called == [1, 2]
+    assert [type(each.error) for each in failed] == [TimeoutError] * 2
+
+
+@pytest.mark.drivers("sqlite+aiosqlite")
+@pytest.mark.parametrize("scope", ["task", "anyio"])
+async def test_a_cancellation_ends_what_hangs_and_loses_no_other(url: str, suite_tables: None, scope: str) -> None:
+    called: list[int] = []
+    hanging = asyncio.Event()
+
+    async def hang_at_last() -> None:
+        hanging.set()
+        await asyncio.Event().wait()
+
+    async def note(number: int) -> None:
+        await asyncio.sleep(0)
+        called.append(number)
+
+    async with AsyncDatabase(url, hook_timeout=3600) as db:
+
+        async def unit() -> None:
+            async with db.transaction() as tx:
+                tx.add(Tag(name="kept"))
+                for hook in (partial(note, 1), hang_at_last, partial(note, 2), partial(note, 3)):
+                    tx.on_commit(hook)
+
+        if scope == "task":
+            task = asyncio.create_task(unit())
+            await hanging.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        else:
+            async with anyio.create_task_group() as group:
+                group.start_soon(unit)
+                await hanging.wait()
+                group.cancel_scope.cancel()
+        assert called == [1, 2, 3]
+        async with db.session() as opened:
+            assert await opened.scalar(COUNT) == 1

@@ -22,7 +22,7 @@ from querywright.fetch import AsyncFetch
 from querywright.fetch import fetch as fetch_from
 from querywright.fetch.form import Strategy
 from querywright.session.base import BaseDatabase, pause_after, settings_from
-from querywright.session.hooks import call_all_async
+from querywright.session.calling import call_all_async
 from querywright.session.idempotency import IdempotencyKey
 from querywright.session.nesting import Nested, entered, surrounding
 from querywright.session.options import Isolation, TransactionOptions
@@ -71,7 +71,10 @@ class AsyncDatabase(BaseDatabase[AsyncEngine]):
             read_only: Let the database refuse every write. On SQLite, a session that is not read-only waits for
                 other writers with its first statement, even if that only reads.
         """
-        return AsyncSession(self._bind(TransactionOptions(read_only=read_only)), expire_on_commit=False)
+        return self._session(TransactionOptions(read_only=read_only))
+
+    def _session(self, options: TransactionOptions) -> AsyncSession:
+        return AsyncSession(self._bind(options), expire_on_commit=False, hook_timeout=self.settings.hook_timeout)
 
     @asynccontextmanager
     async def transaction(
@@ -113,16 +116,16 @@ class AsyncDatabase(BaseDatabase[AsyncEngine]):
 
     @asynccontextmanager
     async def _managed(self, options: TransactionOptions, *, find_out: bool = False) -> AsyncIterator[AsyncSession]:
-        session = AsyncSession(self._bind(options), expire_on_commit=False)
+        session = self._session(options)
         begin(session.sync_session, options)
         try:
             with entered(self, session, options):
                 yield session
         except BaseException:
-            await to_the_end(_end(session, partial(abandon, where=here())))
+            await _end(session, partial(abandon, where=here()))
             raise
         else:
-            await to_the_end(_end(session, partial(complete, where=here(), find_out=find_out)))
+            await _end(session, partial(complete, where=here(), find_out=find_out))
 
     async def run(
         self,
@@ -244,6 +247,6 @@ class AsyncDatabase(BaseDatabase[AsyncEngine]):
 
 async def _end(session: AsyncSession, end: Callable[[Session], None]) -> None:
     try:
-        await greenlet_spawn(end, session.sync_session)
+        await to_the_end(greenlet_spawn(end, session.sync_session))
     finally:
-        await call_all_async(session.sync_session.hooks.take())
+        await call_all_async(session.sync_session.hooks.take(), session.sync_session.hook_timeout)

@@ -19,7 +19,7 @@ from querywright.fetch import Fetch
 from querywright.fetch import fetch as fetch_from
 from querywright.fetch.form import Strategy
 from querywright.session.base import BaseDatabase, pause_after, settings_from
-from querywright.session.hooks import call_all
+from querywright.session.calling import call_all
 from querywright.session.idempotency import IdempotencyKey
 from querywright.session.nesting import Nested, entered, surrounding
 from querywright.session.options import Isolation, TransactionOptions
@@ -65,7 +65,10 @@ class Database(BaseDatabase[Engine]):
             read_only: Let the database refuse every write. On SQLite, a session that is not read-only waits for
                 other writers with its first statement, even if that only reads.
         """
-        return Session(self._bind(TransactionOptions(read_only=read_only)), expire_on_commit=False)
+        return self._session(TransactionOptions(read_only=read_only))
+
+    def _session(self, options: TransactionOptions) -> Session:
+        return Session(self._bind(options), expire_on_commit=False, hook_timeout=self.settings.hook_timeout)
 
     @contextmanager
     def transaction(
@@ -104,7 +107,7 @@ class Database(BaseDatabase[Engine]):
 
     @contextmanager
     def _managed(self, options: TransactionOptions, *, find_out: bool = False) -> Iterator[Session]:
-        session = begin(Session(self._bind(options), expire_on_commit=False), options)
+        session = begin(self._session(options), options)
         try:
             with entered(self, session, options):
                 yield session
@@ -114,7 +117,7 @@ class Database(BaseDatabase[Engine]):
         else:
             complete(session, here(), find_out=find_out)
         finally:
-            call_all(session.hooks.take())
+            call_all(session.hooks.take(), session.hook_timeout)
 
     def run(
         self,

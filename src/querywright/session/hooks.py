@@ -7,18 +7,14 @@ The order and the treatment of savepoints are those of Django's ``on_commit``
 from __future__ import annotations
 
 import inspect
-import logging
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from querywright.errors import ConfigurationError
-from querywright.events import HookFailed, emit
 
-__all__ = ["Call", "Hooks", "call_all", "call_all_async", "require_sync"]
+__all__ = ["Call", "Hooks", "require_sync"]
 
-_log = logging.getLogger("querywright")
 # A savepoint; None is the whole transaction.
 Scope = object | None
 
@@ -92,31 +88,3 @@ def require_sync(function: Callable[..., Any]) -> None:
     if inspect.iscoroutinefunction(function):
         name = getattr(function, "__qualname__", repr(function))
         raise ConfigurationError(f"{name} is a coroutine function, and this session is synchronous.")
-
-
-def call_all(calls: Sequence[Call]) -> None:
-    """Call each; one that fails is reported and does not keep the others from being called."""
-    for call in calls:
-        try:
-            call.function(*call.arguments)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the transaction has ended well without it
-            _report(call, error)
-
-
-async def call_all_async(calls: Sequence[Call]) -> None:
-    """Call each, and await what is to be awaited."""
-    for call in calls:
-        try:
-            result = call.function(*call.arguments)
-            if inspect.isawaitable(result):
-                await result
-        except Exception as error:  # noqa: BLE001 - as above
-            _report(call, error)
-
-
-def _report(call: Call, error: Exception) -> None:
-    name = getattr(call.function, "__qualname__", type(call.function).__qualname__)
-    # Without the error's text, which may hold users' data.
-    where = "".join(traceback.format_tb(error.__traceback__))
-    _log.error("The hook %s of a transaction failed: %s\n%s", name, type(error).__name__, where)
-    emit(HookFailed(name, error))

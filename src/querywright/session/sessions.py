@@ -19,7 +19,8 @@ from querywright.fetch import AsyncFetch, Fetch
 from querywright.fetch import fetch as fetch_from
 from querywright.fetch.execute import close_streams
 from querywright.fetch.form import Strategy
-from querywright.session.hooks import Call, Hooks, call_all, call_all_async, require_sync
+from querywright.session.calling import call_all, call_all_async
+from querywright.session.hooks import Call, Hooks, require_sync
 from querywright.session.places import here
 from querywright.session.stale import NamingSession
 
@@ -35,8 +36,9 @@ class Session(NamingSession):
     # Whether this object calls its hooks itself; the session inside an AsyncSession leaves that to what awaits it.
     _calls_hooks = True
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, hook_timeout: float = 10.0, **options: Any) -> None:
         self.hooks = Hooks()
+        self.hook_timeout = hook_timeout
         # Whether a block of transaction() ends the transaction, and why it can only roll back.
         self.managed = False
         self.doomed: str | None = None
@@ -104,7 +106,7 @@ class Session(NamingSession):
 
     def _call_hooks(self) -> None:
         if self._calls_hooks and self.hooks.due:
-            call_all(self.hooks.take())
+            call_all(self.hooks.take(), self.hook_timeout)
 
     def commit(self) -> None:
         """Flush and commit; refused inside a block of ``transaction()``."""
@@ -279,4 +281,4 @@ class AsyncSession(sqlalchemy.ext.asyncio.AsyncSession):
 
     async def _call_hooks(self) -> None:
         if due := self.sync_session.hooks.take():
-            await call_all_async(due)
+            await call_all_async(due, self.sync_session.hook_timeout)
