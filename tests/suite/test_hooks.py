@@ -185,7 +185,8 @@ def test_a_function_that_hangs_is_left_to_itself(
     url: str, suite_tables: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     failed: list[HookFailed] = []
-    called, free = [], threading.Event()
+    called: list[object] = []
+    free = threading.Event()
     hung = threading.Event()
 
     def hang() -> None:
