@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import MetaData, func, select
+from sqlalchemy import MetaData, func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from querywright import AsyncDatabase, CommitOutcomeUnknown, Database, DatabaseUnavailable, IdempotencyKeys
@@ -132,3 +132,51 @@ async def test_a6_hooks_of_a_commit_that_took_effect(far: AnyDatabase, proxy: Pr
         await far.run(asynchronous)
     assert hooks == ["commit"]
     assert await count(far, "one") == 1
+
+
+FOREIGN = """
+CREATE EXTENSION IF NOT EXISTS postgres_fdw;
+CREATE SERVER elsewhere FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '{host}', port '{port}', dbname '{database}');
+CREATE USER MAPPING FOR CURRENT_USER SERVER elsewhere OPTIONS (user '{user}', password_required 'false');
+CREATE FOREIGN TABLE counter (n integer) SERVER elsewhere OPTIONS (table_name 'remote_counter');
+"""
+
+
+@pytest.fixture
+def counter(postgres: EmbeddedPostgres, new_postgres_database: Callable[[], str]) -> Iterator[Callable[[], int]]:
+    """A table of another database that is seen in the usual one; reads its only number."""
+    name = new_postgres_database()
+    with Database(postgres.url("psycopg")) as near, Database(postgres.url("psycopg", name)) as remote:
+        with remote.transaction() as tx:
+            tx.execute(text("CREATE TABLE remote_counter AS SELECT 1 AS n"))
+        url = remote.engine.url
+        where = {"host": url.host or url.query["host"], "port": url.port or url.query["port"], "user": url.username}
+        with near.transaction() as tx:
+            tx.execute(text(FOREIGN.format(database=name, **where)))
+
+        def read() -> int:
+            with remote.transaction(read_only=True) as tx:
+                return int(tx.scalar(text("SELECT n FROM remote_counter")) or 0)
+
+        yield read
+        with near.transaction() as tx:
+            tx.execute(text("DROP EXTENSION postgres_fdw CASCADE"))
+
+
+@pytest.mark.parametrize("reaches_server", [True, False])
+async def test_a6_what_was_written_elsewhere_is_written_once(
+    far: AnyDatabase, proxy: Proxy, counter: Callable[[], int], *, reaches_server: bool
+) -> None:
+    """A transaction that writes through foreign tables only has no number on this server."""
+    raised = text("UPDATE counter SET n = n + 1")
+
+    async def asynchronous(tx: Any) -> None:
+        await tx.execute(raised)
+
+    for number in range(2, 5):
+        proxy.cut_commits(1, reaches_server=reaches_server)
+        if isinstance(far, Database):
+            far.run(lambda tx: tx.execute(raised))
+        else:
+            await far.run(asynchronous)
+        assert counter() == number

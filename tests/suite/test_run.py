@@ -6,11 +6,12 @@ import asyncio
 from typing import Any
 
 import pytest
-from sqlalchemy import MetaData, func, select, text
+from sqlalchemy import MetaData, NullPool, create_engine, func, make_url, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm.exc import DetachedInstanceError
 
-from querywright import AsyncDatabase, Database, IdempotencyKeys, KeyReused, NestedTransaction
+from querywright import AsyncDatabase, Database, DatabaseUnavailable, IdempotencyKeys, KeyReused, NestedTransaction
+from querywright.engine import classify
 from querywright.engine.dialect import sqlstate_of
 from querywright.events import UnitRetried, subscribed
 from tests.suite.models import Author, NameOut, Tag
@@ -117,6 +118,44 @@ async def test_a_connection_lost_before_the_commit_is_run_again(db: AnyDatabase)
         tx.flush()
         if len(attempts) == 1:
             tx.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+    await run(db, work)
+    assert (len(attempts), await count(db)) == (2, 1)
+
+
+@pytest.mark.drivers(*POSTGRES, "mariadb+pymysql", "mariadb+aiomysql")
+async def test_a_server_that_has_left_before_the_commit_has_committed_nothing(db: AnyDatabase, url: str) -> None:
+    """The driver has not looked yet: the last word of the server would be taken for its answer to COMMIT."""
+    on_mariadb = url.startswith("mariadb")
+    sync_driver = "mariadb+pymysql" if on_mariadb else "postgresql+psycopg"
+    other = create_engine(make_url(url).set(drivername=sync_driver), isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    number = text("SELECT CONNECTION_ID()" if on_mariadb else "SELECT pg_backend_pid()")
+
+    def end(mine: int) -> None:
+        with other.connect() as connection:
+            if on_mariadb:
+                connection.exec_driver_sql(f"KILL {mine}")
+                alive = f"SELECT count(*) FROM information_schema.processlist WHERE id = {mine}"
+            else:
+                connection.exec_driver_sql(f"SELECT pg_terminate_backend({mine}, 5000)")
+                alive = f"SELECT count(*) FROM pg_stat_activity WHERE pid = {mine}"
+            while connection.exec_driver_sql(alive).scalar():
+                pass
+
+    with pytest.raises(DBAPIError) as caught:
+        async with transaction(db) as tx:
+            tx.add(Tag(name="lost"))
+            await resolve(tx.flush())
+            end(await resolve(tx.scalar(number)))
+    assert isinstance(classify(caught.value), DatabaseUnavailable)
+    attempts: list[int] = []
+
+    def work(tx: Any) -> None:
+        attempts.append(1)
+        tx.add(Tag(name="once"))
+        tx.flush()
+        if len(attempts) == 1:
+            end(tx.scalar(number))
 
     await run(db, work)
     assert (len(attempts), await count(db)) == (2, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,14 +64,30 @@ def pool_snapshot(engine: Engine) -> PoolSnapshot:
 
 
 def is_closed(connection: Connection) -> bool:
-    """Say whether the driver knows that a connection is closed; needs no round trip."""
-    return connection.invalidated or known_closed(connection.dialect, connection.connection.dbapi_connection)
+    """Say whether a connection is known to be closed, by the driver or by the server; needs no round trip."""
+    if connection.invalidated:
+        return True
+    lent = connection.connection.dbapi_connection
+    return known_closed(connection.dialect, lent) or _server_has_left(connection.dialect, lent)
 
 
 def known_closed(dialect: Dialect, connection: Any) -> bool:
     """Say the same of what the pool lends."""
     check = _IS_CLOSED.get(dialect.driver)
     return check is not None and check(connection)
+
+
+def _server_has_left(dialect: Dialect, lent: Any) -> bool:
+    """Say whether the server has closed the connection, which drivers see when they, or their event loop, next read.
+
+    More than that there is something to read: a server may send a notice at any time.
+    """
+    file_of = _FILE_OF.get(dialect.driver)
+    if file_of is None or not _HUNG_UP:
+        return False
+    poll = select.poll()
+    poll.register(file_of(getattr(lent, "driver_connection", lent)), _HUNG_UP)
+    return bool(poll.poll(0))
 
 
 def cut(connection: Connection) -> None:
@@ -164,6 +181,15 @@ _IS_CLOSED = {
     "psycopg": _is_closed_psycopg,
     "pymysql": _is_closed_pymysql,
     "aiomysql": _is_closed_aiomysql,
+}
+
+# Linux tells of it even where something is left to read (poll(2)).
+_HUNG_UP = getattr(select, "POLLRDHUP", 0)
+_FILE_OF: dict[str, Callable[[Any], int]] = {
+    "asyncpg": lambda driver: driver._transport.get_extra_info("socket").fileno(),  # noqa: SLF001 - nothing public
+    "psycopg": lambda driver: driver.pgconn.socket,
+    "pymysql": lambda driver: driver._sock.fileno(),  # noqa: SLF001 - nothing public
+    "aiomysql": lambda driver: driver._writer.transport.get_extra_info("socket").fileno(),  # noqa: SLF001 - nothing public
 }
 
 _CUT: dict[str, Callable[[Any], object]] = {

@@ -35,6 +35,8 @@ class Receipt:
 
     Attributes:
         transaction: PostgreSQL's number of it; ``None`` if it has written nothing.
+        remote: Whether it may have written on other servers, which leaves no trace here: through foreign tables
+            (postgres_fdw commits there before it does here) or Citus.
         timeline: The history it belongs to. A standby that was promoted begins another one: it may lack the
             transaction, and give its number to another.
         crash: When the server last came up from a crash, which may do the same: the number of a transaction is not
@@ -42,14 +44,22 @@ class Receipt:
     """
 
     transaction: str | None
-    timeline: str
+    remote: bool
+    timeline: str | None
     crash: str | None
 
 
-_TIMELINE = "substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)"
+# A standby has no such position, and nothing to commit.
+_TIMELINE = "CASE WHEN NOT pg_is_in_recovery() THEN substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) END"
+_REMOTE = (
+    "NOT pg_is_in_recovery() AND (EXISTS (SELECT FROM pg_catalog.pg_foreign_server)"
+    " OR EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'citus'))"
+)
 # A crash, and nothing else that happens by itself, begins the statistics anew (PostgreSQL manual, 27.2).
 _CRASH = "pg_stat_get_bgwriter_stat_reset_time()::text"
-_TAKE = f"SELECT pg_current_xact_id_if_assigned()::text, {_TIMELINE}, {_CRASH}"
+# A transaction that writes on other servers only has no number here, unless it is asked for one.
+_NUMBER = f"CASE WHEN {_REMOTE} THEN pg_current_xact_id() ELSE pg_current_xact_id_if_assigned() END"
+_TAKE = f"SELECT ({_NUMBER})::text, {_REMOTE}, {_TIMELINE}, {_CRASH}"
 _STATUS = "SELECT pg_xact_status('{}'::xid8)"
 # statement_completion_unknown, transaction_resolution_unknown
 _OPEN = frozenset({"40003", "08007"})
@@ -118,9 +128,12 @@ def _status(engine: Engine, receipt: Receipt) -> str | None:
             if sqlstate_of(error.orig) != _FUTURE:
                 raise
             # The crash has taken even the number back.
-            return "aborted"
-        # After a crash another transaction may bear the number; one that was aborted proves that this one was too.
-        return None if status == "committed" and crash != receipt.crash else status
+            status = "aborted"
+        if crash == receipt.crash:
+            return status
+        # After a crash another transaction may bear the number; one that was aborted proves that this one was too, but
+        # not that nothing was committed elsewhere.
+        return None if status == "committed" or receipt.remote else status
 
 
 def _pause(seconds: float) -> None:
