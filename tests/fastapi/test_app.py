@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -17,6 +18,9 @@ from sqlalchemy.exc import IntegrityError
 from querywright import AsyncDatabase, AsyncSession, Conflict, Database, JsonBytes, NotFound, fetch
 from querywright.fastapi import Json, Reader, SyncReader, SyncWriter, Writer, install, lifespan
 from tests.suite.models import Author, NameOut, Tag, TagOut
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import ExceptionGroup
 
 pytestmark = pytest.mark.drivers("sqlite+aiosqlite", "postgresql+asyncpg")
 
@@ -131,6 +135,24 @@ async def test_invalid_value(client: httpx.AsyncClient) -> None:
 
 async def test_a_commit_that_fails_is_no_success(client: httpx.AsyncClient) -> None:
     assert (await client.post("/late")).status_code == 409
+    assert (await client.get("/tags")).json() == []
+
+
+async def test_errors_of_several_tasks(app: FastAPI, client: httpx.AsyncClient) -> None:
+    errors: list[Exception] = []
+
+    @app.post("/together")
+    async def together(tx: Writer) -> None:
+        tx.add(Tag(name="lost"))
+        await tx.flush()
+        raise ExceptionGroup("tasks", errors)
+
+    errors[:] = [Conflict("Taken."), ExceptionGroup("inner", [NotFound("Tag")])]
+    response = await client.post("/together")
+    assert (response.status_code, response.json()["detail"]) == (409, "Taken.")
+    errors.append(ValueError())
+    response = await client.post("/together")
+    assert (response.status_code, response.text) == (500, "Internal Server Error")
     assert (await client.get("/tags")).json() == []
 
 

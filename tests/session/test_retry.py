@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from typing import Any
 
 import pytest
@@ -13,6 +14,9 @@ from sqlalchemy.exc import TimeoutError as SATimeoutError
 
 from querywright import CommitOutcomeUnknown, TransactionLost
 from querywright.session.retry import Attempts, Cause, RetryBudget, RetryPolicy, cause_of
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import ExceptionGroup
 
 
 class DriverError(Exception):
@@ -66,6 +70,23 @@ def failed(sqlstate: str | None, *, lost: bool = False, kind: Any = DBAPIError) 
 )
 def test_what_may_be_run_again(error: Exception, cause: Cause | None) -> None:
     assert cause_of(error) is cause
+
+
+@pytest.mark.parametrize(
+    ("errors", "cause"),
+    [
+        ([failed("40001")], Cause.CONFLICT),
+        ([failed("40P01"), failed("25P02"), failed("25P02")], Cause.CONFLICT),
+        ([failed("08003", lost=True), failed("40001")], Cause.CONNECTION),
+        ([failed("40001"), ValueError()], None),
+        ([failed("25P02")], None),
+        ([failed("40001"), CommitOutcomeUnknown()], None),
+    ],
+    ids=str,
+)
+def test_several_errors_at_once(errors: list[Exception], cause: Cause | None) -> None:
+    assert cause_of(ExceptionGroup("one", errors)) is cause
+    assert cause_of(ExceptionGroup("all", [ExceptionGroup("one", errors), failed("25P02")])) is cause
 
 
 def test_a_writer_in_the_queue_of_sqlite_may_try_again() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,13 +12,24 @@ from sqlalchemy import MetaData, NullPool, create_engine, func, make_url, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm.exc import DetachedInstanceError
 
-from querywright import AsyncDatabase, Database, DatabaseUnavailable, IdempotencyKeys, KeyReused, NestedTransaction
+from querywright import (
+    AsyncDatabase,
+    ConfigurationError,
+    Database,
+    DatabaseUnavailable,
+    IdempotencyKeys,
+    KeyReused,
+    NestedTransaction,
+)
 from querywright.engine import classify
 from querywright.engine.dialect import sqlstate_of
 from querywright.events import UnitRetried, subscribed
 from tests.suite.models import Author, NameOut, Tag
 from tests.suite.support import AnyDatabase, add, resolve, run_sync, transaction
 from tests.tables import needs
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import ExceptionGroup
 
 COUNT = select(func.count()).select_from(Tag)
 POSTGRES = ("postgresql+psycopg", "postgresql+psycopg async", "postgresql+asyncpg")
@@ -282,3 +295,51 @@ async def test_keys_can_be_purged(keyed: AnyDatabase) -> None:
     async with transaction(keyed) as tx:
         assert await run_sync(tx, lambda sync: keys.purge(sync, dt.timedelta(hours=1))) == 0
         assert await run_sync(tx, lambda sync: keys.purge(sync, dt.timedelta(seconds=-1))) == 1
+
+
+async def test_work_that_would_come_back_undone_is_refused(db: AnyDatabase) -> None:
+    def generator(tx: Any) -> Any:
+        tx.add(Tag(name="undone"))
+        yield 1
+
+    async def coroutine(tx: Any) -> None:
+        tx.add(Tag(name="undone"))
+
+    async def asynchronous_generator(tx: Any) -> Any:
+        tx.add(Tag(name="undone"))
+        yield 1
+
+    def plain(tx: Any) -> None:
+        tx.add(Tag(name="undone"))
+
+    async def gives_generator(tx: Any) -> Any:
+        return generator(tx)
+
+    # What a lambda or a partial hides is seen once it was called, in time to roll back.
+    hidden = [generator, asynchronous_generator]
+    sync_only, async_only = [coroutine, lambda tx: [coroutine(tx)][0]], [plain, gives_generator]
+    works = [*hidden, *(partial(each) for each in hidden), lambda tx: [generator(tx)][0]]
+    for work in [*works, *(sync_only if isinstance(db, Database) else async_only)]:
+        with pytest.raises(ConfigurationError, match=r"generator|coroutine|asynchronous"):
+            await resolve(db.run(work))  # type: ignore[arg-type]
+    for work in hidden:
+        with pytest.raises(ConfigurationError):
+            db.transactional()(work)  # type: ignore[arg-type]
+    assert await count(db) == 0
+
+
+async def test_a_group_of_conflicts_is_run_again(db: AnyDatabase) -> None:
+    await add(db, Tag(name="taken"))
+    attempts: list[int] = []
+
+    def work(tx: Any) -> None:
+        attempts.append(1)
+        if len(attempts) == 1:
+            try:
+                tx.execute(text("INSERT INTO tags (name) VALUES ('taken')"))
+            except IntegrityError as error:
+                raise ExceptionGroup("tasks", [error]) from None
+        tx.add(Tag(name="free"))
+
+    await run(db, work, also={"23505"})
+    assert (len(attempts), await count(db)) == (2, 2)

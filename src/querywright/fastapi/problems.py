@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import traceback
 from http import HTTPStatus
 
@@ -28,6 +29,10 @@ from querywright.errors import (
     QuerywrightError,
     StaleData,
 )
+from querywright.session.retry import leaves
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import ExceptionGroup
 
 __all__ = ["install_handlers", "problem"]
 
@@ -44,6 +49,7 @@ _STATUS: tuple[tuple[type[QuerywrightError], HTTPStatus], ...] = (
     (CommitOutcomeUnknown, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 _RETRY_AFTER_SECONDS = "1"
+_OURS = (QuerywrightError, StatementError, SATimeoutError, StaleDataError)
 
 
 def problem(status: HTTPStatus, detail: str = "", *, retry: bool = True) -> Response:
@@ -63,8 +69,17 @@ def problem(status: HTTPStatus, detail: str = "", *, retry: bool = True) -> Resp
 
 def install_handlers(app: FastAPI) -> None:
     """Answer the errors of Querywright and of databases with problem details."""
-    for kind in (QuerywrightError, StatementError, SATimeoutError, StaleDataError):
+    for kind in _OURS:
         app.add_exception_handler(kind, _handle)  # type: ignore[arg-type]  # its type forgets websockets
+    app.add_exception_handler(ExceptionGroup, _handle_group)  # type: ignore[arg-type]  # as above
+
+
+async def _handle_group(connection: HTTPConnection, error: Exception) -> Response | None:
+    """Answer what a task group raises as its first error, if all of them are such as are answered."""
+    several = leaves(error)
+    if not all(isinstance(each, _OURS) for each in several):
+        raise error
+    return await _handle(connection, next(each for each in several if isinstance(each, Exception)))
 
 
 async def _handle(connection: HTTPConnection, error: Exception) -> Response | None:

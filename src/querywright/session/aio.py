@@ -29,6 +29,7 @@ from querywright.session.options import Isolation, TransactionOptions
 from querywright.session.places import here
 from querywright.session.sessions import AsyncSession, Session
 from querywright.session.transaction import abandon, begin, complete, doomed_by_error
+from querywright.session.work import require_awaitable, require_done, require_work
 from querywright.settings import DatabaseSettings
 
 __all__ = ["AsyncDatabase"]
@@ -161,21 +162,31 @@ class AsyncDatabase(BaseDatabase[AsyncEngine]):
             CommitOutcomeUnknown: Nobody can say whether it has been done.
             Exception: What the last attempt raised.
         """
+        require_work(work, asynchronous=True)
         options, runs = TransactionOptions(isolation), self._attempts(attempts, deadline, also, key)
         surrounding(self, None, options)
         while True:
             try:
                 async with self._managed(options, find_out=key is None) as session:
                     if key is None:
-                        return await work(session, *arguments)
+                        return await self._done(work, session, *arguments)
                     if stored := await session.run_sync(key.claim):
                         return cast("Result", stored.result)
-                    return cast("Result", await session.run_sync(key.settle, await work(session, *arguments)))
+                    done = await self._done(work, session, *arguments)
+                    return cast("Result", await session.run_sync(key.settle, done))
             except Exception as error:
                 pause = pause_after(runs, error, work)
                 if pause is None:
                     raise
             await asyncio.sleep(pause)
+
+    @staticmethod
+    async def _done(
+        work: Callable[[AsyncSession, Unpack[Arguments]], Awaitable[Result]],
+        session: AsyncSession,
+        *arguments: Unpack[Arguments],
+    ) -> Result:
+        return require_done(work, await require_awaitable(work, work(session, *arguments)))
 
     def transactional(
         self,
@@ -193,6 +204,8 @@ class AsyncDatabase(BaseDatabase[AsyncEngine]):
         def decorate(
             work: Callable[Concatenate[AsyncSession, Parameters], Awaitable[Result]],
         ) -> Callable[Parameters, Coroutine[Any, Any, Result]]:
+            require_work(work, asynchronous=True)
+
             @wraps(work)
             async def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
                 @wraps(work)

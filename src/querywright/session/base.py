@@ -14,7 +14,7 @@ from querywright.events import UnitRetried, emit
 from querywright.fetch.cursors import use_secret
 from querywright.session.idempotency import IdempotencyKey
 from querywright.session.options import TransactionOptions
-from querywright.session.retry import Attempts, RetryBudget, RetryPolicy
+from querywright.session.retry import Attempts, RetryBudget, RetryPolicy, leaves
 from querywright.settings import DatabaseSettings
 
 __all__ = ["BaseDatabase", "pause_after", "settings_from"]
@@ -68,7 +68,8 @@ def pause_after(attempts: Attempts, error: Exception, work: Any) -> float | None
     """Say how long to wait before a unit of work is run again, and tell subscribers; ``None`` if it is not."""
     pause = attempts.pause_after(error)
     if pause is not None:
-        state = error.sqlstate if isinstance(error, DatabaseError) else sqlstate_of(getattr(error, "orig", None))
+        first = leaves(error)[0]
+        state = first.sqlstate if isinstance(first, DatabaseError) else sqlstate_of(getattr(first, "orig", None))
         emit(UnitRetried(getattr(work, "__qualname__", repr(work)), attempts.made, state, pause))
     return pause
 

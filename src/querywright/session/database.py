@@ -26,6 +26,7 @@ from querywright.session.options import Isolation, TransactionOptions
 from querywright.session.places import here
 from querywright.session.sessions import Session
 from querywright.session.transaction import abandon, begin, complete, doomed_by_error
+from querywright.session.work import require_done, require_work
 from querywright.settings import DatabaseSettings
 
 __all__ = ["Database"]
@@ -153,16 +154,18 @@ class Database(BaseDatabase[Engine]):
             CommitOutcomeUnknown: Nobody can say whether it has been done.
             Exception: What the last attempt raised.
         """
+        require_work(work, asynchronous=False)
         options, runs = TransactionOptions(isolation), self._attempts(attempts, deadline, also, key)
         surrounding(self, None, options)
         while True:
             try:
                 with self._managed(options, find_out=key is None) as session:
                     if key is None:
-                        return work(session, *arguments)
+                        return require_done(work, work(session, *arguments))
                     if stored := key.claim(session):
                         return cast("Result", stored.result)
-                    return cast("Result", key.settle(session, work(session, *arguments)))
+                    done = require_done(work, work(session, *arguments))
+                    return cast("Result", key.settle(session, done))
             except Exception as error:
                 pause = pause_after(runs, error, work)
                 if pause is None:
@@ -191,6 +194,8 @@ class Database(BaseDatabase[Engine]):
         """
 
         def decorate(work: Callable[Concatenate[Session, Parameters], Result]) -> Callable[Parameters, Result]:
+            require_work(work, asynchronous=False)
+
             @wraps(work)
             def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
                 @wraps(work)

@@ -18,7 +18,7 @@ from querywright.engine.dialect import is_connection_loss, never_connected, sqls
 from querywright.engine.sqlite import BEGIN_WRITING
 from querywright.errors import CommitOutcomeUnknown, DatabaseError
 
-__all__ = ["Attempts", "Cause", "RetryBudget", "RetryPolicy", "cause_of"]
+__all__ = ["Attempts", "Cause", "RetryBudget", "RetryPolicy", "cause_of", "leaves"]
 
 
 class Cause(Enum):
@@ -51,18 +51,39 @@ _CAUSES = {
 }
 # The server is starting, or has no connection left; nothing was sent.
 _NOT_NOW = frozenset({"57P03", "53300"})
+_FAILED = "25P02"  # in_failed_sql_transaction
 # What the user or the operator has decided, and what signs of trouble a new attempt would meet again.
-_NEVER = frozenset({"57014", "57P05", "25P03", "25P04", "25P02", "40003", "08007"})
+_NEVER = frozenset({"57014", "57P05", "25P03", "25P04", _FAILED, "40003", "08007"})
 
 
 def cause_of(error: BaseException, also: Collection[str] = (), *, keyed: bool = False) -> Cause | None:
     """Say why a unit of work that failed with this error may be run again; ``None`` if it may not.
+
+    Of several errors at once, as a task group raises them, each has to allow it; but one that only says that the
+    transaction had failed already.
 
     Args:
         error: What it failed with.
         also: SQLSTATEs to run it again for besides those that are always safe, such as ``55P03`` and ``23505``.
         keyed: Whether an idempotency key keeps it from being done twice.
     """
+    several = [each for each in leaves(error) if not _is_symptom(each)]
+    causes = [_cause_of_one(each, also, keyed=keyed) for each in several]
+    return None if not causes or None in causes else causes[0]
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    """List the errors of a group, and of the groups in it; one that is no group is alone."""
+    inner: tuple[BaseException, ...] | None = getattr(error, "exceptions", None)
+    # Not by its class, which Python has from 3.11 on.
+    return [error] if not isinstance(inner, tuple) else [leaf for each in inner for leaf in leaves(each)]
+
+
+def _is_symptom(error: BaseException) -> bool:
+    return isinstance(error, DBAPIError) and sqlstate_of(error.orig) == _FAILED
+
+
+def _cause_of_one(error: BaseException, also: Collection[str], *, keyed: bool) -> Cause | None:
     if isinstance(error, CommitOutcomeUnknown):
         return Cause.UNKNOWN if keyed else None
     if isinstance(error, DatabaseError):
