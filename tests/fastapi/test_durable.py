@@ -14,7 +14,7 @@ from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, WebSocket
 from fastapi.responses import StreamingResponse
 from sqlalchemy import func, select
 
-from querywright import AsyncDatabase, AsyncSession, CommitOutcomeUnknown, ConfigurationError
+from querywright import AsyncDatabase, AsyncSession, CommitOutcomeUnknown
 from querywright.engine import pool_snapshot
 from querywright.fastapi import LateCommitWarning, Reader, Writer, install, lifespan
 from querywright.fastapi.dependencies import WRITERS
@@ -194,18 +194,22 @@ def included(app: FastAPI, add: Callable[[APIRouter], None]) -> None:
 
 @pytest.mark.drivers("sqlite+aiosqlite")
 @pytest.mark.parametrize("deep", [False, True])
-async def test_a_writer_that_would_commit_late_is_refused_at_the_start(app: FastAPI, *, deep: bool) -> None:
+async def test_a_writer_of_any_scope_commits_before_the_response(app: FastAPI, *, deep: bool) -> None:
     def add(router: APIRouter | FastAPI) -> None:
         @router.post("/late")
         async def late(tx: Annotated[AsyncSession, Depends(WRITERS[0])]) -> None:
-            pass
+            tx.add_all([Tag(name="twice"), Tag(name="twice")])
 
     if deep:
         included(app, add)
     else:
         add(app)
-    with pytest.raises(ConfigurationError, match="late would commit after the response"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         await start(app)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        assert (await client.post("/inner/late" if deep else "/late")).status_code == 409
 
 
 @pytest.mark.drivers("sqlite+aiosqlite")

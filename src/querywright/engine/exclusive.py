@@ -9,7 +9,7 @@ from typing import Any
 
 from querywright.errors import ConcurrentUse
 
-__all__ = ["exclusive"]
+__all__ = ["Holder", "describe", "exclusive", "runner"]
 
 _HOLDER = "_querywright_holder"
 Holder = asyncio.Task[Any] | threading.Thread
@@ -36,12 +36,12 @@ class exclusive:  # noqa: N801 - a context manager, read as a word
 
     def __enter__(self) -> None:
         state = self._session.__dict__
-        holder, here = state.get(_HOLDER), _here()
+        holder, here = state.get(_HOLDER), runner()
         if holder is None:
             state[_HOLDER] = here
             self._entered = True
         elif holder is not here:
-            raise ConcurrentUse(_describe(holder), _describe(here))
+            raise ConcurrentUse(describe(holder), describe(here))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -50,14 +50,16 @@ class exclusive:  # noqa: N801 - a context manager, read as a word
             del self._session.__dict__[_HOLDER]
 
 
-def _here() -> Holder:
+def runner() -> Holder:
+    """Return the task that runs now, or the thread where there is none."""
     try:
         return asyncio.current_task() or threading.current_thread()
     except RuntimeError:
         return threading.current_thread()
 
 
-def _describe(holder: Holder) -> str:
+def describe(holder: Holder) -> str:
+    """Name a task or thread for an error."""
     if isinstance(holder, threading.Thread):
         return f"thread {holder.name!r}"
     work = getattr(holder.get_coro(), "__qualname__", "")

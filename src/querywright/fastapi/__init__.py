@@ -1,6 +1,13 @@
 """Querywright in a FastAPI application: lifespan, dependencies, JSON, entity tags, error handlers, health routes."""
 
-from querywright.fastapi.dependencies import Reader, SyncReader, SyncWriter, Writer
+from querywright.fastapi.dependencies import (
+    KeepingWriter,
+    Reader,
+    SyncKeepingWriter,
+    SyncReader,
+    SyncWriter,
+    Writer,
+)
 from querywright.fastapi.etags import IfMatch, IfNoneMatch, OptionalIfMatch, etag
 from querywright.fastapi.idempotency import IdempotentRoute
 from querywright.fastapi.install import install
@@ -13,9 +20,11 @@ __all__ = [
     "IfMatch",
     "IfNoneMatch",
     "Json",
+    "KeepingWriter",
     "LateCommitWarning",
     "OptionalIfMatch",
     "Reader",
+    "SyncKeepingWriter",
     "SyncReader",
     "SyncWriter",
     "Writer",

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, TypeVar
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from querywright.errors import ConfigurationError
+from querywright.fastapi.answers import InThread, enter_last_to_leave
 from querywright.session import AsyncDatabase, AsyncSession, Database, Session
+from querywright.session.nesting import share
 
-__all__ = ["STATE", "WRITERS", "Reader", "SyncReader", "SyncWriter", "Writer", "session_of"]
+__all__ = [
+    "STATE", "WRITERS", "KeepingWriter", "Reader", "SyncKeepingWriter", "SyncReader", "SyncWriter", "Writer",
+    "session_of",
+]  # fmt: skip
 
 STATE = "querywright"
-_SESSION = "querywright_session"
+_WRITER = "querywright_writer"
+AnySession = TypeVar("AnySession", AsyncSession, Session)
 AnyDatabase = TypeVar("AnyDatabase", AsyncDatabase, Database)
 
 
@@ -33,29 +38,51 @@ def _reader(connection: HTTPConnection) -> AsyncDatabase:
     return _installed(connection, AsyncDatabase)
 
 
-async def _writer(connection: HTTPConnection) -> AsyncIterator[AsyncSession]:
-    async with _installed(connection, AsyncDatabase).transaction() as session:
-        setattr(connection.state, _SESSION, session)
-        yield session
+async def _writer(connection: HTTPConnection) -> AsyncSession:
+    return await _write(connection, keep=False)
+
+
+async def _keeping_writer(connection: HTTPConnection) -> AsyncSession:
+    return await _write(connection, keep=True)
+
+
+async def _write(connection: HTTPConnection, *, keep: bool) -> AsyncSession:
+    transaction = _installed(connection, AsyncDatabase).transaction()
+    return _noted(connection, await enter_last_to_leave(connection, transaction, keep=keep), keep=keep)
 
 
 def _sync_reader(connection: HTTPConnection) -> Database:
     return _installed(connection, Database)
 
 
-def _sync_writer(connection: HTTPConnection) -> Iterator[Session]:
-    with _installed(connection, Database).transaction() as session:
-        setattr(connection.state, _SESSION, session)
-        yield session
+async def _sync_writer(connection: HTTPConnection) -> Session:
+    return await _write_in_thread(connection, keep=False)
 
 
-def session_of(connection: HTTPConnection) -> AsyncSession | Session:
-    """Return the session that the request's `Writer` has opened."""
-    session: AsyncSession | Session = getattr(connection.state, _SESSION)
+async def _sync_keeping_writer(connection: HTTPConnection) -> Session:
+    return await _write_in_thread(connection, keep=True)
+
+
+async def _write_in_thread(connection: HTTPConnection, *, keep: bool) -> Session:
+    transaction = InThread(_installed(connection, Database).transaction())
+    session = await enter_last_to_leave(connection, transaction, keep=keep)
+    # The path operation runs in a thread, which inherits the context of this task.
+    share(session)
+    return _noted(connection, session, keep=keep)
+
+
+def _noted(connection: HTTPConnection, session: AnySession, *, keep: bool) -> AnySession:
+    setattr(connection.state, _WRITER, (session, keep))
     return session
 
 
-WRITERS = (_writer, _sync_writer)
+def session_of(connection: HTTPConnection) -> tuple[AsyncSession | Session, bool]:
+    """Return the session that the request's `Writer` has opened, and whether it is committed whatever the status."""
+    found: tuple[AsyncSession | Session, bool] = getattr(connection.state, _WRITER)
+    return found
+
+
+WRITERS = (_writer, _keeping_writer, _sync_writer, _sync_keeping_writer)
 
 
 # FastAPI's default scope "request" ends a dependency after the response was sent: the client would read 200 before
@@ -64,3 +91,6 @@ Reader = Annotated[AsyncDatabase, Depends(_reader)]
 Writer = Annotated[AsyncSession, Depends(_writer, scope="function")]
 SyncReader = Annotated[Database, Depends(_sync_reader)]
 SyncWriter = Annotated[Session, Depends(_sync_writer, scope="function")]
+# For a path operation that returns an error and has written something that must stay, such as a failed login.
+KeepingWriter = Annotated[AsyncSession, Depends(_keeping_writer, scope="function")]
+SyncKeepingWriter = Annotated[Session, Depends(_sync_keeping_writer, scope="function")]

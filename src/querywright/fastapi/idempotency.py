@@ -20,6 +20,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 
 from querywright.errors import ConfigurationError, InvalidRequest
+from querywright.fastapi.answers import FIRST_ERROR
 from querywright.fastapi.dependencies import session_of
 from querywright.fastapi.writers import writes
 from querywright.session import AsyncSession, IdempotencyKey, IdempotencyKeys, Session
@@ -30,7 +31,6 @@ __all__ = ["KEYS", "IdempotentRoute"]
 KEYS = "querywright_idempotency"
 _HEADER = "Idempotency-Key"
 _REPLAYED = "Idempotency-Replayed"
-_FIRST_ERROR = 500
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -46,12 +46,14 @@ class _Call:
         request: The request.
         key: The key, with a fingerprint of the request.
         session: The transaction in which it is answered.
+        keep: Whether it is committed whatever the status of the response.
         stored: The answer of the first time.
     """
 
     request: Request
     key: IdempotencyKey
     session: AsyncSession | Session | None = None
+    keep: bool = False
     stored: Stored | None = None
 
 
@@ -120,7 +122,7 @@ def _guarded(endpoint: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(endpoint)
         async def asynchronous(*args: Any, **kwargs: Any) -> Any:
             if (call := _call.get()) and call.session is None:
-                session: Any = session_of(call.request)
+                session, call.keep = _session_of(call.request)
                 _claimed(call, session, await session.run_sync(call.key.claim))
             return await endpoint(*args, **kwargs)
 
@@ -129,11 +131,15 @@ def _guarded(endpoint: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(endpoint)
     def synchronous(*args: Any, **kwargs: Any) -> Any:
         if (call := _call.get()) and call.session is None:
-            session: Any = session_of(call.request)
+            session, call.keep = _session_of(call.request)
             _claimed(call, session, call.key.claim(session))
         return endpoint(*args, **kwargs)
 
     return synchronous
+
+
+def _session_of(request: Request) -> tuple[Any, bool]:
+    return session_of(request)
 
 
 def _claimed(call: _Call, session: AsyncSession | Session, stored: Stored | None) -> None:
@@ -144,7 +150,8 @@ def _claimed(call: _Call, session: AsyncSession | Session, stored: Stored | None
 
 async def _settle(call: _Call, response: Response) -> None:
     """Store the response; the transaction is still open, and ends before the response is sent."""
-    if call.session is None or response.status_code >= _FIRST_ERROR:
+    if call.session is None or (response.status_code >= FIRST_ERROR and not call.keep):
+        # What was done is rolled back, with the key: a repetition does it anew.
         return
     body = getattr(response, "body", None)
     if not isinstance(body, bytes):

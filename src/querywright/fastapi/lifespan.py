@@ -19,8 +19,8 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 def lifespan(db: AsyncDatabase | Database) -> Lifespan:
     """Make a lifespan that closes the database's connections when the application stops.
 
-    Nothing is opened at start: an application whose database is down still starts, answers 503, and recovers. What
-    would commit after a response was sent is refused.
+    Nothing is opened at start: an application whose database is down still starts, answers 503, and recovers. A session
+    of one's own that ends after the response was sent is warned of.
 
     Args:
         db: The database that the application uses.

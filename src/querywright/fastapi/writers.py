@@ -13,7 +13,6 @@ import sqlalchemy.orm
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 
-from querywright.errors import ConfigurationError
 from querywright.fastapi.dependencies import WRITERS
 
 __all__ = ["LateCommitWarning", "check_writers", "writes"]
@@ -29,9 +28,6 @@ def check_writers(app: FastAPI) -> None:
     """Look at the dependencies of every route.
 
     FastAPI ends a dependency with ``yield`` after the response was sent, unless it says ``scope="function"``.
-
-    Raises:
-        ConfigurationError: A `Writer` would commit too late.
     """
     for route in _routes(app.routes):
         for dependant in _dependants(route.dependant):
@@ -44,14 +40,7 @@ def writes(dependant: Dependant) -> bool:
 
 
 def _check(dependant: Dependant, path: str) -> None:
-    if dependant.scope == "function":
-        return
-    if dependant.call in WRITERS:
-        message = f"A Writer of {path} would commit after the response was sent."
-        raise ConfigurationError(
-            message, hint="Annotate the parameter as Writer, or say Depends(..., scope='function')."
-        )
-    if _gives_session(dependant.call):
+    if dependant.scope != "function" and _gives_session(dependant.call):
         name = getattr(dependant.call, "__qualname__", repr(dependant.call))
         message = f"{name}, a dependency of {path}, ends its session after the response was sent."
         warnings.warn(

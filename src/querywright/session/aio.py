@@ -24,7 +24,7 @@ from querywright.fetch.form import Strategy
 from querywright.session.base import BaseDatabase, pause_after, settings_from
 from querywright.session.calling import call_all_async
 from querywright.session.idempotency import IdempotencyKey
-from querywright.session.nesting import Nested, entered, surrounding
+from querywright.session.nesting import Nested, Open, entered, surrounding, taking_part
 from querywright.session.options import Isolation, TransactionOptions
 from querywright.session.places import here
 from querywright.session.sessions import AsyncSession, Session
@@ -104,16 +104,17 @@ class AsyncDatabase(BaseDatabase[AsyncEngine]):
             CommitOutcomeUnknown: The connection was lost during the COMMIT.
         """
         options = TransactionOptions(isolation, read_only, deferrable, timeout)
-        outer: AsyncSession | None = surrounding(self, nested, options)
+        outer: Open[AsyncSession] | None = surrounding(self, nested, options)
         if outer is None:
             async with self._managed(options) as session:
                 yield session
         elif nested == "join":
-            with doomed_by_error(outer.sync_session):
-                yield outer
+            with taking_part(outer), doomed_by_error(outer.session.sync_session):
+                yield outer.session
         else:
-            async with outer.savepoint():
-                yield outer
+            with taking_part(outer):
+                async with outer.session.savepoint():
+                    yield outer.session
 
     @asynccontextmanager
     async def _managed(self, options: TransactionOptions, *, find_out: bool = False) -> AsyncIterator[AsyncSession]:

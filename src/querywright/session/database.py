@@ -21,7 +21,7 @@ from querywright.fetch.form import Strategy
 from querywright.session.base import BaseDatabase, pause_after, settings_from
 from querywright.session.calling import call_all
 from querywright.session.idempotency import IdempotencyKey
-from querywright.session.nesting import Nested, entered, surrounding
+from querywright.session.nesting import Nested, Open, entered, surrounding, taking_part
 from querywright.session.options import Isolation, TransactionOptions
 from querywright.session.places import here
 from querywright.session.sessions import Session
@@ -98,13 +98,14 @@ class Database(BaseDatabase[Engine]):
             CommitOutcomeUnknown: The connection was lost during the COMMIT.
         """
         options = TransactionOptions(isolation, read_only, deferrable, timeout)
-        outer: Session | None = surrounding(self, nested, options)
+        outer: Open[Session] | None = surrounding(self, nested, options)
         if outer is None:
             with self._managed(options) as session:
                 yield session
         else:
-            with doomed_by_error(outer) if nested == "join" else outer.savepoint():
-                yield outer
+            session = outer.session
+            with taking_part(outer), doomed_by_error(session) if nested == "join" else session.savepoint():
+                yield session
 
     @contextmanager
     def _managed(self, options: TransactionOptions, *, find_out: bool = False) -> Iterator[Session]:

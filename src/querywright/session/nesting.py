@@ -2,47 +2,62 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
-from querywright.errors import ConfigurationError, NestedTransaction
+from querywright.engine.exclusive import Holder, describe, runner
+from querywright.errors import ConcurrentUse, ConfigurationError, NestedTransaction
 from querywright.session.options import TransactionOptions
 
-__all__ = ["Nested", "entered", "surrounding"]
+__all__ = ["Nested", "Open", "entered", "share", "surrounding", "taking_part"]
 
 Nested = Literal["join", "savepoint", "new"]
 AnySession = TypeVar("AnySession")
 
 
 @dataclass
-class _Open(Generic[AnySession]):
+class Open(Generic[AnySession]):
     """An open transaction.
 
     Attributes:
         db: Its database.
         session: Its session.
         options: How it runs.
-        runner: The task or thread that opened it; a task started inside inherits the context, not the transaction.
+        opener: The task or thread that opened it.
+        shared: Whether all that inherits the opener's context runs inside it, such as the thread of an endpoint.
         over: Whether it has ended; a generator may leave in another context than it entered in.
+        newest: The newest of the blocks that take part in it.
     """
 
     db: object
     session: AnySession
     options: TransactionOptions
-    runner: object
+    opener: Holder
+    shared: bool = False
     over: bool = False
+    newest: _Part | None = None
 
 
-_open: ContextVar[tuple[_Open[Any], ...]] = ContextVar("querywright_transactions", default=())
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A block that takes part in a transaction, and who runs it."""
+
+    of: Open[Any]
+    by: Holder
 
 
-def surrounding(db: object, nested: Nested | None, options: TransactionOptions) -> Any | None:
-    """Find the session that a nested transaction takes part in; ``None`` if it gets one of its own.
+_open: ContextVar[tuple[Open[Any], ...]] = ContextVar("querywright_transactions", default=())
+_parts: ContextVar[tuple[_Part, ...]] = ContextVar("querywright_parts", default=())
+
+
+def surrounding(db: object, nested: Nested | None, options: TransactionOptions) -> Open[Any] | None:
+    """Find the transaction that a nested one takes part in; ``None`` if it gets one of its own.
+
+    A task or thread that was started inside a transaction inherits its context. It takes part if it says so; otherwise
+    it is on its own.
 
     Args:
         db: The database.
@@ -58,9 +73,8 @@ def surrounding(db: object, nested: Nested | None, options: TransactionOptions) 
     around = _open.get()
     if not around or nested == "new":
         return None
-    runner = _runner()
-    outer = next((o for o in reversed(around) if o.db is db and o.runner is runner and not o.over), None)
-    if outer is None:
+    outer: Open[Any] | None = next((each for each in reversed(around) if each.db is db and not each.over), None)
+    if outer is None or (nested is None and not outer.shared and outer.opener is not runner()):
         return None
     if nested is None:
         message = "A transaction of this database is already open in this task."
@@ -69,13 +83,13 @@ def surrounding(db: object, nested: Nested | None, options: TransactionOptions) 
     if options not in (TransactionOptions(), outer.options):
         message = "A nested transaction cannot run in another way than the one around it."
         raise NestedTransaction(message, hint="Leave out its options, or say nested='new'.")
-    return outer.session
+    return outer
 
 
 @contextmanager
 def entered(db: object, session: object, options: TransactionOptions) -> Iterator[None]:
     """Let the code in the block find this transaction."""
-    opened = _Open(db, session, options, _runner())
+    opened = Open(db, session, options, runner())
     _open.set((*_open.get(), opened))
     try:
         yield
@@ -85,8 +99,28 @@ def entered(db: object, session: object, options: TransactionOptions) -> Iterato
         _open.set(tuple(each for each in _open.get() if each is not opened))
 
 
-def _runner() -> object:
+def share(session: object) -> None:
+    """Let all that inherits this context run inside the transaction of a session, in whatever thread."""
+    for each in _open.get():
+        if each.session is session:
+            each.shared = True
+
+
+@contextmanager
+def taking_part(outer: Open[Any]) -> Iterator[None]:
+    """Run a block that takes part in a transaction, inside of the newest such block or of none.
+
+    Raises:
+        ConcurrentUse: Another one has begun meanwhile and not ended: half of each would be committed or rolled back.
+    """
+    mine = next((each for each in reversed(_parts.get()) if each.of is outer), None)
+    if outer.newest is not None and outer.newest is not mine:
+        raise ConcurrentUse(describe(outer.newest.by), describe(runner()))
+    part = _Part(outer, runner())
+    outer.newest = part
+    _parts.set((*_parts.get(), part))
     try:
-        return asyncio.current_task() or threading.current_thread()
-    except RuntimeError:
-        return threading.current_thread()
+        yield
+    finally:
+        outer.newest = mine
+        _parts.set(tuple(each for each in _parts.get() if each is not part))
