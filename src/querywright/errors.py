@@ -168,7 +168,7 @@ class ManagedTransaction(SessionMisuse):
     """
 
     def __init__(self, verb: str) -> None:
-        message = f"{verb}() was called inside a block of transaction(), which commits at its end."
+        message = f"{verb} was asked for inside a block of transaction(), which commits at its end."
         super().__init__(message, hint="Leave the block, raise to roll back, or use savepoint() for a part of it.")
         self.verb = verb
 

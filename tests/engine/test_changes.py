@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import re
 
-from querywright.engine.changes import changes_session
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from querywright.engine.changes import Traces, changes_session, traces_of
 
 CHANGING = {
     "postgresql": [
@@ -21,14 +25,54 @@ CHANGING = {
         "CALL p()",
         "SELECT 1; SET a.b = 1",
         "SELECT set_config('a.b', 'c', true), set_config('d.e', 'f', false)",
+        "/* tenant=7; user=3 */ SET search_path TO tenant_7",
+        "/* a /* nested; */ b */ SET search_path TO x",
+        "-- trace; x\nSET statement_timeout TO 0",
+        "SELECT set_config('search_path', 'a, true)', false)",
+        "SELECT set_config('search_path', 'x', 'f')",
+        "SELECT pg_catalog . set_config('search_path', 'x', false)",
+        "SELECT \"set_config\"('search_path', 'x', false)",
+        "SELECT U&\"set\\005fconfig\"('search_path', 'x', false)",
+        "WITH s AS (SELECT 1) SELECT set_config('role', 'x', false) FROM s",
+        "UPDATE pg_settings SET setting = 'x' WHERE name = 'search_path'",
+        "UPDATE pg_catalog.\"pg_settings\" SET setting = 'x'",
+        "EXPLAIN ANALYZE CREATE TEMP TABLE q AS SELECT 1",
+        "(SELECT 1 INTO TEMP q)",
+        "\ufeffSET search_path TO x",
+        "\x0bSET search_path TO x",
+        ";SET search_path TO x",
+        "ABORT; SET search_path TO x",
+        "SELECT $a$ ; $a$; SET search_path TO x",
+        "SELECT E'\\''; SET search_path TO x; --'",
+        "SELECT '\\'; SET search_path TO x; --'",
+        "DO $$ BEGIN PERFORM 1; END $$",
+        "EXECUTE p",
+        "DISCARD ALL",
+        "SELECT dblink('a')",
+        "something new",
     ],
     "sqlite": [
         "PRAGMA main.cache_size = 5",
         "pragma foreign_keys(0)",
         "DETACH other",
+        "/* ; */ ATTACH 'a' AS b",
+        "SELECT [a;b]; PRAGMA foreign_keys = 0",
+        'CREATE VIEW "temp".v AS SELECT 1',
         "CREATE TEMP VIEW v AS SELECT 1",
     ],
-    "mysql": ["SET SESSION sql_mode = ''", "SET LOCAL a = 1", "SET @a = 1", "USE other", "SELECT GET_LOCK('a', 1)"],
+    "mysql": [
+        "SET SESSION sql_mode = ''",
+        "SET LOCAL a = 1",
+        "SET @a = 1",
+        "USE other",
+        "SELECT GET_LOCK('a', 1)",
+        "/*! SET sql_mode = '' */",
+        "SELECT '\\''; # '\nSET @a = 1",
+        "SELECT 1 INTO @a",
+        "SELECT @a := 1",
+        "CREATE TEMPORARY TABLE t (id int)",
+        "CALL p()",
+    ],
 }
 HARMLESS = {
     "postgresql": [
@@ -44,6 +88,15 @@ HARMLESS = {
         "DECLARE c CURSOR FOR SELECT 1",
         "SAVEPOINT a",
         "SHOW search_path",
+        "SELECT 'SET a TO b; RESET ALL'",
+        "SELECT $a$; SET role TO x$a$",
+        'SELECT "; SET role" FROM t',
+        "SELECT 1 -- ; SET role TO x",
+        "SELECT temp, temporary FROM sensors WHERE into_temp = $1 AND a = $2",
+        "ALTER TABLE x SET SCHEMA y",
+        "NOTIFY x",
+        "SELECT set_config('a.b', f('c, false)', 1), true)",
+        "(SELECT 1) UNION (SELECT 2)",
     ],
     "sqlite": [
         "PRAGMA foreign_keys",
@@ -71,3 +124,30 @@ def test_what_changes_a_session(dialect: str, sql: str) -> None:
 @pytest.mark.parametrize(("dialect", "sql"), cases(HARMLESS))
 def test_what_leaves_no_mark(dialect: str, sql: str) -> None:
     assert not changes_session(dialect, sql)
+
+
+@pytest.mark.parametrize("dialect", ["postgresql", "sqlite", "mysql"])
+def test_what_ends_a_transaction(dialect: str) -> None:
+    for sql in ("COMMIT", "rollback", "/* ; */ COMMIT", "SELECT 1; ROLLBACK", "BEGIN", "START TRANSACTION"):
+        assert traces_of(dialect, sql).ended == re.sub(r"/\*.*?\*/|SELECT 1;", "", sql).split()[0].lower()
+    for sql in ("SAVEPOINT a", "ROLLBACK TO SAVEPOINT a", "ROLLBACK TO a", "RELEASE a", "SELECT 'COMMIT'", "SELECT 1"):
+        assert traces_of(dialect, sql).ended == ""
+
+
+def test_long_statements_are_not_taken_apart() -> None:
+    """An INSERT of many rows is sent as often as there are batches of them."""
+    values = ", ".join(["(%(a)s, %(b)s)"] * 10_000)
+    assert traces_of("postgresql", f"INSERT INTO t (a, b) VALUES {values}") == Traces(changed=False)
+    assert traces_of("postgresql", f"INSERT INTO t (a, b) VALUES {values}; SET role TO x") == Traces(changed=True)
+
+
+def test_what_cannot_be_read_may_change_anything() -> None:
+    for sql in ("SELECT 'not ended", 'SELECT "not ended', "SELECT 1 /* not ended"):
+        assert traces_of("postgresql", sql).changed
+
+
+@given(st.text())
+def test_any_text_is_read(sql: str) -> None:
+    for dialect in ("postgresql", "sqlite", "mysql"):
+        traces_of(dialect, sql)
+        assert traces_of(dialect, f"SELECT '{sql.replace(chr(39), '').replace(chr(92), '')}'") == Traces(changed=False)

@@ -11,7 +11,7 @@ from sqlalchemy import event, func, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 import querywright
-from querywright import AsyncDatabase, Database, TransactionLost, fetch
+from querywright import AsyncDatabase, Database, ManagedTransaction, TransactionLost, fetch
 from querywright.engine import pool_snapshot
 from tests.suite.models import Author, NameOut, Tag, TagOut
 from tests.suite.support import AnyDatabase, add, resolve, session, statements, transaction
@@ -312,3 +312,39 @@ async def test_dispose_closes_what_is_in_use_when_it_comes_back(db: AnyDatabase)
         assert closed == []
     assert len(closed) == 1
     assert pool_snapshot(engine).checked_out == 0
+
+
+@pytest.mark.parametrize("command", ["COMMIT", "ROLLBACK", "/* ; */ commit", "BEGIN"])
+async def test_a_command_that_ends_the_transaction_is_refused_in_its_block(db: AnyDatabase, command: str) -> None:
+    called: list[str] = []
+    with pytest.raises(ManagedTransaction):
+        async with transaction(db) as tx:
+            tx.on_commit(called.append, "commit")
+            tx.add(Tag(name="lost"))
+            await resolve(tx.flush())
+            await resolve(tx.execute(text(command)))
+    with pytest.raises(ManagedTransaction):
+        async with transaction(db) as tx:
+            tx.add(Tag(name="lost"))
+            await resolve(tx.flush())
+            connection = await resolve(tx.connection())
+            await resolve(connection.exec_driver_sql(command))
+    assert (await count(db), called) == (0, [])
+    # Whoever ends it himself may say so as he likes.
+    if command == "ROLLBACK" and "sqlite" not in db.engine.dialect.name:
+        async with session(db) as opened:
+            opened.add(Tag(name="lost"))
+            await resolve(opened.flush())
+            await resolve(opened.execute(text(command)))
+    assert await count(db) == 0
+
+
+async def test_savepoints_may_be_written_as_text(db: AnyDatabase) -> None:
+    async with transaction(db) as tx:
+        tx.add(Tag(name="one"))
+        await resolve(tx.flush())
+        await resolve(tx.execute(text("SAVEPOINT mine")))
+        tx.add(Tag(name="two"))
+        await resolve(tx.flush())
+        await resolve(tx.execute(text("ROLLBACK TO SAVEPOINT mine")))
+    assert await count(db) == 1

@@ -1,75 +1,135 @@
-"""Tell the statements that change a connection for whoever uses it next from those that do not."""
+"""Tell the statements that leave something behind for the next user of a connection, or end its transaction."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
-__all__ = ["changes_session"]
+from querywright.engine.sqltext import QUOTED, statements
+
+__all__ = ["Traces", "changes_session", "traces_of"]
 
 # Longer statements are looked at each time: as a rule they are INSERTs of many rows, and few are alike.
 _REMEMBERED_LENGTH = 4000
-_BLANK = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
+Tokens = Sequence[str]
 
 
 @dataclass(frozen=True)
-class _Signs:
-    """What a statement that changes its session looks like.
+class Traces:
+    """What statements leave behind.
 
     Attributes:
-        commands: How it begins.
-        hints: Lower-case words without which `calls` need not be looked for.
-        calls: What changes the session wherever it stands.
+        changed: Whether later transactions of the connection may see something of them.
+        ended: The command that ends the transaction, or begins one in it; empty if there is none.
     """
 
-    commands: re.Pattern[str]
-    hints: tuple[str, ...]
-    calls: re.Pattern[str]
+    changed: bool
+    ended: str = ""
 
 
-def _signs(commands: str, hints: tuple[str, ...], calls: str) -> _Signs:
-    flags = re.IGNORECASE | re.DOTALL
-    return _Signs(re.compile(f"{_BLANK}(?:{commands})", flags), hints, re.compile(calls, flags))
+@dataclass(frozen=True)
+class _Rules:
+    """What is known of the statements of a database.
+
+    Attributes:
+        harmless: How those begin that change nothing, unless one of the others says so.
+        words: Words that change something wherever they are.
+        changes: Whether a statement does for another reason.
+    """
+
+    harmless: frozenset[str]
+    words: re.Pattern[str]
+    changes: Callable[[Tokens], bool]
 
 
-_MYSQL = _signs(
-    # SET LOCAL is SET SESSION there.
-    r"set\s+(?!transaction\b)|use\b|lock\b|create\s+temporary\b|prepare\b|call\b|do\b|handler\b",
-    ("get_lock", ":=", "into @"),
-    r"\bget_lock\s*\(|:=|\binto\s+@",
+_EVERYWHERE = (
+    "select insert update delete with values explain savepoint release begin commit rollback create alter drop analyze"
 )
 
-_SIGNS = {
-    "postgresql": _signs(
-        r"set\s+(?!local\b|transaction\b|constraints\b)|reset\b|listen\b|load\b|prepare\s+(?!transaction\b)"
-        r"|create\s+(?:or\s+replace\s+)?(?:(?:global|local)\s+)?temp|declare\b.*\bwith\s+hold\b|do\b|call\b",
-        ("set_config", "advisory_lock", "pg_temp", "dblink_connect", "temp"),
-        # set_config(..., true) is SET LOCAL, and the locks of a transaction end with it.
-        r"\bset_config\s*\((?![^()]*,\s*true\s*\))|\bpg_(?:try_)?advisory_lock|\bpg_temp\b|\bdblink_connect"
-        r"|\binto\s+(?:(?:global|local)\s+)?temp",
+
+def _rules(harmless: str, words: str, changes: Callable[[Tokens], bool]) -> _Rules:
+    return _Rules(frozenset(f"{_EVERYWHERE} {harmless}".split()), re.compile(words), changes)
+
+
+def _changes_postgresql(tokens: Tokens) -> bool:
+    first, second = tokens[0], (*tokens, "")[1]
+    if first in {"set", "prepare"}:
+        return second not in ({"local", "transaction", "constraints"} if first == "set" else {"transaction"})
+    if first == "declare" and "hold" in tokens:
+        return True
+    # UPDATE of this view is SET.
+    if "update" in tokens and "pg_settings" in _names(tokens):
+        return True
+    return _makes_temporary(tokens) or any(map(_is_for_the_session, _calls(tokens, "set_config")))
+
+
+def _is_for_the_session(arguments: Tokens) -> bool:
+    """Say so of the arguments of set_config(), whose third one, if true, makes it SET LOCAL."""
+    return tuple(arguments[-2:]) != (",", "true")
+
+
+def _changes_sqlite(tokens: Tokens) -> bool:
+    if tokens[0] == "pragma":
+        # Those that only tell something change nothing; query_only(1) is our own, and is taken back by us.
+        name, *value = tokens[3:] if list(tokens[2:3]) == ["."] else tokens[1:]
+        ours = name == "query_only" and value[:1] == ["("]
+        return bool(value) and not ours and _TELLING.search(name) is None
+    in_temp = ("temp", ".") in zip(_names(tokens), tokens[1:], strict=False)
+    return _makes_temporary(tokens) or (tokens[0] == "create" and in_temp)
+
+
+def _changes_mysql(tokens: Tokens) -> bool:
+    if tokens[0] == "set":
+        return list(tokens[1:2]) != ["transaction"]
+    pairs = list(pairwise(tokens))
+    return (":", "=") in pairs or ("into", "@") in pairs or _makes_temporary(tokens)
+
+
+_BEFORE_TEMPORARY = frozenset({"create", "replace", "global", "local", "into"})
+_TELLING = re.compile(r"(?:info|list|check|checkpoint|optimize|vacuum)$")
+_MYSQL = _rules(
+    "replace table show start truncate rename optimize check checksum grant revoke describe desc kill flush set",
+    "get_lock",
+    _changes_mysql,
+)
+_RULES = {
+    "postgresql": _rules(
+        "merge table show notify truncate comment grant revoke copy vacuum reindex cluster refresh checkpoint fetch"
+        " move close lock start end abort security reassign import declare set prepare",
+        r"pg_temp\w*|pg_(?:try_)?advisory_lock\w*|dblink\w*|setseed|execute",
+        _changes_postgresql,
     ),
-    "sqlite": _signs(
-        # Those that only tell something are left out; query_only(1) is our own spelling, and is taken back by us.
-        r"pragma\s+(?:\w+\s*\.\s*)?(?!query_only\(|\w*(?:info|list|check|checkpoint|optimize|vacuum)\b)\w+\s*[=(]"
-        r"|attach\b|detach\b|create\s+temp|create\b[^(]*\btemp\s*\.",
-        ("load_extension",),
-        r"\bload_extension\s*\(",
-    ),
+    "sqlite": _rules("replace reindex vacuum end pragma", "load_extension", _changes_sqlite),
     "mysql": _MYSQL,
     "mariadb": _MYSQL,
 }
+_PLAIN = ("insert ", "update ", "delete ", "select ")
+_HINTS = (
+    *(";", "set_config", "pg_settings", "advisory_lock", "pg_temp", "dblink", "setseed", "execute", "load_extension"),
+    *("get_lock", ":=", "into @", "into temp", "into local", "into global", "/*", "--", "u&"),
+)
+_ENDS = frozenset({"commit", "rollback", "end", "abort", "begin", "start"})
 
 
-def changes_session(dialect: str, sql: str) -> bool:
-    """Say whether a statement may change what later transactions of its connection see.
+def traces_of(dialect: str, sql: str) -> Traces:
+    """Say what statements leave behind.
 
-    What a function of the database's own changes cannot be seen from outside.
+    What a function of the database's own does cannot be seen from outside. What is not known changes the session.
 
     Args:
         dialect: The name of the database.
         sql: The statement, or several with semicolons between them.
+    """
+    if len(sql) <= _REMEMBERED_LENGTH:
+        return _look(dialect, sql)
+    return Traces(changed=False) if _is_plain(sql) else _look.__wrapped__(dialect, sql)
+
+
+def changes_session(dialect: str, sql: str) -> bool:
+    """Say whether a statement may change what later transactions of its connection see.
 
     Example:
         >>> changes_session("postgresql", "SET search_path TO tenant_1")
@@ -77,18 +137,70 @@ def changes_session(dialect: str, sql: str) -> bool:
         >>> changes_session("postgresql", "SET LOCAL search_path TO tenant_1")
         False
     """
-    check = _CHECKS[dialect]
-    return check(sql) if len(sql) <= _REMEMBERED_LENGTH else check.__wrapped__(sql)
+    return traces_of(dialect, sql).changed
 
 
-def _check(signs: _Signs) -> Callable[[str], bool]:
-    def check(sql: str) -> bool:
-        if any(signs.commands.match(part) for part in sql.split(";")):
-            return True
-        lower = sql.lower()
-        return any(hint in lower for hint in signs.hints) and signs.calls.search(sql) is not None
-
-    return check
+def _is_plain(sql: str) -> bool:
+    """Say whether a long statement need not be taken apart, which would take as long as to run it."""
+    lower = sql.lower()
+    return lower.startswith(_PLAIN) and not any(hint in lower for hint in _HINTS)
 
 
-_CHECKS = {dialect: lru_cache(maxsize=1000)(_check(signs)) for dialect, signs in _SIGNS.items()}
+@lru_cache(maxsize=1000)
+def _look(dialect: str, sql: str) -> Traces:
+    found = statements(dialect, sql)
+    if found is None:
+        return Traces(changed=True)
+    rules = _RULES[dialect]
+    # A statement may be in parentheses.
+    plain = [tokens for tokens in ([*_without_parentheses(each)] for each in found) if tokens]
+    ended = next((tokens[0] for tokens in plain if _ends(dialect, tokens)), "")
+    return Traces(any(_changes(rules, tokens) for tokens in plain), ended)
+
+
+def _without_parentheses(tokens: Tokens) -> Tokens:
+    return tokens[next((at for at, each in enumerate(tokens) if each != "("), len(tokens)) :]
+
+
+def _changes(rules: _Rules, tokens: Tokens) -> bool:
+    known = tokens[0] in rules.harmless
+    return not known or any(map(rules.words.fullmatch, _names(tokens))) or rules.changes(tokens)
+
+
+def _names(tokens: Tokens) -> list[str]:
+    return [each.removeprefix(QUOTED) for each in tokens]
+
+
+def _calls(tokens: Tokens, name: str) -> list[Tokens]:
+    """Return the arguments of each call of a function."""
+    names = _names(tokens)
+    return [
+        _arguments(tokens[at + 2 :])
+        for at, each in enumerate(names)
+        if each == name and tokens[at + 1 : at + 2] == ["("]
+    ]
+
+
+def _makes_temporary(tokens: Tokens) -> bool:
+    return any(one in _BEFORE_TEMPORARY and two in {"temp", "temporary"} for one, two in pairwise(tokens))
+
+
+def _arguments(tokens: Tokens) -> Tokens:
+    """Return the tokens up to the parenthesis that closes them."""
+    depth = 1
+    for at, token in enumerate(tokens):
+        depth += {"(": 1, ")": -1}.get(token, 0)
+        if not depth:
+            return tokens[:at]
+    return tokens
+
+
+def _ends(dialect: str, tokens: Tokens) -> bool:
+    first, second = tokens[0], (*tokens, "")[1]
+    if first == "rollback":
+        return "to" not in tokens[1:3]
+    if first == "start":
+        return second == "transaction"
+    if first == "prepare":
+        return second == "transaction" and dialect == "postgresql"
+    return first in _ENDS

@@ -7,8 +7,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 
-from querywright.engine.changes import changes_session
+from querywright.engine.changes import traces_of
 from querywright.engine.reset import mark_changed
+from querywright.engine.transactions import require_unmanaged
 from querywright.events import StatementExecuted, emit, has_subscribers
 
 __all__ = ["has_foreign_listeners", "install_timing"]
@@ -19,8 +20,11 @@ _STARTED = "querywright_statement_started"
 def _before(
     conn: Connection, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: Any
 ) -> tuple[str, Any]:
-    if changes_session(conn.dialect.name, statement):
+    traces = traces_of(conn.dialect.name, statement)
+    if traces.changed:
         mark_changed(conn)
+    if traces.ended:
+        require_unmanaged(conn, traces.ended)
     if has_subscribers(StatementExecuted):
         conn.info[_STARTED] = time.perf_counter()
     return statement, parameters

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import Connection, Dialect, Engine, ExceptionContext, PoolResetState, RootTransaction, event
 
 from querywright.engine.dialect import sqlstate_of
 from querywright.engine.sqlite import AUTOCOMMIT
-from querywright.errors import TransactionLost
+from querywright.errors import ManagedTransaction, TransactionLost
 
-__all__ = ["install_transactions", "require_sound"]
+__all__ = ["install_transactions", "manage", "require_sound", "require_unmanaged"]
 
 # A savepoint can be rolled back after these, but what the transaction has read until then is void
 # (PostgreSQL manual, 13.5: the whole transaction must be run again). MySQL rolls back all of it: see mysql.py.
 _VOIDING = frozenset({"40001", "40P01"})
 _void: WeakKeyDictionary[RootTransaction, str] = WeakKeyDictionary()
+# Those that a block of transaction() ends.
+_managed: WeakSet[RootTransaction] = WeakSet()
 
 _FAILED = "25P02"  # in_failed_sql_transaction
 _READ_ONLY = "25006"  # read_only_sql_transaction
@@ -49,6 +51,23 @@ def require_sound(connection: Connection) -> None:
     if state is not None:
         message = "The transaction collided with another and is void, although a savepoint of it was rolled back."
         raise TransactionLost(message, sqlstate=state, hint="Run the whole transaction again, as db.run() does.")
+
+
+def manage(connection: Connection) -> None:
+    """Let only the block that has it end the transaction of a connection."""
+    transaction = connection.get_transaction()
+    if transaction is not None:
+        _managed.add(transaction)
+
+
+def require_unmanaged(connection: Connection, command: str) -> None:
+    """Refuse a command that would end the transaction of a block behind its back.
+
+    Raises:
+        ManagedTransaction: The block ends it.
+    """
+    if _managed and connection.get_transaction() in _managed:
+        raise ManagedTransaction(command.upper())
 
 
 def _remember(context: ExceptionContext) -> TransactionLost | None:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import SessionTransaction
 from typing_extensions import TypeVarTuple, Unpack
 
 from querywright.engine.exclusive import exclusive
-from querywright.engine.transactions import require_sound
+from querywright.engine.transactions import manage, require_sound
 from querywright.errors import ManagedTransaction, SessionEnded
 from querywright.fetch import AsyncFetch, Fetch
 from querywright.fetch import fetch as fetch_from
@@ -168,6 +168,8 @@ class Session(NamingSession):
 def _after_begin(session: Session, transaction: SessionTransaction, connection: Connection) -> None:
     if not transaction.nested:
         session.begun.append(connection)
+    if session.managed:
+        manage(connection)
 
 
 def _after_commit(session: Session) -> None:
