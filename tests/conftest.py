@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,6 @@ from tests.faults import plugin
 from tests.mariadb import PrivateMariaDB, missing_programs
 from tests.suite.models import Base
 from tests.tables import Reused, Template, needed, needs
-
-# No test asks the system's authorities about a server, and PyMySQL would read them all for each connection (27 ms).
-os.environ["SSL_CERT_FILE"] = os.devnull
 
 # More examples: --hypothesis-profile=fuzz; fewer, for a second set of versions: few
 settings.register_profile("querywright", deadline=None, print_blob=True, max_examples=60)

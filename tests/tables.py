@@ -11,7 +11,9 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, MetaData, NullPool, create_engine, make_url
+from sqlalchemy import Connection, Engine, MetaData, NullPool, create_engine
+
+from tests.mariadb import WITHOUT_TLS
 
 Fixture = TypeVar("Fixture", bound=Callable[..., Any])
 
@@ -103,7 +105,10 @@ class Reused:
                 metadata.create_all(self._engine)
             with self._engine.connect() as connection:
                 self._made = _found(connection)
-        return make_url(str(self._engine.url)).set(drivername=driver).render_as_string(hide_password=False)
+        made = self._engine.url.set(drivername=driver)
+        if not driver.endswith("pymysql"):
+            made = made.difference_update_query([WITHOUT_TLS])
+        return made.render_as_string(hide_password=False)
 
     def empty(self) -> None:
         """Remove all rows, and start all counters again."""

@@ -275,7 +275,9 @@ async def test_plain_engines_of_either_name(db: Database) -> None:
         plain = create_engine(db.engine.url.set(drivername=f"{name}+pymysql"), poolclass=NullPool)
         assert fetch(plain, NameOut, select(Author)).json() == b'[{"id":1,"name":"first"}]'
         assert fetch(plain, EverythingOut, select(Everything)).all() == expected
-        asynchronous = create_async_engine(db.engine.url.set(drivername=f"{name}+aiomysql"), poolclass=NullPool)
+        asynchronous = create_async_engine(
+            db.engine.url.set(drivername=f"{name}+aiomysql", query={}), poolclass=NullPool
+        )
         assert await fetch(asynchronous, EverythingOut, select(Everything)).all() == expected
         await asynchronous.dispose()
 
