@@ -187,7 +187,7 @@ def test_a_function_that_hangs_is_left_to_itself(
     failed: list[HookFailed] = []
     called: list[object] = []
     free = threading.Event()
-    hung = threading.Event()
+    hung, last = threading.Event(), threading.Event()
 
     def hang() -> None:
         hung.set()
@@ -196,12 +196,14 @@ def test_a_function_that_hangs_is_left_to_itself(
 
     with Database(url, hook_timeout=0.05) as db, subscribed(HookFailed, failed.append):
         with db.transaction() as tx:
-            for hook in (partial(called.append, 1), hang, hang, partial(called.append, 2)):
+            for hook in (partial(called.append, 1), hang, hang, partial(called.append, 2), last.set):
                 tx.on_commit(hook)
         assert hung.is_set()
-        assert called == [1, 2]
-        assert [type(each.error) for each in failed] == [TimeoutError] * 2
-        assert caplog.text.count("TimeoutError") == 2
+        # On a busy machine those that take no time may take too long as well; they are called all the same.
+        assert last.wait(60)
+        assert [number for number in called if number != "late"] == [1, 2]
+        assert [type(each.error) for each in failed if "hang" in each.name] == [TimeoutError] * 2
+        assert "TimeoutError" in caplog.text
         free.set()
 
 

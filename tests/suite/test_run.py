@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from functools import partial
 from typing import Any
 
@@ -23,6 +24,7 @@ from querywright import (
 )
 from querywright.engine import classify
 from querywright.engine.dialect import sqlstate_of
+from querywright.engine.pool import is_closed
 from querywright.events import UnitRetried, subscribed
 from tests.suite.models import Author, NameOut, Tag
 from tests.suite.support import AnyDatabase, add, resolve, run_sync, transaction
@@ -144,22 +146,19 @@ async def test_a_server_that_has_left_before_the_commit_has_committed_nothing(db
     other = create_engine(make_url(url).set(drivername=sync_driver), isolation_level="AUTOCOMMIT", poolclass=NullPool)
     number = text("SELECT CONNECTION_ID()" if on_mariadb else "SELECT pg_backend_pid()")
 
-    def end(mine: int) -> None:
+    def end(tx: Any) -> None:
+        mine, own = tx.scalar(number), tx.connection()
         with other.connect() as connection:
-            if on_mariadb:
-                connection.exec_driver_sql(f"KILL {mine}")
-                alive = f"SELECT count(*) FROM information_schema.processlist WHERE id = {mine}"
-            else:
-                connection.exec_driver_sql(f"SELECT pg_terminate_backend({mine}, 5000)")
-                alive = f"SELECT count(*) FROM pg_stat_activity WHERE pid = {mine}"
-            while connection.exec_driver_sql(alive).scalar():
-                pass
+            connection.exec_driver_sql(f"KILL {mine}" if on_mariadb else f"SELECT pg_terminate_backend({mine})")
+        until = time.monotonic() + 60
+        while not is_closed(own):
+            assert time.monotonic() < until
 
     with pytest.raises(DBAPIError) as caught:
         async with transaction(db) as tx:
             tx.add(Tag(name="lost"))
             await resolve(tx.flush())
-            end(await resolve(tx.scalar(number)))
+            await run_sync(tx, end)
     assert isinstance(classify(caught.value), DatabaseUnavailable)
     attempts: list[int] = []
 
@@ -168,7 +167,7 @@ async def test_a_server_that_has_left_before_the_commit_has_committed_nothing(db
         tx.add(Tag(name="once"))
         tx.flush()
         if len(attempts) == 1:
-            end(tx.scalar(number))
+            end(tx)
 
     await run(db, work)
     assert (len(attempts), await count(db)) == (2, 1)
