@@ -164,11 +164,12 @@ class ManagedTransaction(SessionMisuse):
     """A transaction that its block ends was to be ended by hand.
 
     Args:
-        verb: What was called.
+        verb: What was called, or in capitals the command that was sent.
     """
 
     def __init__(self, verb: str) -> None:
-        message = f"{verb} was asked for inside a block of transaction(), which commits at its end."
+        what = f"{verb}() was called" if verb.islower() else f"{verb} was sent"
+        message = f"{what} inside a block of transaction(), which commits at its end."
         super().__init__(message, hint="Leave the block, raise to roll back, or use savepoint() for a part of it.")
         self.verb = verb
 
