@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from querywright import AsyncDatabase
+from querywright import AsyncDatabase, Database
 from querywright.engine import pool_snapshot
 from querywright.testing import EmbeddedPostgres
 from tests.faults.report import Figures
@@ -92,6 +92,50 @@ def test_a13_fork_leaves_the_connections_to_the_parent(driver: str, place: str, 
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 - our own
     assert (ended.returncode, ended.stderr) == (0, "")
     figures.notes.append("3 children beside a working parent")
+
+
+FORKING_INSIDE = """
+import gc, os, sys
+from sqlalchemy import text
+from querywright import Database
+
+url, how = sys.argv[1:]
+db = Database(url)
+with db.transaction() as tx:
+    tx.execute(text("INSERT INTO forked VALUES (1)"))
+    child = os.fork()
+    if not child:
+        if how == "leaves":
+            sys.exit(0)
+        elif how == "fails":
+            raise LookupError
+        elif how == "collects":
+            tx.__dict__.clear()
+            gc.collect()
+            os._exit(0)
+        elif how == "goes on":
+            tx.execute(text("INSERT INTO forked VALUES (2)"))
+    else:
+        os.waitpid(child, 0)
+        tx.execute(text("INSERT INTO forked VALUES (3)"))
+db.dispose()
+"""
+
+
+@pytest.mark.parametrize("how", ["leaves", "fails", "collects", "goes on", "ends its block"])
+@pytest.mark.parametrize("driver", ["sqlite+pysqlite", "postgresql+psycopg"])
+def test_a13_fork_inside_a_transaction_leaves_it_to_the_parent(driver: str, place: str, how: str) -> None:
+    with Database(place) as db:
+        with db.transaction() as tx:
+            tx.execute(text("DROP TABLE IF EXISTS forked"))
+            tx.execute(text("CREATE TABLE forked (id integer PRIMARY KEY)"))
+        command = [sys.executable, "-W", "error", "-c", FORKING_INSIDE, place, how]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 - our own
+        assert ended.returncode == 0, ended.stderr
+        # What the child says of its failure is on the same stream.
+        assert ("Error" in ended.stderr) is (how in {"fails", "goes on", "ends its block"}), ended.stderr
+        with db.session() as opened:
+            assert list(opened.scalars(text("SELECT id FROM forked ORDER BY id"))) == [1, 3]
 
 
 async def ask(db: AsyncDatabase) -> object:

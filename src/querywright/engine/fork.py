@@ -1,12 +1,15 @@
-"""After a fork, leave the parent's connections to the parent."""
+"""After a fork, leave the parent's connections to the parent: those in its pools, and those in use."""
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 from typing import Any
 from weakref import WeakSet
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, Pool
+from sqlalchemy.pool import _ConnectionFairy
 
 __all__ = ["forget_in_child"]
 
@@ -25,9 +28,32 @@ def forget_in_child(engine: Engine) -> None:
 
 
 def _forget() -> None:
+    pools = [engine.pool for engine in _engines]
+    _pools_of_parents.extend(pools)
+    _disown(pools)
     for engine in list(_engines):
-        _pools_of_parents.append(engine.pool)
         engine.dispose(close=False)
+
+
+def _disown(pools: list[Pool]) -> None:
+    """Take the connections in use away from the copies of those who use them.
+
+    A block that the child leaves would roll back on the parent's socket, and the parent would commit nothing.
+    """
+    # A pool does not list what it has lent. Not isinstance(): proxies of others answer it, and do something.
+    for each in gc.get_objects():
+        if type(each) is _ConnectionFairy and each._pool in pools and each.dbapi_connection is not None:  # noqa: SLF001
+            _keep(each.dbapi_connection)
+            # What is collected is rolled back by way of its record.
+            for holder in (each, each._connection_record):  # noqa: SLF001 - nothing public
+                if holder is not None:
+                    setattr(holder, "dbapi_connection", None)  # noqa: B010 - typed as never None
+
+
+def _keep(connection: Any) -> None:
+    """Keep a connection even from the end of the interpreter: SQLite rolls back in the file what it closes."""
+    for each in (connection, getattr(connection, "driver_connection", None)):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(each))
 
 
 if hasattr(os, "register_at_fork"):
