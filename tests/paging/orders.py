@@ -218,7 +218,7 @@ def _aggregate(draw: st.DrawFn, scope: Scope) -> Any:
     column = getattr(entity, name)
     choices = [func.count(), func.count(column.distinct()), func.min(column), func.max(column)]
     if name in INTEGERS:
-        choices += [func.sum(column)] * 6 + [func.avg(column)]
+        choices += [func.sum(column)] * 12 + [func.avg(column)]
     if name == "cost":
         choices += [func.sum(column), func.avg(column), func.sum(column * sa.literal_column("1.1"))]
     made = draw(st.sampled_from(choices))
