@@ -67,6 +67,8 @@ CHANGING = {
         "USE other",
         "SELECT GET_LOCK('a', 1)",
         "/*! SET sql_mode = '' */",
+        "/*M!100100 SET @a = 1 */",
+        "SET STATEMENT a=1 FOR SET @b = 1",
         "SELECT '\\''; # '\nSET @a = 1",
         "SELECT 1 INTO @a",
         "SELECT @a := 1",
@@ -107,7 +109,14 @@ HARMLESS = {
         "CREATE TABLE template (id int)",
         "BEGIN IMMEDIATE",
     ],
-    "mysql": ["SET TRANSACTION READ ONLY", "UPDATE t SET a = 1", "SELECT * FROM users", "START TRANSACTION READ ONLY"],
+    "mysql": [
+        "SET TRANSACTION READ ONLY",
+        "UPDATE t SET a = 1",
+        "SELECT * FROM users",
+        "START TRANSACTION READ ONLY",
+        "/*M! SET STATEMENT group_concat_max_len=1 FOR */ SELECT /*+ SET_VAR(a=1) */ a FROM t",
+        "SELECT /*!80000 a, */ b FROM t",
+    ],
 }
 
 

@@ -14,10 +14,21 @@ from sqlalchemy.exc import IllegalStateChangeError
 from sqlalchemy.util import await_only
 
 from querywright import AsyncDatabase, ConcurrentUse, SessionEnded
-from querywright.engine import pool_snapshot
+from querywright.engine import pool_snapshot, statements
+from querywright.fetch import execute
 from tests.conftest import ASYNC
-from tests.suite.models import Author, NameOut, Tag
+from tests.suite.models import Author, NameOut, Out, Tag
 from tests.suite.support import AnyDatabase, add, collect, resolve, session, transaction
+
+
+class BookOut(Out):
+    id: int
+
+
+class DeepOut(Out):
+    id: int
+    books: list[BookOut]
+
 
 ALL = select(Author).order_by(Author.id)
 USES: dict[str, Callable[[Any], Any]] = {
@@ -102,3 +113,22 @@ async def test_a_task_that_is_still_connecting_gives_its_connection_back(db: Asy
     event.remove(db.engine.sync_engine.pool, "checkout", wait)
     async with db.transaction() as tx:
         tx.add(Tag(name="next"))
+
+
+async def test_no_fetch_has_its_connection_reset(db: AnyDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it writes around its statements changes no session; a reset would cost a trip, or the connection."""
+    await add(db, Author(id=1, name="Ada"))
+    changed: list[Any] = []
+    for module in (execute, statements):
+        monkeypatch.setattr(module, "mark_changed", changed.append)
+    for of in ("database", "session"):
+        for found in (ALL, ALL.distinct()):
+            async with session(db) as opened:
+                fetched = (db if of == "database" else opened).fetch(DeepOut, found)
+                assert len(await resolve(fetched.all())) == 1
+                await resolve(fetched.json())
+                await resolve(fetched.json(exclude_none=True))
+                await resolve(fetched.json_page(size=1))
+                await resolve(fetched.count())
+                await collect(fetched.stream(batch=1))
+    assert changed == []

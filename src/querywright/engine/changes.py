@@ -82,6 +82,9 @@ def _changes_sqlite(tokens: Tokens) -> bool:
 
 
 def _changes_mysql(tokens: Tokens) -> bool:
+    if list(tokens[:2]) == ["set", "statement"] and "for" in tokens:
+        # MariaDB sets it for what follows only.
+        return _changes(_MYSQL, tokens[tokens.index("for") + 1 :])
     if tokens[0] == "set":
         return list(tokens[1:2]) != ["transaction"]
     pairs = list(pairwise(tokens))
@@ -163,7 +166,7 @@ def _without_parentheses(tokens: Tokens) -> Tokens:
 
 
 def _changes(rules: _Rules, tokens: Tokens) -> bool:
-    known = tokens[0] in rules.harmless
+    known = bool(tokens) and tokens[0] in rules.harmless
     return not known or any(map(rules.words.fullmatch, _names(tokens))) or rules.changes(tokens)
 
 

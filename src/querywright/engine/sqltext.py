@@ -27,10 +27,10 @@ class _Dialect:
     token: re.Pattern[str]
 
 
-def _dialect(texts: str, names: str, comments: str, *, nests: bool) -> _Dialect:
+def _dialect(texts: str, names: str, comments: str, *, nests: bool, marks: str = "") -> _Dialect:
     kinds = {
         # \ufeff: some editors begin a file with it.
-        "blank": r"[\s\ufeff]+",
+        "blank": rf"(?:[\s\ufeff]{marks})+",
         "remark": r"/\*",
         "comment": comments,
         "text": texts,
@@ -48,7 +48,14 @@ _ESCAPED = r"'(?:[^'\\]|''|\\.)*'"
 _PLAIN = r"'(?:[^']|'')*'"
 _DOUBLE = r'"(?:[^"]|"")*"'
 _TO_THE_END = r"--[^\n]*"
-_MYSQL = _dialect(rf'{_ESCAPED}|"(?:[^"\\]|""|\\.)*"', r"`(?:[^`]|``)*`", r"--(?=\s|\Z)[^\n]*|\#[^\n]*", nests=False)
+_MYSQL = _dialect(
+    rf'{_ESCAPED}|"(?:[^"\\]|""|\\.)*"',
+    r"`(?:[^`]|``)*`",
+    r"--(?=\s|\Z)[^\n]*|\#[^\n]*",
+    nests=False,
+    # What is in such a comment is executed, there or on servers of one kind or from a version on.
+    marks=r"|/\*M?!\d*|\*/",
+)
 _DIALECTS = {
     "postgresql": _dialect(
         rf"[eE]{_ESCAPED}|{_PLAIN}|\$(?P<tag>(?:{_WORD})?)\$.*?\$(?P=tag)\$", _DOUBLE, _TO_THE_END, nests=True
@@ -67,7 +74,7 @@ def statements(dialect: str, sql: str) -> list[list[str]] | None:
         sql: One statement, or several with semicolons between them.
 
     Returns:
-        The statements; ``None`` if something in them has no end, or is for some servers only.
+        The statements; ``None`` if something in them has no end, or is written with escapes.
 
     Example:
         >>> statements("postgresql", 'SET role TO "Bo"; -- a; b')
@@ -102,9 +109,6 @@ def _tokens(dialect: _Dialect, sql: str) -> Iterator[str]:
 
 
 def _end_of_comment(dialect: _Dialect, sql: str, at: int) -> int:
-    if sql[at : at + 1] in {"!", "M"} and dialect is _MYSQL:
-        # MySQL executes what is in it.
-        raise ValueError(sql)
     depth = 1
     for mark in re.finditer(r"/\*|\*/", sql[at:]):
         depth += (1 if dialect.nests else 0) if mark[0] == "/*" else -1
