@@ -40,6 +40,7 @@ class Prepared:
             model validates the JSON itself.
         slots: The statements of the lists and rows that were left open, by their numbers.
         capitals: Whether the escapes of control characters have hexadecimal digits in capitals.
+        bare_infinity: Whether an infinite number is ``Inf``, which is no JSON.
     """
 
     plan: Plan
@@ -48,6 +49,7 @@ class Prepared:
     read: Reader | None
     slots: tuple[Slot, ...] = ()
     capitals: bool = False
+    bare_infinity: bool = False
 
     @property
     def names(self) -> frozenset[str]:
@@ -163,7 +165,7 @@ def compile_fetch(
         for each in compiler.open
     )
     read = reader_of(root, dialect) if form.for_model and planned.convert else None
-    return Prepared(planned, form, binder, read, slots, writer.capitals)
+    return Prepared(planned, form, binder, read, slots, writer.capitals, writer.bare_infinity)
 
 
 def _require_encodings(planned: Plan, statement: Select[Any]) -> None:

@@ -39,9 +39,9 @@ Encoder = Callable[[ColumnElement[Any], TypeEngine[Any]], Value]
 # Brackets the path of a model whose required value is NULL. JSON text never holds a raw control character
 # (RFC 8259, section 7), so one search through the result finds every such row.
 MISSING = "\x01"
-# The same within a value that the database escapes: a text may have an escaped character as well, so it is one that
-# nobody else knows.
-MISSING_WITHIN = secrets.token_hex(16)
+# The same within a value that the database escapes: a text may have an escaped character as well, so what follows it is
+# known to nobody else.
+MISSING_WITHIN = f"\\u0001{secrets.token_hex(16)}"
 # Stands between two of them where the text is longer than the database makes them.
 TOO_LARGE = "too large"
 # Stands there where a column of JSON holds another text.
@@ -136,6 +136,7 @@ class JsonWriter:
         page_hint: What follows its SELECT.
         wire_encoders: What differs further when the text is bound again, as a part of a key or of a cursor.
         capitals: Whether it writes the escapes of control characters with hexadecimal digits in capitals.
+        bare_infinity: Whether it writes an infinite number, which columns of other numbers take as well, as ``Inf``.
         of_one: The writer of a statement that returns one value of each kind, if that is another.
     """
 
@@ -163,6 +164,7 @@ class JsonWriter:
     wire_encoders: dict[Encoding, Encoder] = field(default_factory=dict)
     of_one: JsonWriter | None = None
     capitals: bool = False
+    bare_infinity: bool = False
 
     def value(
         self, encoding: Encoding, column: ColumnElement[Any], column_type: TypeEngine[Any], *, use: Use = "client"
@@ -365,4 +367,5 @@ def documents(
 
 def broken(path: str) -> SQLText:
     """Write, as a plain value, that a column holds what its type does not have."""
-    return literal(f"{MISSING_WITHIN}{path}{MISSING_WITHIN}")
+    mark = MISSING_WITHIN.replace("\\u0001", MISSING)
+    return literal(f"{mark}{path}{mark}")

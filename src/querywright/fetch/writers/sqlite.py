@@ -167,6 +167,7 @@ SQLITE = _SQLiteWriter(
     # group_concat copies what it has whenever it outgrows its buffer.
     client_joins=True,
     nulls_are_largest=False,
+    bare_infinity=True,
     missing=func.char(literal_column("1")),
     slot=func.char(literal_column("2")),
     # Before 3.46 its parser has a stack of 100 entries, and a list takes about fifteen.
