@@ -138,21 +138,31 @@ def verify(text: str) -> str:
     return finish(text)
 
 
-# Within a text it is harmless.
-_BARE_INFINITY = re.compile(r"[:\[,]-?Inf[\],}]")
-_STRING_OR_INFINITY = re.compile(r'"(?:[^"\\]|\\.)*"|Inf', re.DOTALL)
-
-
 def require_finite(text: str | bytes) -> None:
     """Refuse a number that is no JSON.
 
     Raises:
         InvalidRow: An infinite one is in a column of integers.
     """
-    if not isinstance(text, str) or "I" not in text or not _BARE_INFINITY.search(text):
+    if not isinstance(text, str) or "I" not in text or not _may_have_infinity(text):
         return
-    if any(found[0] == "Inf" for found in _STRING_OR_INFINITY.finditer(text)):
+    # Within a text it is harmless.
+    if any(found[0] == _INFINITY for found in _STRING_OR_INFINITY.finditer(text)):
         raise InvalidRow("an integer that is infinite")
+
+
+_INFINITY = "Inf"
+_STRING_OR_INFINITY = re.compile(r'"(?:[^"\\]|\\.)*"|Inf', re.DOTALL)
+
+
+def _may_have_infinity(text: str) -> bool:
+    """Say whether one stands where a number may; a regular expression would take ten times as long to find the word."""
+    at = text.find(_INFINITY)
+    while at >= 0:
+        if text[at - 1] in ":[,-" and text[at + len(_INFINITY)] in ",]}":
+            return True
+        at = text.find(_INFINITY, at + 1)
+    return False
 
 
 def to_bytes(text: str, *, documents: bool, capitals: bool = False) -> bytes:
