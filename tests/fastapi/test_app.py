@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
@@ -91,13 +90,6 @@ async def app(db: AsyncDatabase) -> FastAPI:
     install(app, db)
     routes(app)
     return app
-
-
-@pytest.fixture
-async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-        yield client
 
 
 async def test_bytes_reach_the_client_untouched(client: httpx.AsyncClient) -> None:

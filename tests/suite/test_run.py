@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -53,6 +54,21 @@ async def run(db: AnyDatabase, work: Any, *arguments: Any, **options: Any) -> An
 async def count(db: AnyDatabase) -> int:
     async with transaction(db, read_only=True) as tx:
         return int(await resolve(tx.scalar(COUNT)))
+
+
+async def is_run_again(db: AnyDatabase, lose: Callable[[Any], object]) -> None:
+    """Check that a unit of work whose first attempt loses its connection is run twice and done once."""
+    attempts: list[int] = []
+
+    def work(tx: Any) -> None:
+        attempts.append(1)
+        tx.add(Tag(name="once"))
+        tx.flush()
+        if len(attempts) == 1:
+            lose(tx)
+
+    await run(db, work)
+    assert (len(attempts), await count(db)) == (2, 1)
 
 
 class Colliding:
@@ -125,17 +141,7 @@ async def test_a_broken_constraint_is_not_run_again(db: AnyDatabase) -> None:
 @pytest.mark.drivers(*POSTGRES)
 async def test_a_connection_lost_before_the_commit_is_run_again(db: AnyDatabase) -> None:
     await resolve(db.ping())
-    attempts: list[int] = []
-
-    def work(tx: Any) -> None:
-        attempts.append(1)
-        tx.add(Tag(name="once"))
-        tx.flush()
-        if len(attempts) == 1:
-            tx.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
-
-    await run(db, work)
-    assert (len(attempts), await count(db)) == (2, 1)
+    await is_run_again(db, lambda tx: tx.execute(text("SELECT pg_terminate_backend(pg_backend_pid())")))
 
 
 @pytest.mark.drivers(*POSTGRES, "mariadb+pymysql", "mariadb+aiomysql")
@@ -160,17 +166,7 @@ async def test_a_server_that_has_left_before_the_commit_has_committed_nothing(db
             await resolve(tx.flush())
             await run_sync(tx, end)
     assert isinstance(classify(caught.value), DatabaseUnavailable)
-    attempts: list[int] = []
-
-    def work(tx: Any) -> None:
-        attempts.append(1)
-        tx.add(Tag(name="once"))
-        tx.flush()
-        if len(attempts) == 1:
-            end(tx)
-
-    await run(db, work)
-    assert (len(attempts), await count(db)) == (2, 1)
+    await is_run_again(db, end)
 
 
 @pytest.mark.drivers(*POSTGRES)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -14,7 +14,7 @@ __all__ = ["Traces", "changes_session", "traces_of"]
 
 # Longer statements are looked at each time: as a rule they are INSERTs of many rows, and few are alike.
 _REMEMBERED_LENGTH = 4000
-Tokens = Sequence[str]
+Tokens = list[str]
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,13 @@ def _changes_postgresql(tokens: Tokens) -> bool:
 
 def _is_for_the_session(arguments: Tokens) -> bool:
     """Say so of the arguments of set_config(), whose third one, if true, makes it SET LOCAL."""
-    return tuple(arguments[-2:]) != (",", "true")
+    return arguments[-2:] != [",", "true"]
 
 
 def _changes_sqlite(tokens: Tokens) -> bool:
     if tokens[0] == "pragma":
         # Those that only tell something change nothing; query_only(1) is our own, and is taken back by us.
-        name, *value = tokens[3:] if list(tokens[2:3]) == ["."] else tokens[1:]
+        name, *value = tokens[3:] if tokens[2:3] == ["."] else tokens[1:]
         ours = name == "query_only" and value[:1] == ["("]
         return bool(value) and not ours and _TELLING.search(name) is None
     in_temp = ("temp", ".") in zip(_names(tokens), tokens[1:], strict=False)
@@ -82,11 +82,11 @@ def _changes_sqlite(tokens: Tokens) -> bool:
 
 
 def _changes_mysql(tokens: Tokens) -> bool:
-    if list(tokens[:2]) == ["set", "statement"] and "for" in tokens:
+    if tokens[:2] == ["set", "statement"] and "for" in tokens:
         # MariaDB sets it for what follows only.
         return _changes(_MYSQL, tokens[tokens.index("for") + 1 :])
     if tokens[0] == "set":
-        return list(tokens[1:2]) != ["transaction"]
+        return tokens[1:2] != ["transaction"]
     pairs = list(pairwise(tokens))
     return (":", "=") in pairs or ("into", "@") in pairs or _makes_temporary(tokens)
 
@@ -156,7 +156,7 @@ def _look(dialect: str, sql: str) -> Traces:
         return Traces(changed=True)
     rules = _RULES[dialect]
     # A statement may be in parentheses.
-    plain = [tokens for tokens in ([*_without_parentheses(each)] for each in found) if tokens]
+    plain = [tokens for tokens in map(_without_parentheses, found) if tokens]
     ended = next((tokens[0] for tokens in plain if _ends(dialect, tokens)), "")
     return Traces(any(_changes(rules, tokens) for tokens in plain), ended)
 

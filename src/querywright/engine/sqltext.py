@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["QUOTED", "TEXT", "statements"]
+__all__ = ["QUOTED", "statements"]
 
-# Stands for a text or a number, and before a name in quotation marks, which is no keyword.
-TEXT, QUOTED = "''", '"'
+# Stands before a name in quotation marks, which is no keyword, and for a text or a number.
+QUOTED, _TEXT = '"', "''"
 _END = ";"
 _WORD = r"[^\W\d]\w*"
 
@@ -67,7 +67,7 @@ _DIALECTS = {
 
 
 def statements(dialect: str, sql: str) -> list[list[str]] | None:
-    """Return the tokens of each statement: words in lower case, texts and numbers as `TEXT`, and signs.
+    """Return the tokens of each statement: words in lower case, ``''`` for each text and number, and signs.
 
     Args:
         dialect: The name of the database.
@@ -99,7 +99,7 @@ def _tokens(dialect: _Dialect, sql: str) -> Iterator[str]:
         if kind == "remark":
             at = _end_of_comment(dialect, sql, at)
         elif kind in {"text", "tag", "number"}:
-            yield TEXT
+            yield _TEXT
         elif kind == "name":
             yield QUOTED + text[1:-1].lower()
         elif kind in {"unreadable", "escaped"}:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
@@ -76,9 +76,9 @@ def _noted(connection: HTTPConnection, session: AnySession, *, keep: bool) -> An
     return session
 
 
-def session_of(connection: HTTPConnection) -> tuple[AsyncSession | Session, bool]:
+def session_of(connection: HTTPConnection) -> tuple[Any, bool]:
     """Return the session that the request's `Writer` has opened, and whether it is committed whatever the status."""
-    found: tuple[AsyncSession | Session, bool] = getattr(connection.state, _WRITER)
+    found: tuple[Any, bool] = getattr(connection.state, _WRITER)
     return found
 
 

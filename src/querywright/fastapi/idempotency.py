@@ -122,7 +122,7 @@ def _guarded(endpoint: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(endpoint)
         async def asynchronous(*args: Any, **kwargs: Any) -> Any:
             if (call := _call.get()) and call.session is None:
-                session, call.keep = _session_of(call.request)
+                session, call.keep = session_of(call.request)
                 _claimed(call, session, await session.run_sync(call.key.claim))
             return await endpoint(*args, **kwargs)
 
@@ -131,15 +131,11 @@ def _guarded(endpoint: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(endpoint)
     def synchronous(*args: Any, **kwargs: Any) -> Any:
         if (call := _call.get()) and call.session is None:
-            session, call.keep = _session_of(call.request)
+            session, call.keep = session_of(call.request)
             _claimed(call, session, call.key.claim(session))
         return endpoint(*args, **kwargs)
 
     return synchronous
-
-
-def _session_of(request: Request) -> tuple[Any, bool]:
-    return session_of(request)
 
 
 def _claimed(call: _Call, session: AsyncSession | Session, stored: Stored | None) -> None:

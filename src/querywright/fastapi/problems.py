@@ -77,9 +77,10 @@ def install_handlers(app: FastAPI) -> None:
 async def _handle_group(connection: HTTPConnection, error: Exception) -> Response | None:
     """Answer what a task group raises as its first error, if all of them are such as are answered."""
     several = leaves(error)
-    if not all(isinstance(each, _OURS) for each in several):
+    ours = [each for each in several if isinstance(each, _OURS)]
+    if len(ours) < len(several):
         raise error
-    return await _handle(connection, next(each for each in several if isinstance(each, Exception)))
+    return await _handle(connection, ours[0])
 
 
 async def _handle(connection: HTTPConnection, error: Exception) -> Response | None:

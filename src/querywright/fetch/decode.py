@@ -18,17 +18,7 @@ from querywright.fetch.annotations import is_struct, read_annotation, union_memb
 from querywright.fetch.unfinished import finish, without_capitals
 from querywright.fetch.writers import CUT, FEW_DIGITS, MISSING, MISSING_WITHIN, NOT_JSON, TOO_LARGE
 
-__all__ = [
-    "Dump",
-    "read_json",
-    "require_finite",
-    "rewritten",
-    "takes_options",
-    "to_bytes",
-    "validate",
-    "verify",
-    "write_json",
-]
+__all__ = ["Dump", "read_json", "rewritten", "takes_options", "to_bytes", "validate", "verify", "write_json"]
 
 
 @dataclass(frozen=True)
@@ -138,7 +128,7 @@ def verify(text: str) -> str:
     return finish(text)
 
 
-def require_finite(text: str | bytes) -> None:
+def _require_finite(text: str | bytes) -> None:
     """Refuse a number that is no JSON.
 
     Raises:
@@ -165,7 +155,7 @@ def _may_have_infinity(text: str) -> bool:
     return False
 
 
-def to_bytes(text: str, *, documents: bool, capitals: bool = False) -> bytes:
+def to_bytes(text: str, *, documents: bool, capitals: bool = False, bare_infinity: bool = False) -> bytes:
     """Make bytes for a client.
 
     Args:
@@ -174,8 +164,11 @@ def to_bytes(text: str, *, documents: bool, capitals: bool = False) -> bytes:
             which Python stores in SQLite. It is written as Pydantic does, and as it is where no parser takes it: half
             of a surrogate pair, or objects too deep inside each other.
         capitals: Whether the escapes of control characters have hexadecimal digits in capitals.
+        bare_infinity: Whether an infinite number is ``Inf``, which is no JSON.
     """
     text = verify(text)
+    if bare_infinity:
+        _require_finite(text)
     if capitals:
         text = without_capitals(text)
     if not documents:
@@ -216,7 +209,7 @@ def read_json(text: str | bytes) -> Any:
     try:
         return from_json(text)
     except ValueError:
-        require_finite(text)
+        _require_finite(text)
         # Stored JSON may hold half of a surrogate pair, or be nested deeper than this parser goes.
         return json.loads(text)
 

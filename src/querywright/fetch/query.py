@@ -16,7 +16,7 @@ from querywright.errors import MultipleFound, NotFound, SessionEnded, ShapeError
 from querywright.fetch.binding import Binder, CacheKey, SchemaMap, Statement
 from querywright.fetch.compile import MOST
 from querywright.fetch.compiled import Compiled, Prepared, prepare
-from querywright.fetch.decode import Dump, require_finite, rewritten, to_bytes, validate
+from querywright.fetch.decode import Dump, rewritten, to_bytes, validate
 from querywright.fetch.execute import Bind, Rows, Seen, connection_of, routing, run, seen_by_session, stream, streams_of
 from querywright.fetch.fieldsets import Fieldset, fieldset
 from querywright.fetch.form import Form, Strategy
@@ -218,9 +218,8 @@ class Query:
     def client_bytes(self, prepared: Prepared, text: str, form: Form, *, many: bool) -> bytes:
         """Make bytes for a client of what the database wrote, or let the model write them."""
         if not prepared.form.for_model:
-            if prepared.bare_infinity:
-                require_finite(text)
-            return to_bytes(text, documents=prepared.plan.documents, capitals=prepared.capitals)
+            documents = prepared.plan.documents
+            return to_bytes(text, documents=documents, capitals=prepared.capitals, bare_infinity=prepared.bare_infinity)
         how = Dump(form.by_alias, form.exclude_none)
         written = rewritten(self.model, text, prepared.read, how, many=many)
         return reshaped(written, prepared.plan, how, self.fieldset)
