@@ -8,7 +8,7 @@ import os
 from typing import Any
 from weakref import WeakSet
 
-from sqlalchemy import Engine, Pool
+from sqlalchemy import Engine, Pool, QueuePool
 from sqlalchemy.pool import _ConnectionFairy
 
 __all__ = ["forget_in_child"]
@@ -16,6 +16,8 @@ __all__ = ["forget_in_child"]
 _engines: WeakSet[Engine] = WeakSet()
 # Kept for ever, unused: to be collected would close them, so to speak up on the parent's sockets.
 _pools_of_parents: list[Any] = []
+# Pools of which connections may be in use.
+_lent: list[Pool] = []
 
 
 def forget_in_child(engine: Engine) -> None:
@@ -27,11 +29,18 @@ def forget_in_child(engine: Engine) -> None:
     _engines.add(engine)
 
 
+def _note_lent() -> None:
+    """Before a fork: in the child, another thread that has just gone may hold the lock of a pool."""
+    pools = (engine.pool for engine in list(_engines))
+    _lent[:] = [pool for pool in pools if not isinstance(pool, QueuePool) or pool.checkedout()]
+
+
 def _forget() -> None:
-    pools = [engine.pool for engine in _engines]
-    _pools_of_parents.extend(pools)
-    _disown(pools)
+    if _lent:
+        # To look at every object copies the memory that parent and child share.
+        _disown(_lent)
     for engine in list(_engines):
+        _pools_of_parents.append(engine.pool)
         engine.dispose(close=False)
 
 
@@ -57,4 +66,4 @@ def _keep(connection: Any) -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(before=_note_lent, after_in_child=_forget)
