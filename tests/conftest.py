@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("url", marker.args if marker else (*SYNC, *ASYNC), indirect=True)
 
 
+# Our own limits, for processes that a test starts as well: where many tests run at once, each step may take long.
+_PATIENCE = {"QUERYWRIGHT_CONNECT_TIMEOUT": "60", "QUERYWRIGHT_BUSY_TIMEOUT": "60", "QUERYWRIGHT_POOL_TIMEOUT": "60"}
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ.update(_PATIENCE)
     config.addinivalue_line("markers", "drivers(*names): the drivers that a test of a database runs on")
     config.pluginmanager.register(plugin)
     config.pluginmanager.register(skipped)

@@ -29,7 +29,7 @@ _FAST = (
 )
 # A setting of PyMySQL.
 WITHOUT_TLS = "ssl_disabled"
-_SECONDS_TO_START = 30
+_SECONDS_TO_START = 120
 _BYTES = 2**29
 
 

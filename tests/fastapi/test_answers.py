@@ -145,7 +145,7 @@ async def test_blocks_of_the_path_operation_see_its_transaction(
         @app.post("/")
         async def asynchronous(tx: Writer) -> None:
             await join("one")
-            await asyncio.wait_for(join("two"), 10)
+            await asyncio.wait_for(join("two"), 60)
             await asyncio.gather(join("three"))
             with pytest.raises(NestedTransaction):
                 async with db.transaction():

@@ -25,10 +25,13 @@ T = TypeVar("T")
 AnyDatabase = Database | AsyncDatabase
 # Chooses between a size for every day and the full one.
 Sized = Callable[[int, int], int]
+# Fails if these seconds are more than those, where time is judged.
+Within = Callable[[float, float], None]
 
 # After a refusal a client thinks for this many seconds, as one that heeds Retry-After would for longer.
 _THINK = 0.02
-_PATIENCE = 30.0
+# Seconds that only a machine on its knees takes.
+PATIENT = 120.0
 _threads = anyio.CapacityLimiter(64)
 
 
@@ -96,7 +99,7 @@ class Clients:
         goal = self._succeeded + times
         self._progress = time.monotonic()
         while self._succeeded < goal:
-            assert time.monotonic() - self._progress < _PATIENCE, f"stuck; last errors: {self.errors[-3:]}"
+            assert time.monotonic() - self._progress < PATIENT, f"stuck; last errors: {self.errors[-3:]}"
             await asyncio.sleep(0.005)
 
     def recovery(self, since: float) -> float:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from querywright.testing import EmbeddedPostgres
-from tests.faults.clients import AnyDatabase, Sized, Witness, open_database
+from tests.faults.clients import AnyDatabase, Sized, Within, Witness, open_database
 from tests.faults.proxy import Proxy
 from tests.faults.report import Figures
 
@@ -67,3 +68,18 @@ def sized(request: pytest.FixtureRequest) -> Sized:
     """Choose between a size for every day and the full one."""
     full = request.config.getoption("--faults") == "full"
     return lambda quick, large: large if full else quick
+
+
+@pytest.fixture
+def within(request: pytest.FixtureRequest) -> Within:
+    """Judge how long something took: only in a full run, for other tests run beside a quick one.
+
+    Where more processes want to run than there are cores, each second may last as much longer.
+    """
+    full = request.config.getoption("--faults") == "full"
+
+    def judge(seconds: float, bound: float) -> None:
+        load = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+        assert not full or seconds < bound * load, f"{seconds:.2f} s, at a load of {load:.1f} for each core"
+
+    return judge

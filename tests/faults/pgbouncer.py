@@ -25,7 +25,7 @@ from typing_extensions import Self
 VARIABLE = "QUERYWRIGHT_PGBOUNCER"
 # Fewer than clients, so that these change servers from one transaction to the next.
 SERVER_CONNECTIONS = 3
-_SECONDS_TO_START = 10.0
+_SECONDS_TO_START = 60.0
 
 
 def missing_program() -> str:

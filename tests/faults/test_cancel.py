@@ -145,7 +145,7 @@ async def _is_quiet(db: AsyncDatabase) -> None:
         "SELECT count(*) FILTER (WHERE state LIKE 'idle in%'), count(*) FROM pg_stat_activity"
         " WHERE application_name = 'cancelled' AND pid <> pg_backend_pid()"
     )
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         while True:
             async with db.session() as session:
                 idle_in_transaction, connections = (await session.execute(query)).one()

@@ -17,7 +17,7 @@ from querywright import AsyncDatabase, CommitOutcomeUnknown, Database, DatabaseU
 from querywright.engine import classify
 from querywright.session.outcome import Outcome, find_outcome, take_receipt
 from querywright.testing import EmbeddedPostgres
-from tests.faults.clients import AnyDatabase, Clients, Receipt, Sized, Witness, insert, read, run
+from tests.faults.clients import PATIENT, AnyDatabase, Clients, Receipt, Sized, Within, Witness, insert, read, run
 from tests.faults.report import Figures
 from tests.faults.web import Refused, application, in_process, write
 
@@ -43,8 +43,8 @@ def is_clean(error: Exception) -> bool:
     return isinstance(error, CommitOutcomeUnknown) or isinstance(classify(error), DatabaseUnavailable)
 
 
-async def crash_often(clients: Clients, server: EmbeddedPostgres, figures: Figures, sized: Sized) -> None:
-    """Crash the server under load, and show that errors stop within five seconds after it is up again."""
+async def crash_often(clients: Clients, server: EmbeddedPostgres, figures: Figures, sized: Sized) -> float:
+    """Crash the server under load; return the seconds from when it is up again to the last error."""
     slowest = 0.0
     for _ in range(sized(1, 2)):
         await clients.succeed(200)
@@ -53,41 +53,43 @@ async def crash_often(clients: Clients, server: EmbeddedPostgres, figures: Figur
         await asyncio.sleep(sized(0, 6))
         slowest = max(slowest, clients.recovery(up))
     figures.notes.append(f"last error {slowest:.2f} s after the server was up")
-    assert slowest < 5
+    return slowest
 
 
 @ASYNC
 async def test_a1_crash_behind_an_application(
-    pooled: AsyncDatabase, server: EmbeddedPostgres, witness: Witness, figures: Figures, sized: Sized
+    pooled: AsyncDatabase, server: EmbeddedPostgres, witness: Witness, figures: Figures, sized: Sized, within: Within
 ) -> None:
     async with in_process(application(pooled)) as client, Clients(partial(write, client)) as clients:
-        await crash_often(clients, server, figures, sized)
+        recovery = await crash_often(clients, server, figures, sized)
+    within(recovery, 5)
     witness.judge(clients, figures)
     assert [error for error in clients.errors if not is_clean(error)] == []
-    assert clients.slowest < pooled.settings.pool_timeout + 1
+    within(clients.slowest, pooled.settings.pool_timeout + 1)
     figures.leaked = witness.leaked(pooled)
     assert figures.leaked == 0
 
 
 @DRIVERS
 async def test_a1_crash_under_units_of_work(
-    pooled: AnyDatabase, server: EmbeddedPostgres, witness: Witness, figures: Figures, sized: Sized
+    pooled: AnyDatabase, server: EmbeddedPostgres, witness: Witness, figures: Figures, sized: Sized, within: Within
 ) -> None:
     async with Clients(lambda key: run(pooled, insert, key, deadline=DEADLINE)) as clients:
-        await crash_often(clients, server, figures, sized)
+        recovery = await crash_often(clients, server, figures, sized)
+    within(recovery, 5)
     witness.judge(clients, figures)
     assert [error for error in clients.errors if not is_clean(error)] == []
-    assert clients.slowest < DEADLINE + 1
+    within(clients.slowest, DEADLINE + 1)
     figures.leaked = witness.leaked(pooled)
     assert figures.leaked == 0
 
 
 @DRIVERS
 async def test_a2_fast_restart_and_terminated_backends(
-    pooled: AnyDatabase, server: EmbeddedPostgres, witness: Witness, figures: Figures, sized: Sized
+    pooled: AnyDatabase, server: EmbeddedPostgres, witness: Witness, figures: Figures, sized: Sized, within: Within
 ) -> None:
-    reads = Clients(lambda key: run(pooled, read, key, deadline=DEADLINE), 16)
-    writes = Clients(lambda key: run(pooled, insert, key, deadline=DEADLINE), 48)
+    reads = Clients(lambda key: run(pooled, read, key, deadline=PATIENT), 16)
+    writes = Clients(lambda key: run(pooled, insert, key, deadline=PATIENT), 48)
     async with reads, writes:
         for _ in range(sized(6, 100)):
             await writes.succeed(20)
@@ -99,7 +101,7 @@ async def test_a2_fast_restart_and_terminated_backends(
     witness.judge(writes, figures)
     assert reads.errors == []
     assert {type(error) for error in writes.errors} <= {CommitOutcomeUnknown}
-    assert max(reads.slowest, writes.slowest) < DEADLINE + 1
+    within(max(reads.slowest, writes.slowest), DEADLINE + 1)
     figures.leaked = witness.leaked(pooled)
     figures.notes.append(f"{len(reads.answers)} reads, none failed")
     assert figures.leaked == 0

@@ -27,7 +27,7 @@ async def in_task(work: Awaitable[None]) -> None:
 
 
 async def in_wait_for(work: Awaitable[None]) -> None:
-    await asyncio.wait_for(work, 10)
+    await asyncio.wait_for(work, 60)
 
 
 async def in_gather(work: Awaitable[None]) -> None:
