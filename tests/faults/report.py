@@ -33,6 +33,7 @@ PROMISES = {
     18: "rolling recycle, failover",
     19: "a 2xx is durable",
     20: "streams hold no connection",
+    21: "a changed connection is replaced",
 }
 
 

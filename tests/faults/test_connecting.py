@@ -12,14 +12,16 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from anyio import fail_after
-from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy import NullPool, create_engine, event, text
 
 from querywright import AsyncDatabase
 from querywright.engine import pool_snapshot
 from querywright.engine.sqlite import SQLiteConnection
+from tests.suite.support import AnyDatabase, resolve
 
 CANCELS = 100
 ASYNC = ("sqlite+aiosqlite", "postgresql+psycopg async", "postgresql+asyncpg")
@@ -101,6 +103,39 @@ async def test_a5_cancelled_while_connecting_leaks_nothing(url: str, complaints:
     for thread in threading.enumerate()[threads:]:
         thread.join(60)
     assert threading.active_count() == threads
+
+
+@pytest.mark.drivers(*ASYNC)
+async def test_a5_disposed_by_many_at_once_loses_nothing(url: str, complaints: list[str]) -> None:
+    """One that replaces what another has just made would lose the connections that are in use there."""
+    async with AsyncDatabase(url, application_name="disposed") as db:
+        for _ in range(5):
+            await asyncio.gather(*(work for _ in range(5) for work in (ping(db), db.dispose())))
+        await asyncio.gather(*(ping(db) for _ in range(5)))
+    await wait_until_closed(url, "disposed")
+
+
+@pytest.mark.drivers(*ASYNC, "sqlite+pysqlite", "postgresql+psycopg")
+async def test_a_connection_whose_listener_fails_is_closed(db: AnyDatabase, url: str) -> None:
+    engine = db.engine.sync_engine if isinstance(db, AsyncDatabase) else db.engine
+    seen: list[int] = []
+
+    def fail(_connection: Any, _record: Any) -> None:
+        seen.append(1)
+        raise ZeroDivisionError
+
+    await resolve(db.dispose())
+    await asyncio.sleep(0)
+    before = open_connections(url, db.settings.application_name)
+    event.listen(engine.pool, "connect", fail)
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError):
+            await resolve(db.ping())
+    assert seen == [1, 1, 1]
+    gc.collect()
+    assert open_connections(url, db.settings.application_name) <= before
+    assert pool_snapshot(engine).checked_out == 0
+    event.remove(engine.pool, "connect", fail)
 
 
 def test_a_closed_sqlite_connection_keeps_no_lock_while_a_traceback_holds_its_cursor(tmp_path: Path) -> None:

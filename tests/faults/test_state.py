@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -12,12 +12,14 @@ from pydantic import BaseModel
 from sqlalchemy import create_engine, event, func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.util import greenlet_spawn
 
 from querywright import AsyncDatabase, Database
 from querywright.engine import pool_snapshot
 from querywright.engine.reset import _CHANGED
 from tests.conftest import POSTGRES, SYNC
 from tests.faults.proxy import Proxy
+from tests.suite.models import Tag
 from tests.suite.support import AnyDatabase, resolve, run_sync, session, transaction
 
 SQLITE = ("sqlite+pysqlite", "sqlite+aiosqlite")
@@ -163,8 +165,71 @@ async def test_a_connection_that_nobody_changed_is_kept_as_it_is(db: AnyDatabase
 
     async with session(db, read_only=True) as opened:
         first = await run_sync(opened, connection_of)
-    async with transaction(db, timeout=5) as tx:
+    async with transaction(db, isolation="SERIALIZABLE", read_only=True, deferrable=True) as tx:
         assert await run_sync(tx, connection_of) is first
+    async with transaction(db, timeout=20) as tx:
+        assert await run_sync(tx, connection_of) is first
+
+
+# How a connection comes into autocommit without SQLAlchemy's knowledge, as by a cancelled call.
+AUTOCOMMIT: dict[str, Callable[[Any], object]] = {
+    "postgresql+psycopg": lambda lent: setattr(lent, "autocommit", True),
+    "postgresql+psycopg async": lambda lent: lent.set_autocommit(True),
+    "postgresql+asyncpg": lambda lent: setattr(lent, "isolation_level", "autocommit"),
+    "sqlite+pysqlite": lambda lent: setattr(lent, "isolation_level", "IMMEDIATE"),
+    "sqlite+aiosqlite": lambda lent: setattr(lent, "isolation_level", "IMMEDIATE"),
+    "mariadb+pymysql": lambda lent: lent.autocommit(True),
+    "mariadb+aiomysql": lambda lent: lent.autocommit(True),
+}
+
+
+@pytest.mark.parametrize("when", ["in use", "idle"])
+async def test_a21_a_connection_that_is_not_as_it_was_is_replaced(
+    db: AnyDatabase, suite_tables: None, driver: str, when: str
+) -> None:
+    def lent(sync: Session) -> Any:
+        return sync.connection().connection.dbapi_connection
+
+    async with session(db) as opened:
+        first = await run_sync(opened, lent)
+        if when == "in use":
+            await resolve(opened.rollback())
+            await run_sync(opened, lambda _: AUTOCOMMIT[driver](first))
+    if when == "idle":
+        engine = engine_of(db)
+        change = greenlet_spawn(AUTOCOMMIT[driver], first) if engine.dialect.is_async else AUTOCOMMIT[driver](first)
+        await resolve(change)
+    async with transaction(db) as tx:
+        assert await run_sync(tx, lent) is not first
+    with suppress(ZeroDivisionError):
+        async with transaction(db) as tx:
+            tx.add(Tag(name="undone"))
+            await resolve(tx.flush())
+            raise ZeroDivisionError
+    async with transaction(db) as tx:
+        assert await resolve(tx.scalar(select(func.count()).select_from(Tag))) == 0
+
+
+# What begins without SQLAlchemy's knowledge.
+BEGINNING = {"postgresql": "BEGIN", "sqlite": "BEGIN IMMEDIATE", "mariadb": "START TRANSACTION READ ONLY"}
+
+
+async def test_a21_a_transaction_that_nobody_knows_of_ends_with_its_user(
+    db: AnyDatabase, suite_tables: None, driver: str
+) -> None:
+    def begin(sync: Session) -> None:
+        lent: Any = sync.connection().connection.dbapi_connection
+        sync.rollback()
+        cursor = lent.cursor()
+        cursor.execute(BEGINNING[driver.partition("+")[0]])
+        cursor.close()
+
+    async with session(db) as opened:
+        await run_sync(opened, begin)
+    async with transaction(db) as tx:
+        tx.add(Tag(name="kept"))
+    async with transaction(db, read_only=True) as tx:
+        assert await resolve(tx.scalar(select(func.count()).select_from(Tag))) == 1
 
 
 class StateBase(DeclarativeBase):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-__all__ = ["to_the_end"]
+from sqlalchemy.util import await_only, greenlet_spawn
+
+__all__ = ["to_the_end", "undisturbed"]
 
 Result = TypeVar("Result")
 
@@ -21,6 +23,25 @@ async def to_the_end(work: Coroutine[Any, Any, Result]) -> Result:
         asyncio.CancelledError: The caller was cancelled meanwhile; raised once the work is done.
     """
     task = asyncio.ensure_future(work)
+    cancellation = await _until_done(task)
+    if cancellation is not None and not task.cancelled() and task.exception() is None:
+        raise cancellation
+    return task.result()
+
+
+def undisturbed(work: Callable[[], None]) -> None:
+    """Call, in a greenlet of SQLAlchemy's, what waits for a driver; the caller is cancelled at its next await."""
+    await_only(_undisturbed(work))
+
+
+async def _undisturbed(work: Callable[[], None]) -> None:
+    task = asyncio.ensure_future(greenlet_spawn(work))
+    if await _until_done(task) is not None:
+        _cancel_later()
+    task.result()
+
+
+async def _until_done(task: asyncio.Task[Any]) -> asyncio.CancelledError | None:
     cancellation: asyncio.CancelledError | None = None
     while not task.done():
         try:
@@ -28,8 +49,16 @@ async def to_the_end(work: Coroutine[Any, Any, Result]) -> Result:
         except asyncio.CancelledError as error:
             # anyio cancels again at every await, until its scope is left.
             cancellation = error
-        except BaseException:  # noqa: BLE001, S110 - task.result() raises it below
+        except BaseException:  # noqa: BLE001, S110 - whoever asks for the result hears of it
             pass
-    if cancellation is not None and not task.cancelled() and task.exception() is None:
-        raise cancellation
-    return task.result()
+    return cancellation
+
+
+def _cancel_later() -> None:
+    """Cancel this task once more in place of a cancellation that it has not obeyed."""
+    task = asyncio.current_task()
+    if task is not None:
+        if hasattr(task, "uncancel"):
+            # Whoever cancelled it takes back as many as it has counted (Python 3.11).
+            task.uncancel()
+        task.cancel()

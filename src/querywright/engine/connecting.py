@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from sqlalchemy import Dialect, Engine, event
-from sqlalchemy.exc import MissingGreenlet
-from sqlalchemy.util import await_only
 
 from querywright.engine.limits import Limits
+from querywright.engine.opening import AsyncPool, Openings
 
 __all__ = ["install_connecting"]
 
@@ -25,9 +23,7 @@ def install_connecting(engine: Engine, limits: Limits) -> None:
     dialect = engine.dialect
     connect: Callable[..., Any] = dialect.connect
     if dialect.is_async:
-        openings = _Openings(_ASYNC[dialect.driver](limits))
-        connect = partial(dialect.connect, async_creator_fn=openings.open)
-        event.listen(engine, "engine_disposed", openings.finish)
+        connect = partial(dialect.connect, async_creator_fn=_undisturbed(engine, _ASYNC[dialect.driver](limits)))
     elif dialect.driver == "psycopg":
         connect = _psycopg(limits)
     if dialect.driver == "asyncpg":
@@ -39,43 +35,26 @@ def install_connecting(engine: Engine, limits: Limits) -> None:
     event.listen(engine, "do_connect", do_connect)
 
 
-class _Openings:
-    """Open each connection in a task of its own, which a cancellation of the caller does not reach.
+def _undisturbed(engine: Engine, driver: Opening) -> Opening:
+    """Open connections of a driver; the pool does it in such a way as well, but not where it replaces one."""
+    openings = Openings()
 
-    asyncpg and aiosqlite lose a half-open connection, and aiosqlite its thread with it, when they are cancelled in
-    the middle (aiosqlite#259). So the task goes on, within the limit for connecting, and closes what it has opened.
-    """
+    async def open_connection(*arguments: Any, **options: Any) -> Any:
+        return await openings.open(driver(*arguments, **options), _close)
 
-    def __init__(self, driver: Opening) -> None:
-        self._driver = driver
-        self._abandoned: set[asyncio.Task[Any]] = set()
+    def finish(disposed: Engine) -> None:
+        openings.finish()
+        if isinstance(disposed.pool, AsyncPool):
+            disposed.pool.openings.finish()
 
-    async def open(self, *arguments: Any, **options: Any) -> Any:
-        """Open a connection of the driver."""
-        task = asyncio.ensure_future(self._driver(*arguments, **options))
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError:
-            closing = asyncio.ensure_future(_close_when_open(task))
-            self._abandoned.add(closing)
-            closing.add_done_callback(self._abandoned.discard)
-            raise
-        return task.result()
-
-    def finish(self, _engine: Engine) -> None:
-        """Wait for what was abandoned, if this is a place to wait in."""
-        with suppress(RuntimeError, MissingGreenlet):
-            loop = asyncio.get_running_loop()
-            if mine := {task for task in self._abandoned if task.get_loop() is loop}:
-                await_only(asyncio.wait(mine))
+    event.listen(engine, "engine_disposed", finish)
+    return open_connection
 
 
-async def _close_when_open(task: asyncio.Task[Any]) -> None:
-    with suppress(Exception):
-        connection = await task
-        closed = connection.close()
-        if closed is not None:
-            await closed
+async def _close(connection: Any) -> None:
+    closed = connection.close()
+    if closed is not None:
+        await closed
 
 
 def _asyncpg(limits: Limits) -> Opening:

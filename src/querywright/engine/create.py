@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import Engine
+from sqlalchemy import Engine, QueuePool
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.ext.asyncio import create_async_engine as sqlalchemy_create_async_engine
 
@@ -15,6 +15,7 @@ from querywright.engine.fork import forget_in_child
 from querywright.engine.limits import Limits
 from querywright.engine.mysql import connect_arguments as mysql_connect_arguments
 from querywright.engine.mysql import install_mysql
+from querywright.engine.opening import AsyncPool, SyncPool
 from querywright.engine.pool import install_ping
 from querywright.engine.postgresql import connect_arguments as postgresql_connect_arguments
 from querywright.engine.reset import install_reset
@@ -37,7 +38,7 @@ def create_sync_engine(settings: DatabaseSettings) -> Engine:
         ConfigurationError: The URL names no usable driver.
     """
     url = parse_url(settings.url.get_secret_value(), asynchronous=False)
-    engine = sqlalchemy.create_engine(url.difference_update_query(_SECRETS), **_arguments(settings, url))
+    engine = sqlalchemy.create_engine(url.difference_update_query(_SECRETS), **_arguments(settings, url, SyncPool))
     _install(engine, settings)
     return engine
 
@@ -49,16 +50,20 @@ def create_async_engine(settings: DatabaseSettings) -> AsyncEngine:
         ConfigurationError: The URL names no usable driver.
     """
     url = parse_url(settings.url.get_secret_value(), asynchronous=True)
-    engine = sqlalchemy_create_async_engine(url.difference_update_query(_SECRETS), **_arguments(settings, url))
+    engine = sqlalchemy_create_async_engine(
+        url.difference_update_query(_SECRETS), **_arguments(settings, url, AsyncPool)
+    )
     _install(engine.sync_engine, settings)
     return engine
 
 
-def _arguments(settings: DatabaseSettings, url: sqlalchemy.URL) -> dict[str, Any]:
+def _arguments(settings: DatabaseSettings, url: sqlalchemy.URL, pool: type[QueuePool]) -> dict[str, Any]:
     """Translate settings into the arguments of SQLAlchemy and of the driver."""
     arguments: dict[str, Any] = {
         # Bound values are users' data: they stay out of messages and logs.
         "hide_parameters": True,
+        # install_reset() does it.
+        "pool_reset_on_return": None,
         "pool_recycle": settings.pool_recycle,
         # What the URL says for itself wins; "options" holds both.
         "connect_args": {
@@ -70,13 +75,12 @@ def _arguments(settings: DatabaseSettings, url: sqlalchemy.URL) -> dict[str, Any
     }
     if not _is_memory(url):
         arguments |= {
+            "poolclass": pool,
             "pool_size": settings.pool_size,
             "max_overflow": settings.max_overflow,
             "pool_timeout": settings.pool_timeout,
             # The connection used last is the likeliest to be alive and warm; the others may age out.
             "pool_use_lifo": True,
-            # install_reset() does it.
-            "pool_reset_on_return": None,
         }
     return arguments
 
@@ -108,7 +112,7 @@ def _install(engine: Engine, settings: DatabaseSettings) -> None:
         if engine.dialect.name in {"mysql", "mariadb"}:
             install_mysql(engine)
         install_ping(engine, after_idle=settings.ping_after_idle)
-    if not _is_memory(engine.url):
-        # Behind a pooler another server may get the next message: there is no session to reset.
-        install_reset(engine, when="never" if settings.pooler else settings.reset_on_return)
+    kept = _is_memory(engine.url)
+    # Behind a pooler another server may get the next message: there is no session to reset.
+    install_reset(engine, when="never" if settings.pooler or kept else settings.reset_on_return, proven=not kept)
     forget_in_child(engine)

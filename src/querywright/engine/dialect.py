@@ -11,6 +11,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as SATimeoutError
 
+from querywright.engine.mysql import ISOLATION as MYSQL_ISOLATION
 from querywright.engine.mysql import READ_ONLY as MYSQL_READ_ONLY
 from querywright.engine.mysql import SQLSTATES as MYSQL_SQLSTATES
 from querywright.engine.sqlite import AUTOCOMMIT as SQLITE_AUTOCOMMIT
@@ -33,6 +34,7 @@ from querywright.errors import (
 __all__ = [
     "AUTOCOMMIT_OPTIONS",
     "DRIVERS",
+    "ISOLATION_OPTIONS",
     "READ_ONLY_OPTIONS",
     "SNAPSHOT_OPTIONS",
     "Driver",
@@ -99,12 +101,15 @@ READ_ONLY_OPTIONS: dict[str, dict[str, Any]] = {
     "mariadb": {MYSQL_READ_ONLY: True},
 }
 
+# The execution option that is the isolation level of a transaction, where a level is more than a word.
+ISOLATION_OPTIONS = {"postgresql": "isolation_level", "mysql": MYSQL_ISOLATION, "mariadb": MYSQL_ISOLATION}
+
 # Execution options under which several statements see the same rows.
 SNAPSHOT_OPTIONS: dict[str, dict[str, Any]] = {
     "postgresql": {"isolation_level": "REPEATABLE READ", **READ_ONLY_OPTIONS["postgresql"]},
     "sqlite": READ_ONLY_OPTIONS["sqlite"],
-    "mysql": {"isolation_level": "REPEATABLE READ", **READ_ONLY_OPTIONS["mysql"]},
-    "mariadb": {"isolation_level": "REPEATABLE READ", **READ_ONLY_OPTIONS["mariadb"]},
+    "mysql": {MYSQL_ISOLATION: "REPEATABLE READ", **READ_ONLY_OPTIONS["mysql"]},
+    "mariadb": {MYSQL_ISOLATION: "REPEATABLE READ", **READ_ONLY_OPTIONS["mariadb"]},
 }
 
 

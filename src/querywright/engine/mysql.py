@@ -9,10 +9,11 @@ from sqlalchemy import Connection, Engine, ExceptionContext, event
 from querywright.engine.limits import Limits
 from querywright.settings import DatabaseSettings
 
-__all__ = ["READ_ONLY", "SQLSTATES", "connect_arguments", "install_mysql"]
+__all__ = ["ISOLATION", "READ_ONLY", "SQLSTATES", "connect_arguments", "install_mysql"]
 
-# Execution option that says how a transaction of this connection begins.
+# Execution options that say how a transaction of this connection begins.
 READ_ONLY = "querywright_mysql_read_only"
+ISOLATION = "querywright_mysql_isolation"
 
 _DEADLOCK = 1213
 _NOT_READY = 1047
@@ -84,7 +85,15 @@ def install_mysql(engine: Engine) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    if connection.get_execution_options().get(READ_ONLY):
+    """Begin a transaction that differs from others, by what is said of this one alone.
+
+    SQLAlchemy's ``isolation_level`` is of the session: four round trips to set it and to take it back, and a cancelled
+    call leaves it to the next user.
+    """
+    options = connection.get_execution_options()
+    if level := options.get(ISOLATION):
+        connection.exec_driver_sql(f"SET TRANSACTION ISOLATION LEVEL {level}")
+    if options.get(READ_ONLY):
         connection.exec_driver_sql("START TRANSACTION READ ONLY")
 
 

@@ -101,15 +101,15 @@ def dispose(engine: Engine) -> None:
     """Close the idle connections now, and those in use when they come back.
 
     SQLAlchemy's own ``dispose()`` forgets the latter: they return to the pool that it has replaced, and stay open
-    there until they are garbage.
+    there until they are garbage. It closes before it replaces, so that of two at once one replaces what the other has
+    just made, and is in use.
     """
     replaced = engine.pool
-    engine.dispose()
+    engine.dispose(close=False)
     if isinstance(replaced, QueuePool):
         # Not before: the new pool would inherit the listener.
         event.listen(replaced, "checkin", _close)
-        # What came back in between.
-        replaced.dispose()
+    replaced.dispose()
 
 
 def _close(_connection: Any, record: Any) -> None:

@@ -129,6 +129,30 @@ class BoundedAsyncConnection(_Bounded, psycopg.AsyncConnection[Any]):
         async with self.lock:
             await self.wait(self._quickly(command))
 
+    async def set_autocommit(self, value: bool) -> None:  # noqa: FBT001 - psycopg's own
+        """As psycopg's own, and the next three: but they wait for nothing, so that no cancellation comes after them.
+
+        On a busy event loop psycopg lets others run then: the caller would hear that it was not set.
+        """
+        await self._at_once(self._set_autocommit_gen(value))
+
+    async def set_isolation_level(self, value: psycopg.IsolationLevel | None) -> None:
+        """Set the isolation level of transactions to come."""
+        await self._at_once(self._set_isolation_level_gen(value))
+
+    async def set_read_only(self, value: bool | None) -> None:  # noqa: FBT001 - psycopg's own
+        """Set whether transactions to come only read."""
+        await self._at_once(self._set_read_only_gen(value))
+
+    async def set_deferrable(self, value: bool | None) -> None:  # noqa: FBT001 - psycopg's own
+        """Set whether transactions to come may wait until they collide with none."""
+        await self._at_once(self._set_deferrable_gen(value))
+
+    async def _at_once(self, steps: Steps[None]) -> None:
+        async with self.lock:
+            for _ in steps:
+                raise psycopg.NotSupportedError("a pipeline is open")
+
     async def _try_cancel(self, *, timeout: float = 5.0) -> None:
         await super()._try_cancel(timeout=min(timeout, self.limits.connect))
 

@@ -70,6 +70,8 @@ def _begin(connection: Connection) -> None:
         return
     read_only = bool(options.get(READ_ONLY))
     if connection.info.get(_QUERY_ONLY, False) != read_only:
+        # Nobody knows it of a connection whose user was cancelled here.
+        connection.info[_QUERY_ONLY] = None
         # In this spelling it counts as ours, see changes.py.
         connection.exec_driver_sql(f"PRAGMA query_only({int(read_only)})")
         connection.info[_QUERY_ONLY] = read_only

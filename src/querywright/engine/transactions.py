@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
-from sqlalchemy import Connection, Dialect, Engine, ExceptionContext, PoolResetState, RootTransaction, event
+from sqlalchemy import Connection, Engine, ExceptionContext, RootTransaction, event
 
 from querywright.engine.dialect import sqlstate_of
 from querywright.engine.sqlite import AUTOCOMMIT
@@ -24,18 +23,14 @@ _managed: WeakSet[RootTransaction] = WeakSet()
 
 _FAILED = "25P02"  # in_failed_sql_transaction
 _READ_ONLY = "25006"  # read_only_sql_transaction
-# libpq's PQTRANS_INTRANS and PQTRANS_INERROR.
-_INTRANS, _INERROR = 2, 3
-InTransaction = Callable[[Any], bool]
+# libpq's PQTRANS_INERROR.
+_INERROR = 3
 
 
 def install_transactions(engine: Engine) -> None:
     """Watch how transactions of an engine fail and end."""
     event.listen(engine, "handle_error", _remember)
     event.listen(engine, "commit", _check)
-    in_transaction = _IN_TRANSACTION.get(engine.dialect.driver)
-    if in_transaction is not None:
-        event.listen(engine.pool, "reset", partial(_end, engine.dialect, in_transaction))
 
 
 def require_sound(connection: Connection) -> None:
@@ -104,15 +99,6 @@ def _lost() -> TransactionLost:
     return TransactionLost(message, hint="Let the error out, or try the statement inside a savepoint.")
 
 
-def _end(dialect: Dialect, in_transaction: InTransaction, connection: Any, _record: Any, state: PoolResetState) -> None:
-    """Roll back before a connection goes back to the pool, whatever SQLAlchemy believes.
-
-    It takes a COMMIT that failed for the end of the transaction; for SQLite, and for a refusal of ours, it is not.
-    """
-    if not state.terminate_only and in_transaction(connection):
-        dialect.do_rollback(connection)
-
-
 def _driver_connection(connection: Any) -> Any:
     """Look through SQLAlchemy's adapter of an asynchronous driver."""
     return getattr(connection, "driver_connection", connection)
@@ -127,31 +113,11 @@ def _lost_psycopg(connection: Connection) -> bool:
 def _lost_sqlite(connection: Connection) -> bool:
     # A full disk or an input/output error rolls back everything (https://www.sqlite.org/lang_transaction.html).
     begun = not connection.get_execution_options().get(AUTOCOMMIT)
-    return begun and not _in_transaction_sqlite(connection.connection.dbapi_connection)
+    return begun and not _driver_connection(connection.connection.dbapi_connection).in_transaction
 
 
 _LOST: dict[str, Callable[[Connection], bool]] = {
     "psycopg": _lost_psycopg,
     "pysqlite": _lost_sqlite,
     "aiosqlite": _lost_sqlite,
-}
-
-
-def _in_transaction_asyncpg(connection: Any) -> bool:
-    return bool(connection.driver_connection.is_in_transaction())
-
-
-def _in_transaction_psycopg(connection: Any) -> bool:
-    return bool(_driver_connection(connection).pgconn.transaction_status in {_INTRANS, _INERROR})
-
-
-def _in_transaction_sqlite(connection: Any) -> bool:
-    return bool(_driver_connection(connection).in_transaction)
-
-
-_IN_TRANSACTION: dict[str, InTransaction] = {
-    "asyncpg": _in_transaction_asyncpg,
-    "psycopg": _in_transaction_psycopg,
-    "pysqlite": _in_transaction_sqlite,
-    "aiosqlite": _in_transaction_sqlite,
 }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from querywright.engine.dialect import READ_ONLY_OPTIONS
+from querywright.engine.dialect import ISOLATION_OPTIONS, READ_ONLY_OPTIONS
 from querywright.errors import ConfigurationError
 
 __all__ = ["Isolation", "TransactionOptions"]
@@ -52,8 +52,8 @@ class TransactionOptions:
             dialect: The name of the database.
         """
         options: dict[str, Any] = dict(READ_ONLY_OPTIONS[dialect]) if self.read_only else {}
-        if self.isolation is not None and dialect != "sqlite":
-            options["isolation_level"] = self.isolation
+        if self.isolation is not None and dialect in ISOLATION_OPTIONS:
+            options[ISOLATION_OPTIONS[dialect]] = self.isolation
         if self.deferrable and dialect == "postgresql":
             options["postgresql_deferrable"] = True
         return options

@@ -1,0 +1,86 @@
+"""What a driver itself says of its connection, without a round trip: which settings it has, whether it has begun."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Dialect
+
+__all__ = ["State", "state_of"]
+
+
+@dataclass(frozen=True)
+class State:
+    """The state of a connection.
+
+    A cancelled call can leave it in a transaction, in autocommit or read only, without SQLAlchemy's knowledge.
+
+    Attributes:
+        settings: Those for transactions to come, such as autocommit and the isolation level, and whether an answer is
+            still to come.
+        in_transaction: Whether one has begun.
+    """
+
+    settings: Hashable
+    in_transaction: bool
+
+
+def state_of(dialect: Dialect, lent: Any) -> State:
+    """Ask the driver.
+
+    Args:
+        dialect: The dialect of the connection.
+        lent: What SQLAlchemy's pool lends: the driver's connection, or the adapter around an asynchronous one.
+    """
+    return _STATE_OF[dialect.driver](dialect, lent, getattr(lent, "driver_connection", lent))
+
+
+def _asyncpg(dialect: Dialect, lent: Any, driver: Any) -> State:
+    # asyncpg has no settings for transactions to come; SQLAlchemy's adapter has.
+    level = str(lent.isolation_level).upper().replace("_", " ")
+    # After a BEGIN that was cancelled, asyncpg takes it for done, and would make a savepoint of the next one.
+    begun = driver.is_in_transaction() or driver._top_xact is not None  # noqa: SLF001 - nothing public
+    return State((_level(dialect, level), lent.readonly, lent.deferrable), bool(begun))
+
+
+# libpq's PQTRANS_ACTIVE and those after it.
+_ACTIVE, _INTRANS, _INERROR = 1, 2, 3
+
+
+def _psycopg(dialect: Dialect, _lent: Any, driver: Any) -> State:
+    level = driver.isolation_level.name.replace("_", " ") if driver.isolation_level else None
+    settings = (driver.autocommit, _level(dialect, level), bool(driver.read_only), bool(driver.deferrable))
+    status = driver.pgconn.transaction_status
+    return State((*settings, status == _ACTIVE), status in {_INTRANS, _INERROR})
+
+
+def _level(dialect: Dialect, level: str | None) -> str | None:
+    """Return a level that is not the default: SQLAlchemy sets that where none was set."""
+    default: str | None = getattr(dialect, "default_isolation_level", None)
+    return None if level in {None, "NONE", default} else level
+
+
+def _sqlite(_dialect: Dialect, _lent: Any, driver: Any) -> State:
+    return State(driver.isolation_level, bool(driver.in_transaction))
+
+
+# What the server says of itself with each answer
+# (https://dev.mysql.com/doc/dev/mysql-server/latest/mysql__com_8h.html#SERVER_STATUS_flags_enum).
+_IN_TRANSACTION, _AUTOCOMMIT, _NO_BACKSLASH_ESCAPES, _IN_READ_ONLY = 0x1, 0x2, 0x200, 0x2000
+
+
+def _mysql(_dialect: Dialect, _lent: Any, driver: Any) -> State:
+    status: int = driver.server_status
+    return State(status & (_AUTOCOMMIT | _NO_BACKSLASH_ESCAPES), bool(status & (_IN_TRANSACTION | _IN_READ_ONLY)))
+
+
+_STATE_OF: dict[str, Callable[[Dialect, Any, Any], State]] = {
+    "asyncpg": _asyncpg,
+    "psycopg": _psycopg,
+    "pysqlite": _sqlite,
+    "aiosqlite": _sqlite,
+    "pymysql": _mysql,
+    "aiomysql": _mysql,
+}
