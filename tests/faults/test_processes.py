@@ -15,6 +15,7 @@ from querywright import AsyncDatabase, Database
 from querywright.engine import pool_snapshot
 from querywright.testing import EmbeddedPostgres
 from tests.faults.report import Figures
+from tests.mariadb import PrivateMariaDB
 
 DRIVERS = (
     "sqlite+pysqlite",
@@ -31,6 +32,9 @@ def place(driver: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a database."""
     if driver.startswith("sqlite"):
         return f"{driver}:///{tmp_path}/test.db"
+    if driver.startswith("mariadb"):
+        mariadb: PrivateMariaDB = request.getfixturevalue("mariadb")
+        return mariadb.url(driver, mariadb.new_database())
     postgres: EmbeddedPostgres = request.getfixturevalue("postgres")
     return postgres.url(driver.partition("+")[2].removesuffix(" async"))
 
@@ -201,7 +205,7 @@ async def ask(db: AsyncDatabase) -> object:
         return await session.scalar(text("SELECT 1"))
 
 
-@pytest.mark.parametrize("driver", ASYNC)
+@pytest.mark.parametrize("driver", [*ASYNC, "mariadb+aiomysql"])
 @pytest.mark.parametrize("close", [True, False], ids=["first loop closed", "first loop only stopped"])
 def test_a14_engine_works_on_a_second_event_loop(driver: str, place: str, *, close: bool) -> None:
     complaints: list[dict[str, object]] = []

@@ -9,12 +9,14 @@ from typing import Any, ClassVar
 import aiomysql
 
 from querywright.engine.limits import Limits
+from querywright.engine.loops import abort_on_its_loop, is_of_other_loop
 
 __all__ = ["opening"]
 
 
 class _BoundedConnection(aiomysql.Connection):  # type: ignore[misc] # aiomysql has no types
     limits: ClassVar[Limits]
+    _writer: asyncio.StreamWriter | None
 
     async def _read_bytes(self, num_bytes: int) -> bytes:
         if self.limits.statement is None:
@@ -26,10 +28,19 @@ class _BoundedConnection(aiomysql.Connection):  # type: ignore[misc] # aiomysql 
         finally:
             giving_up.cancel()
 
-    def _abort(self) -> None:
-        writer: asyncio.StreamWriter | None = self._writer
+    def is_of_other_loop(self) -> bool:
+        """Say whether it belongs to another event loop than this one, and give it up if so."""
+        if not is_of_other_loop(self._loop):
+            return False
+        writer = self._writer
         if writer is not None:
-            writer.transport.abort()
+            self._writer = None
+            abort_on_its_loop(self._loop, writer.transport, writer)
+        return True
+
+    def _abort(self) -> None:
+        if self._writer is not None:
+            self._writer.transport.abort()
 
 
 def opening(limits: Limits) -> Callable[..., Coroutine[Any, Any, Any]]:

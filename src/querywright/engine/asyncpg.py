@@ -12,6 +12,7 @@ from sqlalchemy import Connection, ExceptionContext
 from sqlalchemy.exc import DBAPIError
 
 from querywright.engine.limits import Limits
+from querywright.engine.loops import abort_on_its_loop, is_of_other_loop
 
 __all__ = ["BoundedConnection", "bounded_class", "lose_silent_connection"]
 
@@ -46,15 +47,11 @@ class BoundedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has
 
     def is_of_other_loop(self) -> bool:
         """Say whether it belongs to another event loop than this one, and give it up if so."""
-        if self._loop is asyncio.get_running_loop():
+        if not is_of_other_loop(self._loop):
             return False
-        # Closed, as far as anyone here can see: to say goodbye, this loop would have to wait for that one.
+        # Closed, as far as anyone here can see.
         self._aborted = True
-        try:
-            self._loop.call_soon_threadsafe(self._transport.abort)
-        except RuntimeError:
-            # That loop is closed, and nobody else closes the socket.
-            _close_socket(self._transport)
+        abort_on_its_loop(self._loop, self._transport)
         return True
 
     async def quickly(self, command: str) -> None:
@@ -76,13 +73,6 @@ class BoundedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has
             await super()._cancel(waiter, cancel_waiter)
         finally:
             giving_up.cancel()
-
-
-def _close_socket(transport: Any) -> None:
-    """Close the socket of a transport that has lost its event loop; uvloop has done so already."""
-    with suppress(AttributeError):
-        transport._sock.close()  # noqa: SLF001 - the loop would do it
-        transport._sock = None  # noqa: SLF001 - or its __del__ complains
 
 
 def bounded_class(limits: Limits) -> type[BoundedConnection]:

@@ -173,7 +173,8 @@ def _is_closed_pymysql(connection: Any) -> bool:
 
 
 def _is_closed_aiomysql(connection: Any) -> bool:
-    return bool(connection.driver_connection.closed)
+    driver = connection.driver_connection
+    return bool(driver.closed or driver.is_of_other_loop())
 
 
 _IS_CLOSED = {

@@ -1,0 +1,44 @@
+"""Give up a connection that belongs to another event loop than the one that runs."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+__all__ = ["abort_on_its_loop", "is_of_other_loop"]
+
+
+def is_of_other_loop(loop: asyncio.AbstractEventLoop) -> bool:
+    """Say whether this is not the loop that runs."""
+    return loop is not asyncio.get_running_loop()
+
+
+def abort_on_its_loop(
+    loop: asyncio.AbstractEventLoop, transport: Any, writer: asyncio.StreamWriter | None = None
+) -> None:
+    """Close a transport without a goodbye, which this loop would have to wait for on that one.
+
+    Args:
+        loop: The loop of the transport.
+        transport: What is closed.
+        writer: What must live until then: it warns of a transport that is open.
+    """
+    try:
+        loop.call_soon_threadsafe(_abort, transport, writer)
+    except RuntimeError:
+        # That loop is closed, and nobody else closes the socket.
+        _close_socket(transport)
+
+
+def _abort(transport: Any, _writer: asyncio.StreamWriter | None) -> None:
+    transport.abort()
+
+
+def _close_socket(transport: Any) -> None:
+    """Close the socket of a transport that has lost its event loop; uvloop has done so already."""
+    with suppress(AttributeError):
+        transport._sock.close()  # noqa: SLF001 - the loop would do it
+        # Or their __del__ complain.
+        transport._sock = None  # noqa: SLF001
+        transport._closing = True  # noqa: SLF001
