@@ -1,4 +1,4 @@
-"""aiomysql's connection, with every answer bounded: it has no limit of its own but for the TCP connection."""
+"""aiomysql's connection, with every answer bounded and TLS insisted on: it has no limit but for the TCP connection."""
 
 from __future__ import annotations
 
@@ -9,12 +9,19 @@ from typing import Any, ClassVar
 import aiomysql
 
 from querywright.engine.limits import Limits
+from querywright.engine.pymysql import check_offer
+from querywright.engine.tls import Tls
 
 __all__ = ["opening"]
 
 
 class _BoundedConnection(aiomysql.Connection):  # type: ignore[misc] # aiomysql has no types
     limits: ClassVar[Limits]
+    tls: ClassVar[Tls]
+
+    async def _request_authentication(self) -> None:
+        check_offer(self, self.tls)
+        await super()._request_authentication()
 
     async def _read_bytes(self, num_bytes: int) -> bytes:
         if self.limits.statement is None:
@@ -32,9 +39,9 @@ class _BoundedConnection(aiomysql.Connection):  # type: ignore[misc] # aiomysql 
             writer.transport.abort()
 
 
-def opening(limits: Limits) -> Callable[..., Coroutine[Any, Any, Any]]:
+def opening(limits: Limits, tls: Tls) -> Callable[..., Coroutine[Any, Any, Any]]:
     """Make what opens an engine's connections, with the arguments of `aiomysql.connect`."""
-    bounded = type("BoundedConnection", (_BoundedConnection,), {"limits": limits})
+    bounded = type("BoundedConnection", (_BoundedConnection,), {"limits": limits, "tls": tls})
 
     async def open_connection(*arguments: Any, **options: Any) -> Any:
         connection = bounded(*arguments, **options)

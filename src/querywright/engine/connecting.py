@@ -1,4 +1,4 @@
-"""Open connections: with bounded calls, with errors of one kind, and without a leak when the caller is cancelled."""
+"""Open connections: with bounded calls, TLS, errors of one kind, and without a leak when the caller is cancelled."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from sqlalchemy.exc import MissingGreenlet
 from sqlalchemy.util import await_only
 
 from querywright.engine.limits import Limits
+from querywright.engine.mysql import tls_arguments
+from querywright.engine.postgresql import asyncpg_tls_arguments, psycopg_tls_arguments
+from querywright.engine.tls import Tls
 
 __all__ = ["install_connecting"]
 
@@ -20,21 +23,22 @@ __all__ = ["install_connecting"]
 Opening = Callable[..., Coroutine[Any, Any, Any]]
 
 
-def install_connecting(engine: Engine, limits: Limits) -> None:
+def install_connecting(engine: Engine, limits: Limits, tls: Tls) -> None:
     """Decide how the connections of an engine are opened."""
     dialect = engine.dialect
     connect: Callable[..., Any] = dialect.connect
     if dialect.is_async:
-        openings = _Openings(_ASYNC[dialect.driver](limits))
+        openings = _Openings(_ASYNC[dialect.driver](limits, tls))
         connect = partial(dialect.connect, async_creator_fn=openings.open)
         event.listen(engine, "engine_disposed", openings.finish)
-    elif dialect.driver == "psycopg":
-        connect = _psycopg(limits)
+    elif dialect.driver in _SYNC:
+        connect = _SYNC[dialect.driver](limits, tls)
+    secure = _TLS_ARGUMENTS.get(dialect.driver, _no_arguments)
     if dialect.driver == "asyncpg":
         _listen_for_silence(engine)
 
     def do_connect(_dialect: Dialect, _record: Any, arguments: Any, options: Any) -> Any:
-        return _connect(dialect, partial(connect, *arguments, **options))
+        return _connect(dialect, lambda: connect(*arguments, **options, **secure(tls)))
 
     event.listen(engine, "do_connect", do_connect)
 
@@ -78,7 +82,7 @@ async def _close_when_open(task: asyncio.Task[Any]) -> None:
             await closed
 
 
-def _asyncpg(limits: Limits) -> Opening:
+def _asyncpg(limits: Limits, _tls: Tls) -> Opening:
     import asyncpg  # noqa: PLC0415 - an optional package
 
     from querywright.engine.asyncpg import bounded_class  # noqa: PLC0415 - as above
@@ -86,35 +90,53 @@ def _asyncpg(limits: Limits) -> Opening:
     return partial(asyncpg.connect, connection_class=bounded_class(limits))
 
 
-def _psycopg(limits: Limits) -> Callable[..., Any]:
+def _psycopg(limits: Limits, _tls: Tls) -> Callable[..., Any]:
     from querywright.engine.psycopg import bounded_class  # noqa: PLC0415 - an optional package
 
     return bounded_class(limits).connect
 
 
-def _async_psycopg(limits: Limits) -> Opening:
+def _async_psycopg(limits: Limits, _tls: Tls) -> Opening:
     from querywright.engine.psycopg import bounded_async_class  # noqa: PLC0415 - an optional package
 
     return bounded_async_class(limits).connect
 
 
-def _aiosqlite(_limits: Limits) -> Opening:
+def _aiosqlite(_limits: Limits, _tls: Tls) -> Opening:
     from querywright.engine.aiosqlite import open_connection  # noqa: PLC0415 - an optional package
 
     return open_connection
 
 
-def _aiomysql(limits: Limits) -> Opening:
+def _pymysql(_limits: Limits, tls: Tls) -> Callable[..., Any]:
+    from querywright.engine.pymysql import secured_class  # noqa: PLC0415 - an optional package
+
+    return secured_class(tls)
+
+
+def _aiomysql(limits: Limits, tls: Tls) -> Opening:
     from querywright.engine.aiomysql import opening  # noqa: PLC0415 - an optional package
 
-    return opening(limits)
+    return opening(limits, tls)
 
 
-_ASYNC: dict[str, Callable[[Limits], Opening]] = {
+def _no_arguments(_tls: Tls) -> dict[str, Any]:
+    return {}
+
+
+_SYNC: dict[str, Callable[[Limits, Tls], Callable[..., Any]]] = {"psycopg": _psycopg, "pymysql": _pymysql}
+_ASYNC: dict[str, Callable[[Limits, Tls], Opening]] = {
     "asyncpg": _asyncpg,
     "psycopg": _async_psycopg,
     "aiosqlite": _aiosqlite,
     "aiomysql": _aiomysql,
+}
+# Written anew for each connection: a certificate may have been renewed.
+_TLS_ARGUMENTS: dict[str, Callable[[Tls], dict[str, Any]]] = {
+    "asyncpg": asyncpg_tls_arguments,
+    "psycopg": psycopg_tls_arguments,
+    "pymysql": partial(tls_arguments, driver="pymysql"),
+    "aiomysql": partial(tls_arguments, driver="aiomysql"),
 }
 
 
