@@ -35,7 +35,7 @@ def install_connecting(engine: Engine, limits: Limits, tls: Tls) -> None:
         connect = _SYNC[dialect.driver](limits, tls)
     secure = _TLS_ARGUMENTS.get(dialect.driver, _no_arguments)
     if dialect.driver == "asyncpg":
-        _listen_for_silence(engine)
+        _translate_asyncpg(engine)
 
     def do_connect(_dialect: Dialect, _record: Any, arguments: Any, options: Any) -> Any:
         return _connect(dialect, lambda: connect(*arguments, **options, **secure(tls)))
@@ -140,29 +140,39 @@ _TLS_ARGUMENTS: dict[str, Callable[[Tls], dict[str, Any]]] = {
 }
 
 
-def _listen_for_silence(engine: Engine) -> None:
-    from querywright.engine.asyncpg import lose_silent_connection  # noqa: PLC0415 - an optional package
+def _translate_asyncpg(engine: Engine) -> None:
+    from querywright.engine.asyncpg import translate  # noqa: PLC0415 - an optional package
 
-    event.listen(engine, "handle_error", lose_silent_connection)
+    event.listen(engine, "handle_error", translate)
 
 
 def _connect(dialect: Any, connect: Callable[[], Any]) -> Any:
-    """Connect, and report a refused or unfinished attempt as the driver's OperationalError.
+    """Connect, and report an attempt that came to nothing as the driver's own error.
 
-    SQLAlchemy 2.0 lets asyncpg's own errors and OSError escape from here (sqlalchemy#11956, fixed in 2.1).
+    SQLAlchemy 2.0 lets asyncpg's errors and OSError escape from here (sqlalchemy#11956, fixed in 2.1).
     """
-    dbapi = dialect.loaded_dbapi
     try:
         return connect()
-    except dbapi.Error:
-        raise
-    except (OSError, asyncio.TimeoutError) as error:
-        reason = f"{type(error).__name__} while connecting"
-        raise dbapi.OperationalError(reason) from error
     except Exception as error:
-        state = getattr(error, "sqlstate", None)
-        if state is None:
+        failure = _failure(dialect.loaded_dbapi, error)
+        if failure is None:
             raise
-        failure = dbapi.OperationalError(f"SQLSTATE {state} while connecting")
-        failure.sqlstate = failure.pgcode = state
         raise failure from error
+
+
+def _failure(dbapi: Any, error: Exception) -> Exception | None:
+    """Make an OperationalError of what is none; ``None`` if the error is one that SQLAlchemy knows, or no driver's."""
+    # Where no host is a primary, for example: 2.1 translates it, but not into a failure to connect.
+    internal = getattr(dbapi, "InternalClientError", ())
+    if isinstance(error, dbapi.Error) and not isinstance(error, internal):
+        return None
+    state = getattr(error, "sqlstate", None)
+    if state is not None:
+        failure: Exception = dbapi.OperationalError(f"SQLSTATE {state} while connecting")
+        failure.sqlstate = failure.pgcode = state  # type: ignore[attr-defined] # where SQLAlchemy keeps it
+        return failure
+    is_drivers = isinstance(error, internal) or type(error).__module__.startswith("asyncpg.")
+    if is_drivers or isinstance(error, (OSError, asyncio.TimeoutError)):
+        reason = f"{type(error).__name__} while connecting"
+        return dbapi.OperationalError(reason)  # type: ignore[no-any-return]
+    return None

@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.ext.asyncio import create_async_engine as sqlalchemy_create_async_engine
 
+from querywright.engine.advice import install_advice
 from querywright.engine.connecting import install_connecting
 from querywright.engine.dialect import driver_of, parse_url
 from querywright.engine.fork import forget_in_child
@@ -114,6 +115,7 @@ def _is_memory(url: sqlalchemy.URL) -> bool:
 
 def _install(engine: Engine, settings: DatabaseSettings, tls: Tls) -> None:
     install_connecting(engine, Limits.of(settings), tls)
+    install_advice(engine, pooled=settings.pooler is not None)
     install_timing(engine)
     install_transactions(engine)
     if engine.dialect.name == "sqlite":
