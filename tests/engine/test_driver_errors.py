@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 
 from querywright import AsyncDatabase, Database, DatabaseError, DatabaseUnavailable
@@ -77,6 +77,18 @@ async def test_no_server_of_the_kind_that_is_wanted(url: str, request: pytest.Fi
         await resolve(db.ping())
     assert type(classify(caught.value)) is DatabaseUnavailable
     await resolve(db.dispose())
+
+
+@pytest.mark.drivers("postgresql+asyncpg")
+async def test_a_connection_that_is_closed_before_its_types_are_prepared(connected: AsyncDatabase) -> None:
+    def close(adapted: Any, _record: Any) -> None:
+        adapted.driver_connection.terminate()
+
+    # Before SQLAlchemy's own.
+    event.listen(connected.engine.sync_engine.pool, "connect", close, insert=True)
+    with pytest.raises(DBAPIError) as caught:
+        await connected.ping()
+    assert type(classify(caught.value)) is DatabaseUnavailable
 
 
 @pytest.mark.drivers(*ASYNC_POSTGRES)
