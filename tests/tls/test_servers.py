@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from querywright import AsyncDatabase, Database, DatabaseUnavailable
 from querywright.engine import classify
+from querywright.testing import EmbeddedPostgres
 from tests.conftest import SYNC
 from tests.suite.support import AnyDatabase, resolve, run_sync, session
 from tests.tls.certificates import Certificates
@@ -200,3 +203,16 @@ def test_the_authorities_of_the_system_are_trusted(driver: str, with_tls: str, c
         command, cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_connection_of_a_closed_event_loop_is_given_up(tls_postgres: EmbeddedPostgres) -> None:
+    db = AsyncDatabase(changed(tls_postgres.url(), OUTSIDE, sslmode="require"))
+
+    async def use_and_close() -> None:
+        await db.ping()
+        await db.dispose()
+
+    asyncio.run(db.ping())
+    asyncio.run(use_and_close())
+    # What was left open would complain.
+    gc.collect()

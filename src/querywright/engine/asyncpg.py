@@ -96,6 +96,9 @@ class BoundedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has
 def _close_socket(transport: Any) -> None:
     """Close the socket of a transport that has lost its event loop; uvloop has done so already."""
     with suppress(AttributeError):
+        if hasattr(transport, "_ssl_protocol"):
+            transport._closed = True  # noqa: SLF001 - or its __del__ complains
+            transport = transport._ssl_protocol._transport  # noqa: SLF001 - TLS has another one below
         transport._sock.close()  # noqa: SLF001 - the loop would do it
         transport._sock = None  # noqa: SLF001 - or its __del__ complains
 
