@@ -40,9 +40,14 @@ def missing_programs() -> str:
 
 
 class PrivateMariaDB:
-    """A server on a free port of 127.0.0.1, with its data in a temporary folder; root needs no password."""
+    """A server on a free port of 127.0.0.1, with its data in a temporary folder; root needs no password.
 
-    def __init__(self) -> None:
+    Args:
+        options: More arguments of the server.
+    """
+
+    def __init__(self, *options: str) -> None:
+        self._options = options
         self._home = Path(tempfile.mkdtemp(prefix="qw-my-", dir=_folder()))
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
@@ -87,7 +92,7 @@ class PrivateMariaDB:
         subprocess.run([*install, "--skip-name-resolve"], check=True, **self._as_account())  # noqa: S603 - MariaDB's own
         server = [_found("mariadbd"), *where, *_FAST, f"--socket={self._home}/s", f"--pid-file={self._home}/pid"]
         address = ["--bind-address=127.0.0.1", f"--port={self.port}"]
-        self._process = subprocess.Popen([*server, *address], **self._as_account())  # noqa: S603 - MariaDB's own
+        self._process = subprocess.Popen([*server, *address, *self._options], **self._as_account())  # noqa: S603 - MariaDB's own
         self._wait()
 
     def _as_account(self) -> dict[str, Any]:

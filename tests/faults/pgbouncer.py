@@ -38,10 +38,12 @@ class PgBouncer:
 
     Args:
         server_port: The port of the server behind it.
+        settings: More of its own settings.
     """
 
-    def __init__(self, server_port: int) -> None:
+    def __init__(self, server_port: int, **settings: str) -> None:
         self._server_port = server_port
+        self._settings = settings
         self._home = Path(tempfile.mkdtemp(prefix="qw-pgb-"))
         self._process: subprocess.Popen[bytes] | None = None
         with socket.socket() as probe:
@@ -79,6 +81,7 @@ class PgBouncer:
         shutil.rmtree(self._home, ignore_errors=True)
 
     def _configuration(self) -> str:
+        more = "\n".join(f"{name} = {value}" for name, value in self._settings.items())
         return f"""
 [databases]
 * = host=127.0.0.1 port={self._server_port} user=postgres
@@ -91,6 +94,7 @@ pool_mode = transaction
 default_pool_size = {SERVER_CONNECTIONS}
 max_client_conn = 200
 logfile = {self._home}/log
+{more}
 """
 
     def _wait(self) -> None:

@@ -8,15 +8,17 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
-from sqlalchemy import NullPool, create_engine, func, select, text, update
+from sqlalchemy import NullPool, TextClause, create_engine, func, select, text, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from querywright import AsyncDatabase, ConfigurationError, Database
+from querywright.engine import classify
 from querywright.testing import EmbeddedPostgres
 from tests.conftest import POSTGRES
 from tests.faults.pgbouncer import SERVER_CONNECTIONS, PgBouncer, missing_program
 from tests.faults.report import Figures
-from tests.suite.support import AnyDatabase, resolve
+from tests.suite.support import AnyDatabase, resolve, run_sync, transaction
 
 TASKS = 15
 ROUNDS = 20
@@ -110,3 +112,65 @@ async def test_a12_pgbouncer_transactions_and_fetches_all_succeed(db: AnyDatabas
 def test_a_pooler_belongs_to_postgresql() -> None:
     with pytest.raises(ConfigurationError, match="does not fit sqlite"):
         Database("sqlite+pysqlite://", pooler="pgbouncer")
+
+
+@pytest.fixture
+def tolerant(postgres: EmbeddedPostgres) -> Iterator[PgBouncer]:
+    """A pooler that ignores the settings of a connection, so that statements are what fails."""
+    if missing := missing_program():
+        pytest.skip(missing)
+    ignored = "options,statement_timeout,lock_timeout,idle_in_transaction_session_timeout"
+    with PgBouncer(postgres.port, ignore_startup_parameters=ignored) as running:
+        yield running
+
+
+def unaware(pooler: PgBouncer, url: str, driver: str) -> AnyDatabase:
+    return (Database if driver == "postgresql+psycopg" else AsyncDatabase)(pooler.url(url), ping_after_idle=0)
+
+
+def says_what_is_missing(error: DBAPIError) -> bool:
+    """Look for the setting in SQLAlchemy's error and in ours, which is what is logged."""
+    known = classify(error)
+    assert known is not None
+    return "pooler='pgbouncer'" in str(error) and "QUERYWRIGHT_POOLER=pgbouncer" in known.hint
+
+
+@pytest.mark.drivers(*POSTGRES)
+async def test_without_the_setting_the_refused_connection_says_so(
+    pgbouncer: PgBouncer, url: str, request: pytest.FixtureRequest
+) -> None:
+    db = unaware(pgbouncer, url, request.node.callspec.params["url"])
+    with pytest.raises(DBAPIError) as caught:
+        await resolve(db.ping())
+    assert says_what_is_missing(caught.value)
+    with pytest.raises(DBAPIError) as caught:
+        await resolve(db.fetch(CounterOut, select(Counter)).json())
+    assert says_what_is_missing(caught.value)
+    await resolve(db.dispose())
+
+
+@pytest.mark.drivers(*POSTGRES)
+async def test_without_the_setting_the_failed_statement_says_so(
+    tolerant: PgBouncer, url: str, request: pytest.FixtureRequest
+) -> None:
+    db = unaware(tolerant, url, request.node.callspec.params["url"])
+    statement = text("SELECT 1")
+    # What a change of the server connection does, which is left to chance: the name is unknown to it.
+    with pytest.raises(DBAPIError) as caught:
+        for _ in range(10):
+            await use(db, statement)
+            await use(db, text("DEALLOCATE ALL"))
+    assert says_what_is_missing(caught.value)
+    await resolve(db.dispose())
+
+
+async def use(db: AnyDatabase, statement: TextClause) -> None:
+    async with transaction(db) as tx:
+        await run_sync(tx, lambda sync: sync.execute(statement))
+
+
+@pytest.mark.drivers(*POSTGRES)
+async def test_where_the_setting_is_there_it_is_not_missed(db: AnyDatabase) -> None:
+    with pytest.raises(DBAPIError) as caught:
+        await use(db, text("DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '26000'; END $$"))
+    assert not says_what_is_missing(caught.value)

@@ -1,4 +1,4 @@
-"""aiomysql's connection, with every answer bounded: it has no limit of its own but for the TCP connection."""
+"""aiomysql's connection, with every answer bounded and TLS insisted on: it has no limit but for the TCP connection."""
 
 from __future__ import annotations
 
@@ -10,13 +10,20 @@ import aiomysql
 
 from querywright.engine.limits import Limits
 from querywright.engine.loops import abort_on_its_loop, is_of_other_loop
+from querywright.engine.pymysql import check_offer
+from querywright.engine.tls import Tls
 
 __all__ = ["opening"]
 
 
 class _BoundedConnection(aiomysql.Connection):  # type: ignore[misc] # aiomysql has no types
     limits: ClassVar[Limits]
+    tls: ClassVar[Tls]
     _writer: asyncio.StreamWriter | None
+
+    async def _request_authentication(self) -> None:
+        check_offer(self, self.tls)
+        await super()._request_authentication()
 
     async def _read_bytes(self, num_bytes: int) -> bytes:
         if self.limits.statement is None:
@@ -43,9 +50,9 @@ class _BoundedConnection(aiomysql.Connection):  # type: ignore[misc] # aiomysql 
             self._writer.transport.abort()
 
 
-def opening(limits: Limits) -> Callable[..., Coroutine[Any, Any, Any]]:
+def opening(limits: Limits, tls: Tls) -> Callable[..., Coroutine[Any, Any, Any]]:
     """Make what opens an engine's connections, with the arguments of `aiomysql.connect`."""
-    bounded = type("BoundedConnection", (_BoundedConnection,), {"limits": limits})
+    bounded = type("BoundedConnection", (_BoundedConnection,), {"limits": limits, "tls": tls})
 
     async def open_connection(*arguments: Any, **options: Any) -> Any:
         connection = bounded(*arguments, **options)

@@ -7,14 +7,15 @@ from contextlib import suppress
 from typing import Any, ClassVar
 
 import asyncpg
-from asyncpg.exceptions import InFailedSQLTransactionError
+from asyncpg.exceptions import InFailedSQLTransactionError, InterfaceError, InternalClientError, PostgresError
 from sqlalchemy import Connection, ExceptionContext
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.exc import DBAPIError
 
 from querywright.engine.limits import Limits
 from querywright.engine.loops import abort_on_its_loop, is_of_other_loop
 
-__all__ = ["BoundedConnection", "bounded_class", "lose_silent_connection"]
+__all__ = ["BoundedConnection", "bounded_class", "translate"]
 
 
 class BoundedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has no types
@@ -39,6 +40,20 @@ class BoundedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has
         if status == "ROLLBACK" and query == "COMMIT;":
             raise InFailedSQLTransactionError("the server answered COMMIT with ROLLBACK")
         return status
+
+    async def set_type_codec(self, *args: Any, **options: Any) -> None:
+        """Prepare a type, as SQLAlchemy does on each new connection, where it translates no errors.
+
+        Raises:
+            sqlalchemy.dialects.postgresql.asyncpg.AsyncAdapt_asyncpg_dbapi.OperationalError: The server has closed the
+                connection in the meantime.
+        """
+        try:
+            await super().set_type_codec(*args, **options)
+        except InterfaceError as error:
+            if not self.is_closed():
+                raise
+            raise AsyncAdapt_asyncpg_dbapi.OperationalError("the server closed the new connection") from error
 
     async def close(self, *, timeout: float | None = None) -> None:
         """Say goodbye to the server, or do without when it does not answer."""
@@ -80,27 +95,43 @@ def bounded_class(limits: Limits) -> type[BoundedConnection]:
     return type("BoundedConnection", (BoundedConnection,), {"limits": limits})
 
 
-def lose_silent_connection(context: ExceptionContext) -> DBAPIError | None:
-    """Report a call that ran into its limit as a lost connection.
+def translate(context: ExceptionContext) -> DBAPIError | None:
+    """Report what would pass SQLAlchemy unseen: a call without an answer, and asyncpg's own errors.
 
-    The server ends a statement before the limit, so there is none; asyncpg's error would pass SQLAlchemy unseen.
+    The server ends a statement before its limit, so where there is no answer there is no connection. SQLAlchemy does
+    not translate what goes wrong while rows are read from a server's cursor.
     """
     error, connection = context.original_exception, context.connection
-    if not isinstance(error, asyncio.TimeoutError) or connection is None:
+    if connection is None:
         return None
-    context.is_disconnect = True
-    _terminate(connection)
     dbapi: Any = context.dialect.loaded_dbapi
-    failure = dbapi.OperationalError("the server did not answer in time")
+    if isinstance(error, asyncio.TimeoutError):
+        context.is_disconnect = True
+        _terminate(connection)
+        failure = dbapi.OperationalError("the server did not answer in time")
+    elif isinstance(error, (PostgresError, InterfaceError, InternalClientError)):
+        adapted: Any = connection.connection.dbapi_connection
+        context.is_disconnect = adapted.driver_connection.is_closed()
+        failure = _translated(adapted, error)
+    else:
+        return None
     return DBAPIError.instance(  # type: ignore[no-any-return]
         context.statement,
         context.parameters,
         failure,
         dbapi.Error,
         hide_parameters=True,
-        connection_invalidated=True,
+        connection_invalidated=context.is_disconnect,
         dialect=context.dialect,
     )
+
+
+def _translated(adapted: Any, error: Exception) -> BaseException:
+    try:
+        adapted._handle_exception(error)  # noqa: SLF001 - the only translation of a driver's errors
+    except Exception as translated:  # noqa: BLE001 - whatever it is, SQLAlchemy wraps it
+        return translated
+    return error
 
 
 def _terminate(connection: Connection) -> None:

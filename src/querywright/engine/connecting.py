@@ -1,4 +1,4 @@
-"""Open connections: with bounded calls, with errors of one kind, and without a leak when the caller is cancelled."""
+"""Open connections: with bounded calls, TLS, errors of one kind, and without a leak when the caller is cancelled."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from typing import Any
 from sqlalchemy import Dialect, Engine, event
 
 from querywright.engine.limits import Limits
+from querywright.engine.mysql import tls_arguments
 from querywright.engine.opening import AsyncPool, Openings
+from querywright.engine.postgresql import asyncpg_tls_arguments, psycopg_tls_arguments
+from querywright.engine.tls import Tls
 
 __all__ = ["install_connecting"]
 
@@ -18,19 +21,20 @@ __all__ = ["install_connecting"]
 Opening = Callable[..., Coroutine[Any, Any, Any]]
 
 
-def install_connecting(engine: Engine, limits: Limits) -> None:
+def install_connecting(engine: Engine, limits: Limits, tls: Tls) -> None:
     """Decide how the connections of an engine are opened."""
     dialect = engine.dialect
     connect: Callable[..., Any] = dialect.connect
     if dialect.is_async:
-        connect = partial(dialect.connect, async_creator_fn=_undisturbed(engine, _ASYNC[dialect.driver](limits)))
-    elif dialect.driver == "psycopg":
-        connect = _psycopg(limits)
+        connect = partial(dialect.connect, async_creator_fn=_undisturbed(engine, _ASYNC[dialect.driver](limits, tls)))
+    elif dialect.driver in _SYNC:
+        connect = _SYNC[dialect.driver](limits, tls)
+    secure = _TLS_ARGUMENTS.get(dialect.driver, _no_arguments)
     if dialect.driver == "asyncpg":
-        _listen_for_silence(engine)
+        _translate_asyncpg(engine)
 
     def do_connect(_dialect: Dialect, _record: Any, arguments: Any, options: Any) -> Any:
-        return _connect(dialect, partial(connect, *arguments, **options))
+        return _connect(dialect, lambda: connect(*arguments, **options, **secure(tls)))
 
     event.listen(engine, "do_connect", do_connect)
 
@@ -57,7 +61,7 @@ async def _close(connection: Any) -> None:
         await closed
 
 
-def _asyncpg(limits: Limits) -> Opening:
+def _asyncpg(limits: Limits, _tls: Tls) -> Opening:
     import asyncpg  # noqa: PLC0415 - an optional package
 
     from querywright.engine.asyncpg import bounded_class  # noqa: PLC0415 - as above
@@ -65,61 +69,89 @@ def _asyncpg(limits: Limits) -> Opening:
     return partial(asyncpg.connect, connection_class=bounded_class(limits))
 
 
-def _psycopg(limits: Limits) -> Callable[..., Any]:
+def _psycopg(limits: Limits, _tls: Tls) -> Callable[..., Any]:
     from querywright.engine.psycopg import bounded_class  # noqa: PLC0415 - an optional package
 
     return bounded_class(limits).connect
 
 
-def _async_psycopg(limits: Limits) -> Opening:
+def _async_psycopg(limits: Limits, _tls: Tls) -> Opening:
     from querywright.engine.psycopg import bounded_async_class  # noqa: PLC0415 - an optional package
 
     return bounded_async_class(limits).connect
 
 
-def _aiosqlite(_limits: Limits) -> Opening:
+def _aiosqlite(_limits: Limits, _tls: Tls) -> Opening:
     from querywright.engine.aiosqlite import open_connection  # noqa: PLC0415 - an optional package
 
     return open_connection
 
 
-def _aiomysql(limits: Limits) -> Opening:
+def _pymysql(_limits: Limits, tls: Tls) -> Callable[..., Any]:
+    from querywright.engine.pymysql import secured_class  # noqa: PLC0415 - an optional package
+
+    return secured_class(tls)
+
+
+def _aiomysql(limits: Limits, tls: Tls) -> Opening:
     from querywright.engine.aiomysql import opening  # noqa: PLC0415 - an optional package
 
-    return opening(limits)
+    return opening(limits, tls)
 
 
-_ASYNC: dict[str, Callable[[Limits], Opening]] = {
+def _no_arguments(_tls: Tls) -> dict[str, Any]:
+    return {}
+
+
+_SYNC: dict[str, Callable[[Limits, Tls], Callable[..., Any]]] = {"psycopg": _psycopg, "pymysql": _pymysql}
+_ASYNC: dict[str, Callable[[Limits, Tls], Opening]] = {
     "asyncpg": _asyncpg,
     "psycopg": _async_psycopg,
     "aiosqlite": _aiosqlite,
     "aiomysql": _aiomysql,
 }
+# Written anew for each connection: a certificate may have been renewed.
+_TLS_ARGUMENTS: dict[str, Callable[[Tls], dict[str, Any]]] = {
+    "asyncpg": asyncpg_tls_arguments,
+    "psycopg": psycopg_tls_arguments,
+    "pymysql": partial(tls_arguments, driver="pymysql"),
+    "aiomysql": partial(tls_arguments, driver="aiomysql"),
+}
 
 
-def _listen_for_silence(engine: Engine) -> None:
-    from querywright.engine.asyncpg import lose_silent_connection  # noqa: PLC0415 - an optional package
+def _translate_asyncpg(engine: Engine) -> None:
+    from querywright.engine.asyncpg import translate  # noqa: PLC0415 - an optional package
 
-    event.listen(engine, "handle_error", lose_silent_connection)
+    event.listen(engine, "handle_error", translate)
 
 
 def _connect(dialect: Any, connect: Callable[[], Any]) -> Any:
-    """Connect, and report a refused or unfinished attempt as the driver's OperationalError.
+    """Connect, and report an attempt that came to nothing as the driver's own error.
 
-    SQLAlchemy 2.0 lets asyncpg's own errors and OSError escape from here (sqlalchemy#11956, fixed in 2.1).
+    SQLAlchemy 2.0 lets asyncpg's errors and OSError escape from here (sqlalchemy#11956, fixed in 2.1).
     """
-    dbapi = dialect.loaded_dbapi
     try:
         return connect()
-    except dbapi.Error:
-        raise
-    except (OSError, asyncio.TimeoutError) as error:
-        reason = f"{type(error).__name__} while connecting"
-        raise dbapi.OperationalError(reason) from error
     except Exception as error:
-        state = getattr(error, "sqlstate", None)
-        if state is None:
+        failure = _failure(dialect.loaded_dbapi, error)
+        if failure is None:
             raise
-        failure = dbapi.OperationalError(f"SQLSTATE {state} while connecting")
-        failure.sqlstate = failure.pgcode = state
         raise failure from error
+
+
+def _failure(dbapi: Any, error: Exception) -> Exception | None:
+    """Make an OperationalError of what is none; ``None`` if the error is one that SQLAlchemy knows, or no driver's."""
+    # Where no host is a primary, for example: 2.1 translates it, but not into a failure to connect.
+    internal = getattr(dbapi, "InternalClientError", ())
+    if isinstance(error, dbapi.Error) and not isinstance(error, internal):
+        return None
+    state = getattr(error, "sqlstate", None)
+    if state is not None:
+        failure: Exception = dbapi.OperationalError(f"SQLSTATE {state} while connecting")
+        failure.sqlstate = failure.pgcode = state  # type: ignore[attr-defined] # where SQLAlchemy keeps it
+        return failure
+    is_drivers = isinstance(error, internal) or type(error).__module__.startswith("asyncpg.")
+    if is_drivers or isinstance(error, (OSError, asyncio.TimeoutError)):
+        reason = f"{type(error).__name__} while connecting"
+        return dbapi.OperationalError(reason)  # type: ignore[no-any-return]
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import sqlalchemy
@@ -9,6 +10,7 @@ from sqlalchemy import Engine, QueuePool
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.ext.asyncio import create_async_engine as sqlalchemy_create_async_engine
 
+from querywright.engine.advice import install_advice
 from querywright.engine.connecting import install_connecting
 from querywright.engine.dialect import driver_of, parse_url
 from querywright.engine.fork import forget_in_child
@@ -21,6 +23,7 @@ from querywright.engine.postgresql import connect_arguments as postgresql_connec
 from querywright.engine.reset import install_reset
 from querywright.engine.sqlite import SQLiteConnection, install_sqlite
 from querywright.engine.statements import install_timing
+from querywright.engine.tls import Tls, without_tls
 from querywright.engine.transactions import install_transactions
 from querywright.errors import ConfigurationError
 from querywright.settings import DatabaseSettings
@@ -28,18 +31,19 @@ from querywright.settings import DatabaseSettings
 __all__ = ["create_async_engine", "create_sync_engine"]
 
 # SQLAlchemy shows the query of an engine's URL to everyone, so these go to the driver without it.
-_SECRETS = ("password", "sslpassword")
+_SECRETS = ("password",)
 
 
 def create_sync_engine(settings: DatabaseSettings) -> Engine:
     """Make an engine for `Database`; no connection is opened yet.
 
     Raises:
-        ConfigurationError: The URL names no usable driver.
+        ConfigurationError: The URL names no usable driver, or TLS that cannot be had.
     """
     url = parse_url(settings.url.get_secret_value(), asynchronous=False)
-    engine = sqlalchemy.create_engine(url.difference_update_query(_SECRETS), **_arguments(settings, url, SyncPool))
-    _install(engine, settings)
+    tls = _tls(url)
+    engine = sqlalchemy.create_engine(_plain(url), **_arguments(settings, url, SyncPool))
+    _install(engine, settings, tls)
     return engine
 
 
@@ -47,14 +51,23 @@ def create_async_engine(settings: DatabaseSettings) -> AsyncEngine:
     """Make an engine for `AsyncDatabase`; no connection is opened yet.
 
     Raises:
-        ConfigurationError: The URL names no usable driver.
+        ConfigurationError: The URL names no usable driver, or TLS that cannot be had.
     """
     url = parse_url(settings.url.get_secret_value(), asynchronous=True)
-    engine = sqlalchemy_create_async_engine(
-        url.difference_update_query(_SECRETS), **_arguments(settings, url, AsyncPool)
-    )
-    _install(engine.sync_engine, settings)
+    tls = _tls(url)
+    engine = sqlalchemy_create_async_engine(_plain(url), **_arguments(settings, url, AsyncPool))
+    _install(engine.sync_engine, settings, tls)
     return engine
+
+
+def _tls(url: sqlalchemy.URL) -> Tls:
+    return Tls("disable") if driver_of(url).database == "sqlite" else Tls.of(url, os.environ)
+
+
+def _plain(url: sqlalchemy.URL) -> sqlalchemy.URL:
+    """Leave in a URL what SQLAlchemy is to read of it."""
+    plain = url.difference_update_query(_SECRETS)
+    return plain if driver_of(url).database == "sqlite" else without_tls(plain)
 
 
 def _arguments(settings: DatabaseSettings, url: sqlalchemy.URL, pool: type[QueuePool]) -> dict[str, Any]:
@@ -102,8 +115,9 @@ def _is_memory(url: sqlalchemy.URL) -> bool:
     )
 
 
-def _install(engine: Engine, settings: DatabaseSettings) -> None:
-    install_connecting(engine, Limits.of(settings))
+def _install(engine: Engine, settings: DatabaseSettings, tls: Tls) -> None:
+    install_connecting(engine, Limits.of(settings), tls)
+    install_advice(engine, pooled=settings.pooler is not None)
     install_timing(engine)
     install_transactions(engine)
     if engine.dialect.name == "sqlite":

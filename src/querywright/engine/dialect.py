@@ -11,6 +11,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as SATimeoutError
 
+from querywright.engine.advice import advice_in
 from querywright.engine.mysql import ISOLATION as MYSQL_ISOLATION
 from querywright.engine.mysql import READ_ONLY as MYSQL_READ_ONLY
 from querywright.engine.mysql import SQLSTATES as MYSQL_SQLSTATES
@@ -235,7 +236,7 @@ def classify(error: BaseException) -> DatabaseError | None:
         kind, message = ConstraintViolation, "A row breaks a constraint."
     else:
         kind, message = DatabaseError, _UNKNOWN
-    return kind(message, sqlstate=state)
+    return kind(message, sqlstate=state, hint=advice_in(error))
 
 
 def _pool_timeout(error: SATimeoutError) -> DatabaseUnavailable:

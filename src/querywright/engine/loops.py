@@ -38,7 +38,10 @@ def _abort(transport: Any, _writer: asyncio.StreamWriter | None) -> None:
 def _close_socket(transport: Any) -> None:
     """Close the socket of a transport that has lost its event loop; uvloop has done so already."""
     with suppress(AttributeError):
+        if hasattr(transport, "_ssl_protocol"):
+            transport._closed = True  # noqa: SLF001 - or its __del__ complains
+            transport = transport._ssl_protocol._transport  # noqa: SLF001 - TLS has another one below
         transport._sock.close()  # noqa: SLF001 - the loop would do it
-        # Or their __del__ complain.
+        # As above.
         transport._sock = None  # noqa: SLF001
         transport._closing = True  # noqa: SLF001

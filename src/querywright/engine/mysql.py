@@ -7,9 +7,10 @@ from typing import Any
 from sqlalchemy import Connection, Engine, ExceptionContext, event
 
 from querywright.engine.limits import Limits
+from querywright.engine.tls import Tls
 from querywright.settings import DatabaseSettings
 
-__all__ = ["ISOLATION", "READ_ONLY", "SQLSTATES", "connect_arguments", "install_mysql"]
+__all__ = ["ISOLATION", "READ_ONLY", "SQLSTATES", "connect_arguments", "install_mysql", "tls_arguments"]
 
 # Execution options that say how a transaction of this connection begins.
 READ_ONLY = "querywright_mysql_read_only"
@@ -76,6 +77,14 @@ def connect_arguments(settings: DatabaseSettings, driver: str) -> dict[str, Any]
         # aiomysql has no such limits: see aiomysql.py.
         arguments |= {"read_timeout": limit, "write_timeout": limit}
     return arguments
+
+
+def tls_arguments(tls: Tls, driver: str) -> dict[str, Any]:
+    """Translate what applies into arguments of PyMySQL and aiomysql, whose connections look at the server's offer."""
+    if tls.mode != "disable":
+        return {"ssl": tls.context()}
+    # PyMySQL 1.2 takes what is offered.
+    return {"ssl_disabled": True} if driver == "pymysql" else {}
 
 
 def install_mysql(engine: Engine) -> None:

@@ -1,15 +1,17 @@
-"""PostgreSQL's connections: limits that the server keeps, and what a pooler in between does not understand."""
+"""PostgreSQL's connections: limits that the server keeps, TLS, and what a pooler in between does not understand."""
 
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 from sqlalchemy import URL
 
 from querywright.engine.limits import Limits
+from querywright.engine.tls import Tls, system_authorities
 from querywright.settings import DatabaseSettings
 
-__all__ = ["connect_arguments"]
+__all__ = ["asyncpg_tls_arguments", "connect_arguments", "psycopg_tls_arguments"]
 
 
 def connect_arguments(settings: DatabaseSettings, url: URL) -> dict[str, Any]:
@@ -26,6 +28,31 @@ def connect_arguments(settings: DatabaseSettings, url: URL) -> dict[str, Any]:
     # Behind ours, for the last one counts.
     options += f" {url.query['options']}" if "options" in url.query else ""
     return arguments | {"options": options}
+
+
+def asyncpg_tls_arguments(tls: Tls) -> dict[str, Any]:
+    """Translate what applies into arguments of asyncpg."""
+    if tls.is_required:
+        return {"ssl": tls.context()}
+    # It goes on without TLS only if it is told the mode, and takes files beside a mode only here.
+    return {"dsn": f"postgresql://?{urlencode(_libpq_parameters(tls))}"}
+
+
+def psycopg_tls_arguments(tls: Tls) -> dict[str, Any]:
+    """Translate what applies into arguments of psycopg, and so of libpq."""
+    parameters = _libpq_parameters(tls)
+    return parameters if tls.root or not tls.verifies else parameters | {"sslrootcert": system_authorities()}
+
+
+def _libpq_parameters(tls: Tls) -> dict[str, str]:
+    parameters = {
+        "sslmode": tls.mode,
+        "sslrootcert": tls.root,
+        "sslcert": tls.certificate,
+        "sslkey": tls.key,
+        "sslpassword": tls.password,
+    }
+    return {name: value for name, value in parameters.items() if value}
 
 
 # A pooler that lends its connections for one transaction: no statement may be prepared under a name, for the next
