@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import httpx
 import pytest
-from fastapi import APIRouter, Cookie, Depends, FastAPI, Header, HTTPException, Response
+from fastapi import APIRouter, Cookie, Depends, FastAPI, Header, HTTPException, Request, Response
 from pydantic import BaseModel
 from sqlalchemy import MetaData, func, select
 from starlette.responses import JSONResponse, StreamingResponse
@@ -236,7 +236,7 @@ def test_who_the_caller_is_has_to_be_said(said: Any) -> None:
     for router in (APIRouter(route_class=kind), FastAPI().router):
         router.route_class = kind
         with pytest.raises(ConfigurationError, match="does not say whose the keys of /tags are"):
-            asynchronous(router)  # type: ignore[arg-type]
+            asynchronous(router)
 
 
 def by_cookie(session: Annotated[str | None, Cookie()] = None) -> str | None:
@@ -293,6 +293,27 @@ async def test_anything_can_say_who_the_caller_is(bare: Bare, caller: Any, heade
         answer = await post(client, **each)
         seen.append("replay" if "Idempotency-Replayed" in answer.headers else answer.status_code)
     assert seen == statuses
+
+
+@pytest.mark.drivers("sqlite+aiosqlite")
+async def test_whoever_reads_the_body_reads_all_of_it(bare: Bare) -> None:
+    """As the parser of a form does, after which nothing is left."""
+    app, client = bare
+    router = APIRouter(route_class=Route)
+
+    async def read(request: Request) -> bytes:
+        return b"".join([chunk async for chunk in request.stream()])
+
+    @router.post("/streams")
+    async def create(tx: Writer, body: Annotated[bytes, Depends(read)]) -> list[str]:
+        return [body.decode(), uuid.uuid4().hex]
+
+    app.include_router(router)
+    headers = {"Idempotency-Key": "k"}
+    first, second, other = [await client.post("/streams", content=each, headers=headers) for each in ("a", "a", "b")]
+    assert (first.status_code, first.json()[0]) == (200, "a")
+    assert (second.json(), second.headers["Idempotency-Replayed"]) == (first.json(), "true")
+    assert other.status_code == 422
 
 
 @pytest.mark.drivers("sqlite+aiosqlite")

@@ -11,11 +11,12 @@ from sqlalchemy.exc import DBAPIError
 
 from querywright import AsyncDatabase, CommitOutcomeUnknown, Database, DatabaseUnavailable, IdempotencyKeys
 from querywright.engine import classify, pool_snapshot
+from querywright.events import UnitRetried, subscribed
 from querywright.testing import EmbeddedPostgres
 from tests.faults.clients import Base, Receipt
 from tests.faults.proxy import Proxy
 from tests.faults.report import Figures
-from tests.suite.support import AnyDatabase, resolve, run_sync, transaction
+from tests.suite.support import AnyDatabase, resolve, transaction
 
 metadata = MetaData()
 keys = IdempotencyKeys(metadata)
@@ -46,7 +47,11 @@ async def count(db: AnyDatabase, key: str) -> int:
 
 
 async def run(
-    db: AnyDatabase, name: str, on_commit: Callable[[], None] = list, on_rollback: Callable[[], None] = list, **options: Any
+    db: AnyDatabase,
+    name: str,
+    on_commit: Callable[[], object] = list,
+    on_rollback: Callable[[], object] = list,
+    **options: Any,
 ) -> None:
     def write(tx: Any) -> None:
         tx.add(Receipt(key=name))
@@ -134,6 +139,7 @@ async def test_a6_hooks_of_a_commit_without_an_answer(
         key=keys("k") if keyed else None,
         deadline=60,
     )
+    proxy.cut_commits(0)
     committed = ["commit"] if reaches_server else [*["rollback"] * times, "commit"]
     assert hooks == committed
     assert await count(far, "one") == 1
@@ -146,11 +152,7 @@ async def test_a6_hooks_of_a_commit_without_an_answer(
 async def test_a6_hooks_of_a_unit_that_somebody_else_has_done(far: AnyDatabase, proxy: Proxy) -> None:
     """The COMMIT has not come through, and another process is quicker than the next attempt."""
     hooks: list[str] = []
-    url = far.engine.url.render_as_string(hide_password=False)
-
-    async def quicker(event: UnitRetried) -> None:
-        pass
-
+    url = far.engine.url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
     proxy.cut_commits(1, reaches_server=False)
     with Database(url) as other, subscribed(UnitRetried, lambda _: other.run(lambda tx: 7, key=keys("k"))):
         await run(far, "one", lambda: hooks.append("commit"), lambda: hooks.append("rollback"), key=keys("k"))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cache, wraps
+from functools import wraps
 from typing import Any, ClassVar
 
 from fastapi import Depends, Request, Response
@@ -48,8 +48,9 @@ class _Call:
     Attributes:
         request: The request.
         value: The key, as its header has it.
+        fingerprint: A hash of what the request asks for.
         caller: Who sends it, as the application says.
-        key: The key of this caller, with a fingerprint of the request.
+        key: The key of this caller.
         session: The transaction in which it is answered.
         committed: Whether that is committed whatever the status of the response.
         stored: The answer of the first time.
@@ -57,6 +58,7 @@ class _Call:
 
     request: Request
     value: str
+    fingerprint: str
     caller: Any = None
     key: IdempotencyKey | None = None
     session: AsyncSession | Session | None = None
@@ -138,7 +140,8 @@ class IdempotentRoute(APIRoute):
                 if self.required:
                     raise InvalidRequest(f"The header {_HEADER} is missing.")
                 return await handle(request)
-            call = _Call(request, value)
+            # The body first: whoever parses a form leaves nothing of it.
+            call = _Call(request, value, await _fingerprint(request))
             token = _call.set(call)
             try:
                 response = await handle(request)
@@ -153,8 +156,6 @@ class IdempotentRoute(APIRoute):
         return answer
 
 
-# FastAPI calls a function once for each request, however often a route depends on it.
-@cache
 def _noting(caller: Dependency) -> Callable[..., Any]:
     """Make a dependency that notes who the caller is."""
 
@@ -185,7 +186,7 @@ def _guarded(endpoint: Callable[..., Any]) -> Callable[..., Any]:
 async def _begin(call: _Call) -> None:
     """Claim the key of a request, once it is its turn."""
     session, call.committed = session_of(call.request)
-    call.key = await _key(call)
+    call.key = _key(call)
     sync: Session = session.sync_session if isinstance(session, AsyncSession) else session
     turns = getattr(call.request.app.state, STATE).turns
     # If a dependency has used the transaction, it has a connection, and to wait with it could take them all.
@@ -211,7 +212,7 @@ async def _in_session(session: AsyncSession | Session, work: Callable[..., Any],
     return await run_in_threadpool(work, session, *arguments)
 
 
-async def _key(call: _Call) -> IdempotencyKey:
+def _key(call: _Call) -> IdempotencyKey:
     keys = getattr(call.request.app.state, KEYS, None)
     if not isinstance(keys, IdempotencyKeys):
         hint = "Call install(app, db, idempotency=IdempotencyKeys(metadata))."
@@ -223,7 +224,7 @@ async def _key(call: _Call) -> IdempotencyKey:
             f"The caller of an idempotency key is a string, an integer or a UUID, not {type(call.caller).__name__}."
         )
         raise ConfigurationError(message)
-    return keys(call.value, fingerprint=await _fingerprint(call.request), caller=call.caller)
+    return keys(call.value, fingerprint=call.fingerprint, caller=call.caller)
 
 
 async def _fingerprint(request: Request) -> str:

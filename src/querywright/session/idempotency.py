@@ -137,8 +137,8 @@ class IdempotencyKey:
         return Stored(found.result, found.claim)
 
     def _insert(self, session: Session, claim: str | None) -> int:
-        row = {"key": self.value, "fingerprint": self.fingerprint, "claim": claim}
-        row["created_at"] = dt.datetime.now(dt.timezone.utc)
+        now = dt.datetime.now(dt.timezone.utc)
+        row = {"key": self.value, "fingerprint": self.fingerprint, "claim": claim, "created_at": now}
         # On SQLite this waits for whoever writes, with this key or without.
         make = _INSERT_ONCE[session.connection().dialect.name]
         try:

@@ -63,10 +63,10 @@ class Turns:
                 _wait(turn, self._seconds if patient else 0)
             except BaseException:
                 # It may have come together with the cancellation.
-                if not turn.cancel():
+                if not self._withdraw(name, turn):
                     self._leave(name)
                 raise
-            if turn.cancel():
+            if self._withdraw(name, turn):
                 raise KeyInUse
             held.callback(self._leave, name)
         return held
@@ -81,16 +81,21 @@ class Turns:
                 turn.set_result(None)
         return turn
 
+    def _withdraw(self, name: Hashable, turn: Future[None]) -> bool:
+        """Give up waiting; ``False`` if the turn has come."""
+        with self._lock:
+            if turn.done():
+                return False
+            self._waiting[name].remove(turn)
+            return True
+
     def _leave(self, name: Hashable) -> None:
         with self._lock:
             # A process that was forked meanwhile has none to leave.
-            waiting = self._waiting.get(name, ())
-            while waiting:
-                turn = waiting.popleft()
-                if turn.set_running_or_notify_cancel():
-                    turn.set_result(None)
-                    return
-            self._waiting.pop(name, None)
+            if waiting := self._waiting.get(name):
+                waiting.popleft().set_result(None)
+            else:
+                self._waiting.pop(name, None)
 
 
 def _wait(turn: Future[None], seconds: float | None) -> None:
