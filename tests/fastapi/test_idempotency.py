@@ -295,14 +295,15 @@ async def test_anything_can_say_who_the_caller_is(bare: Bare, caller: Any, heade
     assert seen == statuses
 
 
+async def read(request: Request) -> bytes:
+    return b"".join([chunk async for chunk in request.stream()])
+
+
 @pytest.mark.drivers("sqlite+aiosqlite")
 async def test_whoever_reads_the_body_reads_all_of_it(bare: Bare) -> None:
     """As the parser of a form does, after which nothing is left."""
     app, client = bare
     router = APIRouter(route_class=Route)
-
-    async def read(request: Request) -> bytes:
-        return b"".join([chunk async for chunk in request.stream()])
 
     @router.post("/streams")
     async def create(tx: Writer, body: Annotated[bytes, Depends(read)]) -> list[str]:
@@ -314,6 +315,26 @@ async def test_whoever_reads_the_body_reads_all_of_it(bare: Bare) -> None:
     assert (first.status_code, first.json()[0]) == (200, "a")
     assert (second.json(), second.headers["Idempotency-Replayed"]) == (first.json(), "true")
     assert other.status_code == 422
+
+
+@pytest.mark.drivers("sqlite+aiosqlite")
+async def test_a_request_inside_of_another_has_a_key_of_its_own(bare: Bare, db: AsyncDatabase) -> None:
+    app, client = bare
+    router = APIRouter(route_class=Route)
+
+    async def ask() -> None:
+        assert (await client.post("/tags", json={"name": "inner"})).json() == {"name": "inner"}
+
+    asynchronous(router)
+
+    @router.post("/outer", dependencies=[Depends(ask)])
+    async def outer(tx: Writer) -> str:
+        tx.add(Tag(name="outer"))
+        return uuid.uuid4().hex
+
+    app.include_router(router)
+    first = await client.post("/outer", headers={"Idempotency-Key": "k"})
+    assert (first.status_code, await count(db)) == (200, 2)
 
 
 @pytest.mark.drivers("sqlite+aiosqlite")

@@ -38,7 +38,11 @@ _NAMES: Any = (str, int, uuid.UUID)
 
 
 class _Replay(Exception):
-    """The request was answered before."""
+    """The request was answered before; with what was kept of the answer."""
+
+    def __init__(self, kept: dict[str, Any]) -> None:
+        super().__init__()
+        self.kept = kept
 
 
 @dataclass
@@ -53,7 +57,6 @@ class _Call:
         key: The key of this caller.
         session: The transaction in which it is answered.
         committed: Whether that is committed whatever the status of the response.
-        stored: The answer of the first time.
     """
 
     request: Request
@@ -63,7 +66,6 @@ class _Call:
     key: IdempotencyKey | None = None
     session: AsyncSession | Session | None = None
     committed: bool = False
-    stored: Stored | None = None
 
 
 _call: ContextVar[_Call | None] = ContextVar("querywright_idempotent_call", default=None)
@@ -136,19 +138,17 @@ class IdempotentRoute(APIRoute):
 
         async def answer(request: Request) -> Response:
             value = request.headers.get(_HEADER)
-            if value is None:
-                if self.required:
-                    raise InvalidRequest(f"The header {_HEADER} is missing.")
-                return await handle(request)
+            if value is None and self.required:
+                raise InvalidRequest(f"The header {_HEADER} is missing.")
             # The body first: whoever parses a form leaves nothing of it.
-            call = _Call(request, value, await _fingerprint(request))
+            call = None if value is None else _Call(request, value, await _fingerprint(request))
             token = _call.set(call)
             try:
                 response = await handle(request)
-                await _settle(call, response, replayed)
-            except _Replay:
-                assert call.stored is not None  # noqa: S101 - as _begin() has found it
-                return replay(call.stored.result)
+                if call is not None:
+                    await _settle(call, response, replayed)
+            except _Replay as known:
+                return replay(known.kept)
             finally:
                 _call.reset(token)
             return response
@@ -192,10 +192,10 @@ async def _begin(call: _Call) -> None:
     # If a dependency has used the transaction, it has a connection, and to wait with it could take them all.
     turn = await greenlet_spawn(turns.take, call.key, patient=not sync.begun)
     leave_last(call.request, turn)
-    call.stored = await _in_session(session, call.key.claim)
+    stored: Stored | None = await _in_session(session, call.key.claim)
+    if stored is not None:
+        raise _Replay(stored.result)
     call.session = session
-    if call.stored is not None:
-        raise _Replay
 
 
 async def _settle(call: _Call, response: Response, replayed: frozenset[str]) -> None:
