@@ -17,6 +17,7 @@ from sqlalchemy import MetaData, func, select, text
 
 from querywright import Database, IdempotencyKeys
 from querywright.fastapi import IdempotentRoute, Reader, SyncReader, SyncWriter, Writer, everybody, install
+from querywright.session.turns import Turns
 from tests.suite.models import Tag, TagOut
 from tests.suite.support import AnyDatabase, resolve
 from tests.tables import needs
@@ -42,11 +43,14 @@ class Slow:
     begun: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
     fails: bool = False
+    turns: Turns = field(default_factory=lambda: Turns(1))
+    after_commit: list[Any] = field(default_factory=list)
 
     async def came(self) -> None:
         self.arrived += 1
 
     def write(self, tx: Any) -> None:
+        tx.on_commit(lambda: self.after_commit.append(list(self.turns._waiting)))
         tx.add(Tag(name="slow"))
         tx.flush()
 
@@ -97,6 +101,7 @@ async def serve(db: AnyDatabase, slow: Slow, lock_timeout: float = 60) -> AsyncI
     url = db.engine.url.render_as_string(hide_password=False)
     own = type(db)(url, pool_size=3, max_overflow=0, pool_timeout=2, lock_timeout=lock_timeout)
     install(app, own, idempotency=keys)
+    slow.turns = own.turns
     router = APIRouter(route_class=Route, dependencies=[Depends(slow.came)])
     (synchronous if isinstance(db, Database) else asynchronous)(app, router, slow)
     app.include_router(router)
@@ -164,6 +169,14 @@ async def test_repeats_leave_the_pool_to_others(client: httpx.AsyncClient, db: A
     assert [(each.status_code, each.json()) for each in answers] == [(200, 1)] * (1 + REPEATS)
     assert sum("Idempotency-Replayed" in each.headers for each in answers) == REPEATS
     assert await count(db) == 1
+
+
+async def test_the_turn_ends_after_the_transaction(client: httpx.AsyncClient, slow: Slow) -> None:
+    """Else the next one would wait in the database for the COMMIT."""
+    slow.ended.set()
+    assert (await post(client)).status_code == 200
+    assert [len(each) for each in slow.after_commit] == [1]
+    assert not slow.turns._waiting
 
 
 async def test_the_next_takes_over_from_one_that_failed(client: httpx.AsyncClient, db: AnyDatabase, slow: Slow) -> None:
