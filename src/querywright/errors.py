@@ -28,6 +28,7 @@ QuerywrightError
     ├── CommitOutcomeUnknown    nobody can say whether a COMMIT took effect
     └── DatabaseUnavailable     try again later
         ├── LockNotAvailable    somebody else holds a lock
+        │   └── KeyInUse        what an idempotency key stands for is still being done
         ├── PoolTimeout         every pooled connection stayed in use
         ├── StatementTimeout    the database gave up on a statement
         └── TransactionConflict deadlock or serialization failure; retry the whole transaction
@@ -312,6 +313,14 @@ class DatabaseUnavailable(DatabaseError):
 
 class LockNotAvailable(DatabaseUnavailable):
     """Somebody else holds the lock, and it was not to be waited for (any longer)."""
+
+
+class KeyInUse(LockNotAvailable):
+    """What an idempotency key stands for is still being done, and was not to be waited for (any longer)."""
+
+    def __init__(self) -> None:
+        message = "What this idempotency key stands for is still being done."
+        super().__init__(message, sqlstate="55P03", hint="Ask again with the same key.")
 
 
 class PoolTimeout(DatabaseUnavailable):

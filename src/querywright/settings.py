@@ -47,7 +47,8 @@ class DatabaseSettings(BaseSettings):
         ping_after_idle: A connection idle for longer than this many seconds is tested before use.
         connect_timeout: Seconds to open a connection (PostgreSQL).
         statement_timeout: Seconds one statement may run (PostgreSQL); 0 means no limit.
-        lock_timeout: Seconds one statement may wait for a lock (PostgreSQL); 0 means no limit.
+        lock_timeout: Seconds one statement may wait for a lock (PostgreSQL), and a unit of work for an idempotency key
+            that is in use; 0 means no limit.
         idle_in_transaction_timeout: Seconds an open transaction may do nothing (PostgreSQL); 0 means no limit.
         busy_timeout: Seconds to wait for another writer (SQLite).
         hook_timeout: Seconds that a function given to ``on_commit`` or ``on_rollback`` may take.

@@ -11,11 +11,12 @@ from sqlalchemy.exc import DBAPIError
 
 from querywright import AsyncDatabase, CommitOutcomeUnknown, Database, DatabaseUnavailable, IdempotencyKeys
 from querywright.engine import classify, pool_snapshot
+from querywright.events import UnitRetried, subscribed
 from querywright.testing import EmbeddedPostgres
 from tests.faults.clients import Base, Receipt
 from tests.faults.proxy import Proxy
 from tests.faults.report import Figures
-from tests.suite.support import AnyDatabase, resolve, run_sync, transaction
+from tests.suite.support import AnyDatabase, resolve, transaction
 
 metadata = MetaData()
 keys = IdempotencyKeys(metadata)
@@ -45,12 +46,20 @@ async def count(db: AnyDatabase, key: str) -> int:
         return int(await resolve(tx.scalar(select(func.count()).where(Receipt.key == key))))
 
 
-async def run(db: AnyDatabase, name: str, **options: Any) -> None:
+async def run(
+    db: AnyDatabase,
+    name: str,
+    on_commit: Callable[[], object] = list,
+    on_rollback: Callable[[], object] = list,
+    **options: Any,
+) -> None:
     def write(tx: Any) -> None:
         tx.add(Receipt(key=name))
+        tx.on_commit(on_commit)
+        tx.on_rollback(on_rollback)
 
     async def write_async(tx: Any) -> None:
-        tx.add(Receipt(key=name))
+        write(tx)
 
     if isinstance(db, Database):
         db.run(write, **options)
@@ -113,25 +122,42 @@ async def test_a6_a_unit_of_work_is_done_once(
     assert (figures.lost, figures.doubled, figures.leaked) == (0, 0, 0)
 
 
-async def test_a6_hooks_of_a_commit_that_took_effect(far: AnyDatabase, proxy: Proxy) -> None:
+@pytest.mark.parametrize("reaches_server", [True, False])
+@pytest.mark.parametrize("times", [1, 2, 4])
+@pytest.mark.parametrize("keyed", [True, False], ids=["key", "status"])
+async def test_a6_hooks_of_a_commit_without_an_answer(
+    far: AnyDatabase, proxy: Proxy, *, keyed: bool, times: int, reaches_server: bool
+) -> None:
+    """With a key, the attempt that finds the result of an earlier one may get no answer either."""
     hooks: list[str] = []
-
-    def work(tx: Any) -> None:
-        tx.add(Receipt(key="one"))
-        tx.on_commit(hooks.append, "commit")
-
-    proxy.cut_commits(1)
-    if isinstance(far, Database):
-        far.run(work)
-    else:
-
-        async def asynchronous(tx: Any) -> None:
-            await run_sync(tx, lambda _: None)
-            work(tx)
-
-        await far.run(asynchronous)
-    assert hooks == ["commit"]
+    proxy.cut_commits(times, reaches_server=reaches_server)
+    await run(
+        far,
+        "one",
+        lambda: hooks.append("commit"),
+        lambda: hooks.append("rollback"),
+        key=keys("k") if keyed else None,
+        deadline=60,
+    )
+    proxy.cut_commits(0)
+    committed = ["commit"] if reaches_server else [*["rollback"] * times, "commit"]
+    assert hooks == committed
     assert await count(far, "one") == 1
+    # Whoever asks later has done nothing.
+    if keyed:
+        await run(far, "one", lambda: hooks.append("commit"), key=keys("k"))
+    assert hooks == committed
+
+
+async def test_a6_hooks_of_a_unit_that_somebody_else_has_done(far: AnyDatabase, proxy: Proxy) -> None:
+    """The COMMIT has not come through, and another process is quicker than the next attempt."""
+    hooks: list[str] = []
+    url = far.engine.url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+    proxy.cut_commits(1, reaches_server=False)
+    with Database(url) as other, subscribed(UnitRetried, lambda _: other.run(lambda tx: 7, key=keys("k"))):
+        await run(far, "one", lambda: hooks.append("commit"), lambda: hooks.append("rollback"), key=keys("k"))
+    assert hooks == ["rollback"]
+    assert await count(far, "one") == 0
 
 
 FOREIGN = """

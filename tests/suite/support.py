@@ -80,3 +80,14 @@ def statements() -> Iterator[list[str]]:
     seen: list[str] = []
     with subscribed(StatementExecuted, lambda event: seen.append(event.sql)):
         yield seen
+
+
+async def run(db: AnyDatabase, work: Any, *arguments: Any, **options: Any) -> Any:
+    """Run a synchronous function of a session on either kind of database."""
+    if isinstance(db, Database):
+        return db.run(work, *arguments, **options)
+
+    async def asynchronous(tx: Any, *given: Any) -> Any:
+        return await tx.run_sync(work, *given)
+
+    return await db.run(asynchronous, *arguments, **options)

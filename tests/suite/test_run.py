@@ -1,8 +1,7 @@
-"""Units of work that are run again: in a new session, only where that is safe, and once for each key."""
+"""Units of work that are run again: in a new session, and only where that is safe."""
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import MetaData, NullPool, create_engine, func, make_url, select, text
+from sqlalchemy import NullPool, create_engine, func, make_url, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm.exc import DetachedInstanceError
 
@@ -19,8 +18,6 @@ from querywright import (
     ConfigurationError,
     Database,
     DatabaseUnavailable,
-    IdempotencyKeys,
-    KeyReused,
     NestedTransaction,
 )
 from querywright.engine import classify
@@ -28,27 +25,13 @@ from querywright.engine.dialect import sqlstate_of
 from querywright.engine.pool import is_closed
 from querywright.events import UnitRetried, subscribed
 from tests.suite.models import Author, NameOut, Tag
-from tests.suite.support import AnyDatabase, add, resolve, run_sync, transaction
-from tests.tables import needs
+from tests.suite.support import AnyDatabase, add, resolve, run, run_sync, transaction
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup
 
 COUNT = select(func.count()).select_from(Tag)
 POSTGRES = ("postgresql+psycopg", "postgresql+psycopg async", "postgresql+asyncpg")
-metadata = MetaData()
-keys = IdempotencyKeys(metadata)
-
-
-async def run(db: AnyDatabase, work: Any, *arguments: Any, **options: Any) -> Any:
-    """Run a synchronous function of a session on either kind of database."""
-    if isinstance(db, Database):
-        return db.run(work, *arguments, **options)
-
-    async def asynchronous(tx: Any, *given: Any) -> Any:
-        return await tx.run_sync(work, *given)
-
-    return await db.run(asynchronous, *arguments, **options)
 
 
 async def count(db: AnyDatabase) -> int:
@@ -232,64 +215,6 @@ async def test_decorated(db: AnyDatabase) -> None:
 
         assert synchronous("a", suffix="!") == "a"
     assert await count(db) == 1
-
-
-@pytest.fixture
-@needs(metadata)
-async def keyed(db: AnyDatabase) -> AnyDatabase:
-    return db
-
-
-def insert(tx: Any, name: str) -> dict[str, Any]:
-    tx.add(Tag(name=name))
-    tx.flush()
-    return {"name": name}
-
-
-async def test_a_key_is_for_one_unit_of_work(keyed: AnyDatabase) -> None:
-    assert await run(keyed, insert, "one", key=keys("k")) == {"name": "one"}
-    assert await run(keyed, insert, "ignored", key=keys("k")) == {"name": "one"}
-    assert await count(keyed) == 1
-    assert await run(keyed, insert, "two", key=keys("other")) == {"name": "two"}
-    assert await count(keyed) == 2
-
-
-async def test_a_failed_unit_of_work_leaves_no_key(keyed: AnyDatabase) -> None:
-    def fail(_tx: Any) -> None:
-        raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        await run(keyed, fail, key=keys("k"))
-    assert await run(keyed, insert, "one", key=keys("k")) == {"name": "one"}
-
-
-async def test_a_key_stands_for_one_request(keyed: AnyDatabase) -> None:
-    await run(keyed, insert, "one", key=keys("k", fingerprint="a"))
-    with pytest.raises(KeyReused):
-        await run(keyed, insert, "one", key=keys("k", fingerprint="b"))
-    for wrong in ("", "x" * 256):
-        with pytest.raises(KeyReused):
-            keys(wrong)
-
-
-@pytest.mark.drivers("sqlite+aiosqlite", "postgresql+asyncpg", "postgresql+psycopg async")
-async def test_eight_tasks_with_one_key(keyed: AsyncDatabase) -> None:
-    async def work(tx: Any, number: int) -> int:
-        tx.add(Tag(name=f"tag {number}"))
-        return number
-
-    results = await asyncio.gather(*(keyed.run(work, number, key=keys("k")) for number in range(8)))
-    assert len(set(results)) == 1
-    assert await count(keyed) == 1
-
-
-async def test_keys_can_be_purged(keyed: AnyDatabase) -> None:
-    import datetime as dt  # noqa: PLC0415 - only here
-
-    await run(keyed, insert, "one", key=keys("k"))
-    async with transaction(keyed) as tx:
-        assert await run_sync(tx, lambda sync: keys.purge(sync, dt.timedelta(hours=1))) == 0
-        assert await run_sync(tx, lambda sync: keys.purge(sync, dt.timedelta(seconds=-1))) == 1
 
 
 async def test_work_that_would_come_back_undone_is_refused(db: AnyDatabase) -> None:

@@ -9,7 +9,7 @@ from querywright.fastapi.dependencies import (
     Writer,
 )
 from querywright.fastapi.etags import IfMatch, IfNoneMatch, OptionalIfMatch, etag
-from querywright.fastapi.idempotency import IdempotentRoute
+from querywright.fastapi.idempotency import IdempotentRoute, everybody
 from querywright.fastapi.install import install
 from querywright.fastapi.json import Json
 from querywright.fastapi.lifespan import lifespan
@@ -29,6 +29,7 @@ __all__ = [
     "SyncWriter",
     "Writer",
     "etag",
+    "everybody",
     "install",
     "lifespan",
 ]

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-__all__ = ["FIRST_ERROR", "InThread", "enter_last_to_leave"]
+__all__ = ["FIRST_ERROR", "InThread", "enter_last_to_leave", "leave_last"]
 
 Entered = TypeVar("Entered")
 # FastAPI ends with it what says scope="function": after the path operation, before the response is sent.
@@ -42,6 +42,19 @@ async def enter_last_to_leave(
         return await stack.enter_async_context(transaction if keep else _Answered(transaction))
     finally:
         stack.push_async_exit(others)
+
+
+def leave_last(connection: HTTPConnection, held: AbstractContextManager[object]) -> None:
+    """Leave something after every transaction of a request has ended, before the response is sent.
+
+    Args:
+        connection: The request.
+        held: What has been entered.
+    """
+    stack: AsyncExitStack = connection.scope[_STACK]
+    others = stack.pop_all()
+    stack.push(held)
+    stack.push_async_exit(others)
 
 
 class InThread(AbstractAsyncContextManager[Entered]):

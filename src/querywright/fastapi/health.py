@@ -38,7 +38,7 @@ def health_routes(db: AsyncDatabase | Database) -> APIRouter:
         try:
             await asyncio.wait_for(ping, _READY_SECONDS)
         except (SQLAlchemyError, OSError, asyncio.TimeoutError):
-            return problem(HTTPStatus.SERVICE_UNAVAILABLE, "The database does not answer.")
+            return problem(HTTPStatus.SERVICE_UNAVAILABLE, "The database does not answer.", retry=True)
         return JSONResponse({"status": "ok"})
 
     return router

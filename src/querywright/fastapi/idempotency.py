@@ -5,37 +5,44 @@ The header and its rules: "The Idempotency-Key HTTP Header Field", draft-ietf-ht
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import inspect
+import uuid
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any
+from typing import Any, ClassVar
 
-from fastapi import Request, Response
+from fastapi import Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from fastapi.params import Depends as Dependency
 from fastapi.routing import APIRoute
+from sqlalchemy.util import greenlet_spawn
 
 from querywright.errors import ConfigurationError, InvalidRequest
-from querywright.fastapi.answers import FIRST_ERROR
-from querywright.fastapi.dependencies import session_of
+from querywright.fastapi.answers import FIRST_ERROR, leave_last
+from querywright.fastapi.dependencies import STATE, session_of
+from querywright.fastapi.replays import REPLAYED_HEADERS, keep, replay
 from querywright.fastapi.writers import writes
 from querywright.session import AsyncSession, IdempotencyKey, IdempotencyKeys, Session
 from querywright.session.idempotency import Stored
 
-__all__ = ["KEYS", "IdempotentRoute"]
+__all__ = ["KEYS", "IdempotentRoute", "everybody"]
 
 KEYS = "querywright_idempotency"
 _HEADER = "Idempotency-Key"
-_REPLAYED = "Idempotency-Replayed"
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+_NAMES: Any = (str, int, uuid.UUID)
 
 
 class _Replay(Exception):
-    """The request was answered before."""
+    """The request was answered before; with what was kept of the answer."""
+
+    def __init__(self, kept: dict[str, Any]) -> None:
+        super().__init__()
+        self.kept = kept
 
 
 @dataclass
@@ -44,45 +51,82 @@ class _Call:
 
     Attributes:
         request: The request.
-        key: The key, with a fingerprint of the request.
+        value: The key, as its header has it.
+        fingerprint: A hash of what the request asks for.
+        caller: Who sends it, as the application says.
+        key: The key of this caller.
         session: The transaction in which it is answered.
-        keep: Whether it is committed whatever the status of the response.
-        stored: The answer of the first time.
+        committed: Whether that is committed whatever the status of the response.
     """
 
     request: Request
-    key: IdempotencyKey
+    value: str
+    fingerprint: str
+    caller: Any = None
+    key: IdempotencyKey | None = None
     session: AsyncSession | Session | None = None
-    keep: bool = False
-    stored: Stored | None = None
+    committed: bool = False
 
 
 _call: ContextVar[_Call | None] = ContextVar("querywright_idempotent_call", default=None)
 
 
+def everybody() -> str:
+    """Be the `IdempotentRoute.caller` of what is open to the public: all callers share their keys.
+
+    Whoever knows a key and the request that was sent with it gets the answer, cookies included.
+    """
+    # No header, cookie or certificate holds this character, so it is nobody's name.
+    return "\0"
+
+
 class IdempotentRoute(APIRoute):
     """A route that writes, and answers a request with a known ``Idempotency-Key`` as it did before.
 
-    The key is written in the transaction of its `Writer`, with the response: both are durable, or neither is. A request
-    with the key of one that is running waits for it. The same key with another path, query, body or ``Authorization``
-    is a 422. A request without the header is an ordinary one.
+    The key is written in the transaction of its `Writer`, with the response: both are durable, or neither is. A key
+    belongs to its caller: another one may use the same for something else. The same key of the same caller with another
+    path, query or body is a 422. A request with the key of one that is running waits for it, without a connection where
+    both are in one process, and for at most the setting ``lock_timeout``; then it is a 409 with ``Retry-After``. A
+    request without the header is an ordinary one.
 
-    Use it as ``APIRouter(route_class=IdempotentRoute)``, after ``install(app, db, idempotency=IdempotencyKeys(...))``.
+    Derive a class of your own from it, with a `caller`, and use that as ``APIRouter(route_class=...)``, after
+    ``install(app, db, idempotency=IdempotencyKeys(...))``.
 
     Attributes:
+        caller: ``Depends()`` of a function that returns who sends the request, such as the key of a user: a string,
+            integer or UUID. Not the text of a token, which changes when it is renewed. ``None`` or an empty string
+            means that nobody is known: with a key, such a request is a 422. `everybody` is for public routes.
         required: Whether a request without the header is refused.
+        replayed: The headers of the first response that a replay has as well.
 
     Raises:
-        ConfigurationError: The path operation does not take a `Writer`, or the application has no table of keys.
+        ConfigurationError: Nothing says who the caller is, the path operation does not take a `Writer`, or the
+            application has no table of keys.
+
+    Example:
+        >>> from typing import Annotated
+        >>> from fastapi import APIRouter, Depends, Header
+        >>> def partner(x_api_key: Annotated[str, Header()]) -> str:
+        ...     return x_api_key
+        >>> class PartnerRoute(IdempotentRoute):
+        ...     caller = Depends(partner)
+        >>> router = APIRouter(route_class=PartnerRoute)
     """
 
-    required = False
+    caller: ClassVar[Dependency | None] = None
+    required: ClassVar[bool] = False
+    replayed: ClassVar[frozenset[str]] = REPLAYED_HEADERS
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        if not isinstance(self.caller, Dependency):
+            message = f"{type(self).__name__} does not say whose the keys of {path} are."
+            hint = f"Write class Route({type(self).__name__}): caller = Depends(...), or Depends(everybody)."
+            raise ConfigurationError(message, hint=hint)
         guarded = _guarded(endpoint)
         # Older versions of FastAPI look for the names of annotations where the wrapper is, not in the user's module.
         with suppress(NameError):
             setattr(guarded, "__signature__", inspect.signature(endpoint, eval_str=True))  # noqa: B010 - functions have none
+        options["dependencies"] = [*(options.get("dependencies") or ()), Depends(_noting(self.caller))]
         super().__init__(path, guarded, **options)
         if not writes(self.dependant):
             message = f"{path} does not take a Writer, so there is no transaction to keep its key in."
@@ -90,21 +134,21 @@ class IdempotentRoute(APIRoute):
 
     def get_route_handler(self) -> Handler:
         """Wrap the handler: find the key before, store the response after."""
-        handle = super().get_route_handler()
+        handle, replayed = super().get_route_handler(), frozenset(map(str.lower, self.replayed))
 
         async def answer(request: Request) -> Response:
             value = request.headers.get(_HEADER)
-            if value is None:
-                if self.required:
-                    raise InvalidRequest(f"The header {_HEADER} is missing.")
-                return await handle(request)
-            call = _Call(request, _keys(request)(value, fingerprint=await _fingerprint(request)))
+            if value is None and self.required:
+                raise InvalidRequest(f"The header {_HEADER} is missing.")
+            # The body first: whoever parses a form leaves nothing of it.
+            call = None if value is None else _Call(request, value, await _fingerprint(request))
             token = _call.set(call)
             try:
                 response = await handle(request)
-                await _settle(call, response)
-            except _Replay:
-                return _replay(call)
+                if call is not None:
+                    await _settle(call, response, replayed)
+            except _Replay as known:
+                return replay(known.kept)
             finally:
                 _call.reset(token)
             return response
@@ -112,77 +156,80 @@ class IdempotentRoute(APIRoute):
         return answer
 
 
+def _noting(caller: Dependency) -> Callable[..., Any]:
+    """Make a dependency that notes who the caller is."""
+
+    async def note(who: Any = caller) -> None:
+        if call := _call.get():
+            call.caller = who
+
+    return note
+
+
 def _guarded(endpoint: Callable[..., Any]) -> Callable[..., Any]:
     """Let a path operation run only if its key is new; by then every dependency, such as a login, has agreed.
 
     Older versions of FastAPI make a route again when its router is included, so this may be done twice.
     """
-    if inspect.iscoroutinefunction(endpoint):
+    asynchronous = inspect.iscoroutinefunction(endpoint)
 
-        @wraps(endpoint)
-        async def asynchronous(*args: Any, **kwargs: Any) -> Any:
-            if (call := _call.get()) and call.session is None:
-                session, call.keep = session_of(call.request)
-                _claimed(call, session, await session.run_sync(call.key.claim))
-            return await endpoint(*args, **kwargs)
-
-        return asynchronous
-
+    # Also for a synchronous one: to wait in a thread would take one of the few that there are.
     @wraps(endpoint)
-    def synchronous(*args: Any, **kwargs: Any) -> Any:
+    async def guarded(*args: Any, **kwargs: Any) -> Any:
         if (call := _call.get()) and call.session is None:
-            session, call.keep = session_of(call.request)
-            _claimed(call, session, call.key.claim(session))
-        return endpoint(*args, **kwargs)
+            await _begin(call)
+        return await (endpoint(*args, **kwargs) if asynchronous else run_in_threadpool(endpoint, *args, **kwargs))
 
-    return synchronous
+    return guarded
 
 
-def _claimed(call: _Call, session: AsyncSession | Session, stored: Stored | None) -> None:
-    call.session, call.stored = session, stored
+async def _begin(call: _Call) -> None:
+    """Claim the key of a request, once it is its turn."""
+    session, call.committed = session_of(call.request)
+    call.key = _key(call)
+    sync: Session = session.sync_session if isinstance(session, AsyncSession) else session
+    turns = getattr(call.request.app.state, STATE).turns
+    # If a dependency has used the transaction, it has a connection, and to wait with it could take them all.
+    turn = await greenlet_spawn(turns.take, call.key, patient=not sync.begun)
+    leave_last(call.request, turn)
+    stored: Stored | None = await _in_session(session, call.key.claim)
     if stored is not None:
-        raise _Replay
+        raise _Replay(stored.result)
+    call.session = session
 
 
-async def _settle(call: _Call, response: Response) -> None:
+async def _settle(call: _Call, response: Response, replayed: frozenset[str]) -> None:
     """Store the response; the transaction is still open, and ends before the response is sent."""
-    if call.session is None or (response.status_code >= FIRST_ERROR and not call.keep):
+    if call.session is None or call.key is None or (response.status_code >= FIRST_ERROR and not call.committed):
         # What was done is rolled back, with the key: a repetition does it anew.
         return
-    body = getattr(response, "body", None)
-    if not isinstance(body, bytes):
-        raise ConfigurationError("A streamed response cannot be stored with an idempotency key.")
-    result = {
-        "status": response.status_code,
-        "media_type": response.headers.get("content-type"),
-        "body": base64.b64encode(body).decode(),
-    }
-    if isinstance(call.session, AsyncSession):
-        await call.session.run_sync(call.key.settle, result)
-    else:
-        await run_in_threadpool(call.key.settle, call.session, result)
+    await _in_session(call.session, call.key.settle, keep(response, replayed))
 
 
-def _replay(call: _Call) -> Response:
-    assert call.stored is not None  # noqa: S101 - as _claimed() has found it
-    stored = call.stored.result
-    headers = {_REPLAYED: "true"}
-    if stored["media_type"]:
-        headers["content-type"] = stored["media_type"]
-    return Response(base64.b64decode(stored["body"]), stored["status"], headers)
+async def _in_session(session: AsyncSession | Session, work: Callable[..., Any], *arguments: Any) -> Any:
+    if isinstance(session, AsyncSession):
+        return await session.run_sync(work, *arguments)
+    return await run_in_threadpool(work, session, *arguments)
 
 
-def _keys(request: Request) -> IdempotencyKeys:
-    keys = getattr(request.app.state, KEYS, None)
-    if isinstance(keys, IdempotencyKeys):
-        return keys
-    hint = "Call install(app, db, idempotency=IdempotencyKeys(metadata))."
-    raise ConfigurationError("The application has no table of idempotency keys.", hint=hint)
+def _key(call: _Call) -> IdempotencyKey:
+    keys = getattr(call.request.app.state, KEYS, None)
+    if not isinstance(keys, IdempotencyKeys):
+        hint = "Call install(app, db, idempotency=IdempotencyKeys(metadata))."
+        raise ConfigurationError("The application has no table of idempotency keys.", hint=hint)
+    if call.caller is None or call.caller == "":
+        raise InvalidRequest(f"The request does not say who sends it, so it cannot have the header {_HEADER}.")
+    if not isinstance(call.caller, _NAMES) or isinstance(call.caller, bool):
+        message = (
+            f"The caller of an idempotency key is a string, an integer or a UUID, not {type(call.caller).__name__}."
+        )
+        raise ConfigurationError(message)
+    return keys(call.value, fingerprint=call.fingerprint, caller=call.caller)
 
 
 async def _fingerprint(request: Request) -> str:
-    """Hash what the request asks for, and who asks: nobody may read the answer to somebody else."""
-    asked = (request.method, request.url.path, request.url.query, request.headers.get("authorization", ""))
+    """Hash what the request asks for."""
+    asked = (request.method, request.url.path, request.url.query)
     digest = hashlib.sha256("\0".join(asked).encode())
     digest.update(await request.body())
     return digest.hexdigest()

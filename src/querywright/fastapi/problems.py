@@ -23,6 +23,7 @@ from querywright.errors import (
     DatabaseUnavailable,
     InvalidRequest,
     InvalidValue,
+    KeyInUse,
     NotFound,
     PreconditionFailed,
     PreconditionRequired,
@@ -40,6 +41,7 @@ _log = logging.getLogger("querywright")
 _STATUS: tuple[tuple[type[QuerywrightError], HTTPStatus], ...] = (
     (NotFound, HTTPStatus.NOT_FOUND),
     (Conflict, HTTPStatus.CONFLICT),
+    (KeyInUse, HTTPStatus.CONFLICT),
     (StaleData, HTTPStatus.CONFLICT),
     (PreconditionFailed, HTTPStatus.PRECONDITION_FAILED),
     (PreconditionRequired, HTTPStatus.PRECONDITION_REQUIRED),
@@ -52,18 +54,18 @@ _RETRY_AFTER_SECONDS = "1"
 _OURS = (QuerywrightError, StatementError, SATimeoutError, StaleDataError)
 
 
-def problem(status: HTTPStatus, detail: str = "", *, retry: bool = True) -> Response:
+def problem(status: HTTPStatus, detail: str = "", *, retry: bool = False) -> Response:
     """Make a response of the media type ``application/problem+json`` (RFC 9457).
 
     Args:
         status: The status.
         detail: What happened, for the client.
-        retry: Whether a 503 invites to try again.
+        retry: Whether it invites to try again.
     """
     body = {"type": "about:blank", "title": status.phrase, "status": status.value}
     if detail:
         body["detail"] = detail
-    headers = {"Retry-After": _RETRY_AFTER_SECONDS} if status is HTTPStatus.SERVICE_UNAVAILABLE and retry else None
+    headers = {"Retry-After": _RETRY_AFTER_SECONDS} if retry else None
     return Response(json.dumps(body), status.value, headers, media_type="application/problem+json")
 
 
@@ -96,8 +98,8 @@ async def _handle(connection: HTTPConnection, error: Exception) -> Response | No
     if status is HTTPStatus.INTERNAL_SERVER_ERROR or known is None:
         return problem(HTTPStatus.INTERNAL_SERVER_ERROR)
     detail = str(known) if isinstance(known, InvalidRequest) else known.message
-    # Who does not know whether it was done must not be told to do it again.
-    return problem(status, detail, retry=not isinstance(known, CommitOutcomeUnknown))
+    # Who does not know whether it was done (CommitOutcomeUnknown) must not be told to do it again.
+    return problem(status, detail, retry=isinstance(known, DatabaseUnavailable))
 
 
 def _known(error: Exception) -> QuerywrightError | None:

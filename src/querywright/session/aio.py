@@ -23,7 +23,7 @@ from querywright.fetch import fetch as fetch_from
 from querywright.fetch.form import Strategy
 from querywright.session.base import BaseDatabase, pause_after, settings_from
 from querywright.session.calling import call_all_async
-from querywright.session.idempotency import IdempotencyKey
+from querywright.session.idempotency import Claims, IdempotencyKey
 from querywright.session.nesting import Nested, Open, entered, surrounding, taking_part
 from querywright.session.options import Isolation, TransactionOptions
 from querywright.session.places import here
@@ -154,32 +154,35 @@ class AsyncDatabase(BaseDatabase[AsyncEngine]):
             isolation: The isolation level.
             also: More SQLSTATEs to run it again for, such as ``"55P03"`` (a lock was not free) or ``"23505"``.
             key: Names what is done, so that it is done once however often it is asked for. What ``work`` returns is
-                then returned as JSON has it, now and later.
+                then returned as JSON has it, now and later. Who asks meanwhile waits for the setting ``lock_timeout``.
 
         Returns:
             What ``work`` returned.
 
         Raises:
             CommitOutcomeUnknown: Nobody can say whether it has been done.
+            KeyInUse: It was still being done by somebody else when the wait was over.
             Exception: What the last attempt raised.
         """
         require_work(work, asynchronous=True)
         options, runs = TransactionOptions(isolation), self._attempts(attempts, deadline, also, key)
         surrounding(self, None, options)
-        while True:
-            try:
-                async with self._managed(options, find_out=key is None) as session:
-                    if key is None:
-                        return await self._done(work, session, *arguments)
-                    if stored := await session.run_sync(key.claim):
-                        return cast("Result", stored.result)
-                    done = await self._done(work, session, *arguments)
-                    return cast("Result", await session.run_sync(key.settle, done))
-            except Exception as error:
-                pause = pause_after(runs, error, work)
-                if pause is None:
-                    raise
-            await asyncio.sleep(pause)
+        claims = None if key is None else Claims(key)
+        with await greenlet_spawn(self.turns.take, key):
+            while True:
+                try:
+                    async with self._managed(options, find_out=key is None) as session:
+                        if claims is None:
+                            return await self._done(work, session, *arguments)
+                        if stored := await session.run_sync(claims.make, session.sync_session.hooks):
+                            return cast("Result", stored.result)
+                        done = await self._done(work, session, *arguments)
+                        return cast("Result", await session.run_sync(claims.settle, done))
+                except Exception as error:
+                    pause = pause_after(runs, error, work)
+                    if pause is None:
+                        raise
+                await asyncio.sleep(pause)
 
     @staticmethod
     async def _done(

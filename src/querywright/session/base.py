@@ -15,6 +15,7 @@ from querywright.fetch.cursors import use_secret
 from querywright.session.idempotency import IdempotencyKey
 from querywright.session.options import TransactionOptions
 from querywright.session.retry import Attempts, RetryBudget, RetryPolicy, leaves
+from querywright.session.turns import Turns
 from querywright.settings import DatabaseSettings
 
 __all__ = ["BaseDatabase", "pause_after", "settings_from"]
@@ -28,14 +29,19 @@ class BaseDatabase(Generic[AnyEngine]):
     Args:
         settings: What to connect to, and how.
         engine: The engine made of them.
+
+    Attributes:
+        turns: Who in this process has which idempotency key.
     """
 
     settings: DatabaseSettings
     engine: AnyEngine
+    turns: Turns
 
     def _open(self, settings: DatabaseSettings, engine: AnyEngine) -> None:
         self.settings = settings
         self.engine = engine
+        self.turns = Turns(settings.lock_timeout or None)
         self._budget = RetryBudget()
         self._binds: dict[TransactionOptions, AnyEngine] = {}
         if settings.cursor_secret:

@@ -20,7 +20,7 @@ from querywright.fetch import fetch as fetch_from
 from querywright.fetch.form import Strategy
 from querywright.session.base import BaseDatabase, pause_after, settings_from
 from querywright.session.calling import call_all
-from querywright.session.idempotency import IdempotencyKey
+from querywright.session.idempotency import Claims, IdempotencyKey
 from querywright.session.nesting import Nested, Open, entered, surrounding, taking_part
 from querywright.session.options import Isolation, TransactionOptions
 from querywright.session.places import here
@@ -146,32 +146,35 @@ class Database(BaseDatabase[Engine]):
             isolation: The isolation level.
             also: More SQLSTATEs to run it again for, such as ``"55P03"`` (a lock was not free) or ``"23505"``.
             key: Names what is done, so that it is done once however often it is asked for. What ``work`` returns is
-                then returned as JSON has it, now and later.
+                then returned as JSON has it, now and later. Who asks meanwhile waits for the setting ``lock_timeout``.
 
         Returns:
             What ``work`` returned.
 
         Raises:
             CommitOutcomeUnknown: Nobody can say whether it has been done.
+            KeyInUse: It was still being done by somebody else when the wait was over.
             Exception: What the last attempt raised.
         """
         require_work(work, asynchronous=False)
         options, runs = TransactionOptions(isolation), self._attempts(attempts, deadline, also, key)
         surrounding(self, None, options)
-        while True:
-            try:
-                with self._managed(options, find_out=key is None) as session:
-                    if key is None:
-                        return require_done(work, work(session, *arguments))
-                    if stored := key.claim(session):
-                        return cast("Result", stored.result)
-                    done = require_done(work, work(session, *arguments))
-                    return cast("Result", key.settle(session, done))
-            except Exception as error:
-                pause = pause_after(runs, error, work)
-                if pause is None:
-                    raise
-            time.sleep(pause)
+        claims = None if key is None else Claims(key)
+        with self.turns.take(key):
+            while True:
+                try:
+                    with self._managed(options, find_out=key is None) as session:
+                        if claims is None:
+                            return require_done(work, work(session, *arguments))
+                        if stored := claims.make(session, session.hooks):
+                            return cast("Result", stored.result)
+                        done = require_done(work, work(session, *arguments))
+                        return cast("Result", claims.settle(session, done))
+                except Exception as error:
+                    pause = pause_after(runs, error, work)
+                    if pause is None:
+                        raise
+                time.sleep(pause)
 
     def transactional(
         self,

@@ -44,6 +44,7 @@ class Hooks:
 
     due: list[Call] = field(default_factory=list)
     _entries: list[_Entry] = field(default_factory=list)
+    _unseen: list[_Entry] = field(default_factory=list)
 
     def add(self, scope: Scope, call: Call, *, on_commit: bool) -> None:
         """Keep a call until its savepoint and all around it have ended."""
@@ -69,10 +70,26 @@ class Hooks:
         return due
 
     def commit_unseen(self, *, took_effect: bool) -> None:
-        """The transaction has ended without an answer; if nobody knows how, neither kind of call is true."""
+        """The transaction has ended without an answer; if nobody knows how, neither kind of call is true yet."""
         if took_effect:
             self.committed()
-        self._entries.clear()
+        else:
+            self._unseen = self._entries
+        self._entries = []
+
+    def inherit(self, earlier: Hooks, *, took_effect: bool) -> None:
+        """Take over from a transaction that has ended without an answer, now that it is known how.
+
+        Args:
+            earlier: Its calls. Those for a COMMIT are made once this transaction is committed; if it is not, the next
+                one may inherit them again.
+            took_effect: Whether it was committed.
+        """
+        if took_effect:
+            self._entries += [_Entry(None, entry.call, on_commit=True) for entry in earlier._unseen if entry.on_commit]
+        else:
+            self.due += [entry.call for entry in earlier._unseen if not entry.on_commit]
+            earlier._unseen = []
 
     def _end(self, ended: Sequence[_Entry], *, committed: bool) -> None:
         self.due += [entry.call for entry in ended if entry.on_commit is committed]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +14,12 @@ from sqlalchemy import JSON, Column, CursorResult, Insert, MetaData, String, Tab
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from querywright.errors import KeyReused, TransactionConflict
+from querywright.errors import KeyInUse, KeyReused, LockNotAvailable, TransactionConflict
 from querywright.models import UTCDateTime
+from querywright.session.hooks import Hooks
+from querywright.session.locks import NamePart, lock_errors
 
-__all__ = ["IdempotencyKey", "IdempotencyKeys", "Stored"]
+__all__ = ["Claims", "IdempotencyKey", "IdempotencyKeys", "Stored"]
 
 _LONGEST = 255
 
@@ -26,9 +30,11 @@ class Stored:
 
     Attributes:
         result: What it returned, as JSON has it.
+        claim: What tells the claim to the key that it was done under from all others.
     """
 
     result: Any
+    claim: str | None = None
 
 
 class IdempotencyKeys:
@@ -56,19 +62,24 @@ class IdempotencyKeys:
             metadata,
             Column("key", String(_LONGEST), primary_key=True),
             Column("fingerprint", String(64), nullable=False),
+            Column("claim", String(32)),
             Column("result", JSON(none_as_null=True)),
             Column("created_at", UTCDateTime(), nullable=False, index=True),
         )
 
-    def __call__(self, value: str, *, fingerprint: str = "") -> IdempotencyKey:
+    def __call__(self, value: str, *, fingerprint: str = "", caller: NamePart | None = None) -> IdempotencyKey:
         """Make a key.
 
         Args:
             value: What names the unit of work, in at most 255 characters.
             fingerprint: A hash of what it is asked to do; the same key with another one is refused.
+            caller: Whose key it is, if clients choose keys: the same value of two callers names two units of work. The
+                table then holds a hash of both.
         """
         if not 0 < len(value) <= _LONGEST:
             raise KeyReused(f"An idempotency key has 1 to {_LONGEST} characters, not {len(value)}.")
+        if caller is not None:
+            value = hashlib.sha256(f"{len(str(caller))}:{caller}{value}".encode()).hexdigest()
         return IdempotencyKey(self.table, value, fingerprint)
 
     def purge(self, session: Session, older_than: dt.timedelta) -> int:
@@ -99,33 +110,83 @@ class IdempotencyKey:
     value: str
     fingerprint: str = ""
 
-    def claim(self, session: Session) -> Stored | None:
+    def claim(self, session: Session, claim: str | None = None) -> Stored | None:
         """Write the key; if another transaction is doing so, wait until it has ended.
+
+        Args:
+            session: The transaction of the unit of work.
+            claim: What tells this claim from all others.
 
         Returns:
             What an earlier transaction has stored with it; ``None`` if this one is the first.
 
         Raises:
+            KeyInUse: The other transaction has not ended within the setting ``lock_timeout``.
             KeyReused: The key stands for something else.
         """
-        table, now = self.table, dt.datetime.now(dt.timezone.utc)
-        row = {"key": self.value, "fingerprint": self.fingerprint, "created_at": now}
-        make = _INSERT_ONCE[session.get_bind().dialect.name]
-        if _rows(session.execute(make(table).values(row).execution_options(preserve_rowcount=True))):
+        if self._insert(session, claim):
             return None
-        found = session.execute(select(table.c.fingerprint, table.c.result).where(table.c.key == self.value)).first()
+        table = self.table
+        columns = (table.c.fingerprint, table.c.result, table.c.claim)
+        found = session.execute(select(*columns).where(table.c.key == self.value)).first()
         if found is None:
             message = "The transaction that had the same idempotency key was undone."
             raise TransactionConflict(message, sqlstate="40001")
         if found.fingerprint != self.fingerprint:
             raise KeyReused("The idempotency key was used for something else.", hint="Make a new one.")
-        return Stored(found.result)
+        return Stored(found.result, found.claim)
+
+    def _insert(self, session: Session, claim: str | None) -> int:
+        now = dt.datetime.now(dt.timezone.utc)
+        row = {"key": self.value, "fingerprint": self.fingerprint, "claim": claim, "created_at": now}
+        # On SQLite this waits for whoever writes, with this key or without.
+        make = _INSERT_ONCE[session.connection().dialect.name]
+        try:
+            with lock_errors():
+                return _rows(session.execute(make(self.table).values(row).execution_options(preserve_rowcount=True)))
+        except LockNotAvailable as error:
+            raise KeyInUse from error
 
     def settle(self, session: Session, result: Any) -> Any:
         """Store what the unit of work returned, and return it as JSON has it."""
         stored = to_jsonable_python(result)
         session.execute(update(self.table).where(self.table.c.key == self.value).values(result=stored))
         return stored
+
+
+class Claims:
+    """What one unit of work claims its key with: anew in each attempt.
+
+    An attempt whose COMMIT got no answer leaves its hooks to the one that finds out what became of it.
+
+    Args:
+        key: The key.
+    """
+
+    def __init__(self, key: IdempotencyKey) -> None:
+        self._key = key
+        self._earlier: dict[str, Hooks] = {}
+
+    def make(self, session: Session, hooks: Hooks) -> Stored | None:
+        """Claim the key for a new attempt.
+
+        Args:
+            session: Its transaction.
+            hooks: What is called when it has ended.
+
+        Returns:
+            What was stored by an earlier one, of this unit of work or another.
+        """
+        claim = uuid.uuid4().hex
+        stored = self._key.claim(session, claim)
+        for earlier, left in self._earlier.items():
+            hooks.inherit(left, took_effect=stored is not None and stored.claim == earlier)
+        self._earlier[claim] = hooks
+        return stored
+
+    def settle(self, session: Session, result: Any) -> Any:
+        """Store what the unit of work returned, and return it as JSON has it."""
+        return self._key.settle(session, result)
 
 
 def _rows(result: Any) -> int:
