@@ -1,4 +1,4 @@
-"""aiomysql's connection, with every answer bounded: it has no limit of its own but for the TCP connection."""
+"""aiomysql's connection, with every answer bounded and every value checked."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
 
 import aiomysql
+from pymysql.converters import escape_item
 
 from querywright.engine.limits import Limits
+from querywright.engine.pymysql import ASK_LIMIT, ENCODERS, is_small, require_room, require_unicode
 
 __all__ = ["opening"]
 
@@ -16,7 +18,25 @@ __all__ = ["opening"]
 class _BoundedConnection(aiomysql.Connection):  # type: ignore[misc] # aiomysql has no types
     limits: ClassVar[Limits]
 
+    def escape(self, obj: Any) -> str:
+        """Write a value into a statement."""
+        if isinstance(obj, (bytes, bytearray)):
+            # What aiomysql imports for them is no function any more in PyMySQL 1.2.
+            return f"_binary X'{obj.hex()}'"
+        if not isinstance(obj, str):
+            return str(escape_item(obj, self._charset, ENCODERS))
+        require_unicode(obj)
+        return str(super().escape(obj))
+
+    async def query(self, sql: str | bytes, unbuffered: bool = False) -> Any:  # noqa: FBT001, FBT002 - as aiomysql has it
+        """Send a statement."""
+        if not is_small(sql):
+            await super().query(ASK_LIMIT)
+            require_room(sql, int(self._result.rows[0][0]))
+        return await super().query(sql, unbuffered)
+
     async def _read_bytes(self, num_bytes: int) -> bytes:
+        # It has no limit of its own but for the TCP connection.
         if self.limits.statement is None:
             return await super()._read_bytes(num_bytes)  # type: ignore[no-any-return]
         # When its socket is gone, aiomysql reports a lost connection.

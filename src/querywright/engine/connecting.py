@@ -28,10 +28,12 @@ def install_connecting(engine: Engine, limits: Limits) -> None:
         openings = _Openings(_ASYNC[dialect.driver](limits))
         connect = partial(dialect.connect, async_creator_fn=openings.open)
         event.listen(engine, "engine_disposed", openings.finish)
-    elif dialect.driver == "psycopg":
-        connect = _psycopg(limits)
+    elif dialect.driver in _SYNC:
+        connect = _SYNC[dialect.driver](limits)
     if dialect.driver == "asyncpg":
         _listen_for_silence(engine)
+    elif dialect.driver == "psycopg":
+        _adapt_psycopg(engine)
 
     def do_connect(_dialect: Dialect, _record: Any, arguments: Any, options: Any) -> Any:
         return _connect(dialect, partial(connect, *arguments, **options))
@@ -92,6 +94,12 @@ def _psycopg(limits: Limits) -> Callable[..., Any]:
     return bounded_class(limits).connect
 
 
+def _pymysql(_limits: Limits) -> Callable[..., Any]:
+    from querywright.engine.pymysql import StrictConnection  # noqa: PLC0415 - an optional package
+
+    return StrictConnection
+
+
 def _async_psycopg(limits: Limits) -> Opening:
     from querywright.engine.psycopg import bounded_async_class  # noqa: PLC0415 - an optional package
 
@@ -110,6 +118,7 @@ def _aiomysql(limits: Limits) -> Opening:
     return opening(limits)
 
 
+_SYNC: dict[str, Callable[[Limits], Callable[..., Any]]] = {"psycopg": _psycopg, "pymysql": _pymysql}
 _ASYNC: dict[str, Callable[[Limits], Opening]] = {
     "asyncpg": _asyncpg,
     "psycopg": _async_psycopg,
@@ -122,6 +131,12 @@ def _listen_for_silence(engine: Engine) -> None:
     from querywright.engine.asyncpg import lose_silent_connection  # noqa: PLC0415 - an optional package
 
     event.listen(engine, "handle_error", lose_silent_connection)
+
+
+def _adapt_psycopg(engine: Engine) -> None:
+    from querywright.engine.psycopg import adapt  # noqa: PLC0415 - an optional package
+
+    event.listen(engine, "connect", lambda _, record: adapt(record.driver_connection))
 
 
 def _connect(dialect: Any, connect: Callable[[], Any]) -> Any:

@@ -182,7 +182,9 @@ def _keys(request: Request) -> IdempotencyKeys:
 
 async def _fingerprint(request: Request) -> str:
     """Hash what the request asks for, and who asks: nobody may read the answer to somebody else."""
-    asked = (request.method, request.url.path, request.url.query, request.headers.get("authorization", ""))
+    # Not of request.url, which cannot be made of every Host and every query that a client may send.
+    query = request.scope["query_string"].decode("latin-1")
+    asked = (request.method, request.scope["path"], query, request.headers.get("authorization", ""))
     digest = hashlib.sha256("\0".join(asked).encode())
     digest.update(await request.body())
     return digest.hexdigest()

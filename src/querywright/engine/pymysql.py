@@ -1,0 +1,85 @@
+"""PyMySQL's connection, which writes no value into a statement that MySQL does not have; for aiomysql as well."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from typing import Any
+
+from pymysql.connections import Connection
+from pymysql.converters import encoders
+from pymysql.err import DataError
+from typing_extensions import override
+
+__all__ = ["ASK_LIMIT", "ENCODERS", "StrictConnection", "is_small", "require_room", "require_unicode"]
+
+# A DECIMAL has as many digits (https://mariadb.com/kb/en/decimal/).
+_MOST_DIGITS = 65
+# The server closes the connection of whoever sends more, and SQLAlchemy all others with it.
+ASK_LIMIT = "SELECT @@max_allowed_packet"
+# Characters, of up to four bytes, that every server takes (https://mariadb.com/kb/en/server-system-variables/).
+_SMALL = 2**18
+
+
+def require_unicode(text: str) -> None:
+    """Refuse half of a surrogate pair: PyMySQL before 1.2.4 and aiomysql send some of them as bytes of their own.
+
+    Raises:
+        UnicodeEncodeError: It is no text that UTF-8 could write.
+    """
+    if not text.isascii():
+        text.encode()
+
+
+def is_small(sql: str | bytes) -> bool:
+    """Say whether no server's limit has to be asked for."""
+    return len(sql) <= _SMALL
+
+
+def require_room(sql: str | bytes, limit: int) -> None:
+    """Refuse a statement that is larger than what the server takes.
+
+    Raises:
+        pymysql.err.DataError: It is.
+    """
+    sent = sql.encode(errors="surrogateescape") if isinstance(sql, str) else sql
+    # The first byte of a packet is its command.
+    if len(sent) >= limit:
+        raise DataError("a statement larger than max_allowed_packet")
+
+
+def _float(value: float, _mapping: Any = None) -> str:
+    if not math.isfinite(value):
+        raise DataError("a float that is not finite")
+    return str(encoders[float](value))
+
+
+def _decimal(value: Decimal, _mapping: Any = None) -> str:
+    """Write a decimal; PyMySQL would write NaN as a name, and a gigabyte of zeros for 1e999999999."""
+    if not value.is_finite() or (value and value.adjusted() >= _MOST_DIGITS):
+        raise DataError("a decimal that is not finite, or too large")
+    exponent = value.as_tuple().exponent
+    assert isinstance(exponent, int)  # noqa: S101 - as it is finite
+    return format(value, "f") if abs(exponent) <= _MOST_DIGITS else str(value)
+
+
+ENCODERS: dict[type, Any] = {**encoders, float: _float, Decimal: _decimal}
+
+
+class StrictConnection(Connection):  # type: ignore[misc, unused-ignore] # PyMySQL may have types
+    """A connection that refuses what it would have to write as something else."""
+
+    @override
+    def escape(self, obj: Any, mapping: Any = None) -> Any:
+        """Write a value into a statement."""
+        if isinstance(obj, str):
+            require_unicode(obj)
+        return super().escape(obj, ENCODERS)
+
+    @override
+    def query(self, sql: str | bytes, unbuffered: bool = False) -> Any:
+        """Send a statement."""
+        if not is_small(sql):
+            super().query(ASK_LIMIT)
+            require_room(sql, int(self._result.rows[0][0]))
+        return super().query(sql, unbuffered)
