@@ -17,6 +17,7 @@ __all__ = ["opening"]
 
 class _BoundedConnection(aiomysql.Connection):  # type: ignore[misc] # aiomysql has no types
     limits: ClassVar[Limits]
+    _result: Any
 
     def escape(self, obj: Any) -> str:
         """Write a value into a statement."""

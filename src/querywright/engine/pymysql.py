@@ -13,8 +13,8 @@ from typing_extensions import override
 
 __all__ = ["ASK_LIMIT", "ENCODERS", "StrictConnection", "is_small", "require_room", "require_unicode"]
 
-# A DECIMAL has as many digits (https://mariadb.com/kb/en/decimal/).
-_MOST_DIGITS = 65
+# The zeros of a decimal that are written; with more, it is a float for MySQL.
+_MOST_ZEROS = 400
 # The server closes the connection of whoever sends more, and SQLAlchemy all others with it.
 ASK_LIMIT = "SELECT @@max_allowed_packet"
 # Characters, of up to four bytes, that every server takes (https://mariadb.com/kb/en/server-system-variables/).
@@ -56,18 +56,19 @@ def _float(value: float, _mapping: Any = None) -> str:
 
 def _decimal(value: Decimal, _mapping: Any = None) -> str:
     """Write a decimal; PyMySQL would write NaN as a name, and a gigabyte of zeros for 1e999999999."""
-    if not value.is_finite() or (value and value.adjusted() >= _MOST_DIGITS):
-        raise DataError("a decimal that is not finite, or too large")
     exponent = value.as_tuple().exponent
-    assert isinstance(exponent, int)  # noqa: S101 - as it is finite
-    return format(value, "f") if abs(exponent) <= _MOST_DIGITS else str(value)
+    if not isinstance(exponent, int):
+        raise DataError("a decimal that is not finite")
+    return format(value, "f") if abs(exponent) <= _MOST_ZEROS else str(value)
 
 
-ENCODERS: dict[type, Any] = {**encoders, float: _float, Decimal: _decimal}
+ENCODERS: Any = {**encoders, float: _float, Decimal: _decimal}
 
 
 class StrictConnection(Connection):  # type: ignore[misc, unused-ignore] # PyMySQL may have types
     """A connection that refuses what it would have to write as something else."""
+
+    _result: Any
 
     @override
     def escape(self, obj: Any, mapping: Any = None) -> Any:

@@ -46,13 +46,15 @@ def _write(app: FastAPI, writer: Any) -> None:
         row = Sample(**sent.model_dump(exclude_unset=True))
         tx.add(row)
         await tx.flush()
-        return await tx.fetch(SampleOut, select(Sample).where(Sample.id == row.id)).one()
+        written: SampleOut = await tx.fetch(SampleOut, select(Sample).where(Sample.id == row.id)).one()
+        return written
 
     def create_in_thread(sent: SampleIn, tx: Any = writer) -> SampleOut:
         row = Sample(**sent.model_dump(exclude_unset=True))
         tx.add(row)
         tx.flush()
-        return tx.fetch(SampleOut, select(Sample).where(Sample.id == row.id)).one()
+        written: SampleOut = tx.fetch(SampleOut, select(Sample).where(Sample.id == row.id)).one()
+        return written
 
     is_sync = isinstance(app.state.querywright, Database)
     router.post("/rows", status_code=201)(create_in_thread if is_sync else create)
@@ -120,14 +122,14 @@ def _look(app: FastAPI, name: str, kind: Any, reader: Any, writer: Any) -> None:
     column = getattr(Sample, name)
 
     @app.get(f"/path/{name}/{{value:path}}")
-    async def by_path(value: kind, db: Any = reader) -> Json[list[Found]]:
+    async def by_path(value: kind, db: Any = reader) -> Json[list[Found]]:  # pyright: ignore[reportInvalidTypeForm] - made here
         return Json(await resolve(db.fetch(Found, select(Sample).where(column == value)).json()))
 
     @app.get(f"/query/{name}")
-    async def by_query(value: kind, tx: Any = writer) -> list[Found]:
+    async def by_query(value: kind, tx: Any = writer) -> list[Found]:  # pyright: ignore[reportInvalidTypeForm]
         found = await resolve(tx.scalars(select(Sample).where(column == value)))
         return [Found(id=row.id) for row in found.all()]
 
     @app.get(f"/header/{name}")
-    async def by_header(value: Annotated[kind, Header()], tx: Any = writer) -> Json[list[Found]]:
+    async def by_header(value: Annotated[kind, Header()], tx: Any = writer) -> Json[list[Found]]:  # pyright: ignore[reportInvalidTypeForm]
         return Json(await resolve(tx.fetch(Found, select(Sample).where(column == value)).json()))

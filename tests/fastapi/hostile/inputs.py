@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 __all__ = ["INPUTS", "MISSING", "Input"]
@@ -23,7 +23,7 @@ class Input:
 
     path: str
     body: bytes | None = None
-    headers: dict[str, str | bytes] = field(default_factory=dict)
+    headers: Mapping[str, str | bytes] = field(default_factory=dict)
     method: str = ""
 
     def __str__(self) -> str:

@@ -6,10 +6,10 @@ import datetime as dt
 import enum
 import uuid
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_type_hints
 
 import sqlalchemy as sa
-from pydantic import AllowInfNan, BaseModel, ConfigDict, create_model
+from pydantic import AllowInfNan, BaseModel, ConfigDict
 from sqlalchemy import MetaData
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -64,38 +64,46 @@ class Sample(Versioned, Base):
     document: Mapped[Any] = mapped_column(Document, nullable=True)
 
 
-# As an application would annotate them that leaves all checks to its database.
-FIELDS: dict[str, Any] = {
-    "small": int,
-    "whole": int,
-    "big": int,
-    "double": float,
-    "price": Annotated[Decimal, AllowInfNan(True)],
-    "amount": Annotated[Decimal, AllowInfNan(True)],
-    "name": str,
-    "text": str,
-    # Pydantic checks nothing here.
-    "note": Any,
-    "code": str,
-    "flag": bool,
-    "blob": bytes,
-    "day": dt.date,
-    "clock": dt.time,
-    "local": dt.datetime,
-    "zoned": dt.datetime,
-    "moment": dt.datetime,
-    "span": dt.timedelta,
-    "kind": str,
-    "uid": uuid.UUID,
-}
-_OPTIONAL: dict[str, Any] = {name: (kind | None, None) for name, kind in FIELDS.items()}
+AnyDecimal = Annotated[Decimal, AllowInfNan(True)]
 
 
-class _Documents(BaseModel):
+class Values(BaseModel):
+    """What an application would write that leaves all checks to its database."""
+
     model_config = ConfigDict(from_attributes=True, ser_json_bytes="base64", val_json_bytes="base64")
 
+    small: int | None = None
+    whole: int | None = None
+    big: int | None = None
+    double: float | None = None
+    price: AnyDecimal | None = None
+    amount: AnyDecimal | None = None
+    name: str | None = None
+    text: str | None = None
+    # Pydantic checks nothing here.
+    note: Any = None
+    code: str | None = None
+    flag: bool | None = None
+    blob: bytes | None = None
+    day: dt.date | None = None
+    clock: dt.time | None = None
+    local: dt.datetime | None = None
+    zoned: dt.datetime | None = None
+    moment: dt.datetime | None = None
+    span: dt.timedelta | None = None
+    uid: uuid.UUID | None = None
     data: Any = None
     document: Any = None
+
+
+class SampleIn(Values):
+    kind: str | None = None
+
+
+class SampleOut(Values):
+    id: int
+    version: int
+    kind: Kind | None = None
 
 
 class Found(BaseModel):
@@ -104,7 +112,9 @@ class Found(BaseModel):
     id: int
 
 
-SampleIn = create_model("SampleIn", __base__=_Documents, **_OPTIONAL)
-SampleOut = create_model(
-    "SampleOut", __base__=_Documents, id=(int, ...), version=(int, ...), **{**_OPTIONAL, "kind": (Kind | None, None)}
-)
+_DOCUMENTS = {"data", "document"}
+_HINTS = get_type_hints(SampleIn, include_extras=True)
+# What each column is compared with.
+FIELDS: dict[str, Any] = {
+    name: next(iter(get_args(_HINTS[name])), _HINTS[name]) for name in SampleIn.model_fields if name not in _DOCUMENTS
+}
