@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import importlib.util
+from decimal import InvalidOperation
 
 import pytest
-from sqlalchemy.exc import DBAPIError, OperationalError, StatementError
+from sqlalchemy.exc import DBAPIError, InvalidRequestError, OperationalError, StatementError
 
 from querywright import ConfigurationError, DatabaseError, DatabaseUnavailable, InvalidValue, MissingExtra
 from querywright.engine import classify, parse_url
@@ -44,8 +45,14 @@ class DriverError(Exception):
         self.sqlstate = sqlstate
 
 
-def wrapped(sqlstate: str | None, *, statement: str | None = "SELECT secret", lost: bool = False) -> DBAPIError:
-    return OperationalError(statement, {}, DriverError("driver's words", sqlstate), connection_invalidated=lost)
+def wrapped(
+    sqlstate: str | None,
+    *,
+    statement: str | None = "SELECT secret",
+    lost: bool = False,
+    words: str = "driver's words",
+) -> DBAPIError:
+    return OperationalError(statement, {}, DriverError(words, sqlstate), connection_invalidated=lost)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +65,16 @@ def wrapped(sqlstate: str | None, *, statement: str | None = "SELECT secret", lo
         (wrapped("22021"), InvalidValue),
         (OverflowError("too large"), InvalidValue),
         (StatementError("too large", "SELECT secret", {}, OverflowError()), InvalidValue),
-        (StatementError("naive", "SELECT secret", {}, ValueError()), DatabaseError),
+        (StatementError("naive", "SELECT secret", {}, ValueError()), InvalidValue),
+        (StatementError("snan", "SELECT secret", {}, InvalidOperation([InvalidOperation])), InvalidValue),
+        (StatementError("no such name", "SELECT secret", {}, LookupError()), InvalidValue),
+        (StatementError("deep", "SELECT secret", {}, RecursionError()), InvalidValue),
+        (StatementError("not serializable", "SELECT secret", {}, TypeError()), DatabaseError),
+        (StatementError("no parameter", "SELECT secret", {}, InvalidRequestError()), DatabaseError),
+        (wrapped("54000"), InvalidValue),
+        (wrapped(None, words="too many SQL variables"), InvalidValue),
+        (wrapped(None, words="LIKE or GLOB pattern too complex"), InvalidValue),
+        (wrapped(None, words="the number of query arguments cannot exceed 32767"), InvalidValue),
         (wrapped(None), DatabaseError),
         (wrapped(None, lost=True), DatabaseUnavailable),
         (wrapped(None, statement=None), DatabaseUnavailable),

@@ -205,3 +205,16 @@ async def test_an_unknown_name_of_an_enum_is_reported(db: AnyDatabase) -> None:
         await resolve(tx.execute(text("UPDATE everything SET genre = 'OPERA'")))
     with pytest.raises(InvalidRow, match="Genre"):
         await resolve(db.fetch(EverythingOut, select(Everything)).json())
+
+
+@pytest.mark.drivers("mariadb+pymysql", "mariadb+aiomysql")
+async def test_a_statement_that_no_packet_holds(db: AnyDatabase) -> None:
+    """The server would close the connection, and SQLAlchemy all others of the pool."""
+    own = text("SELECT connection_id()")
+    async with transaction(db) as tx:
+        before = await resolve(tx.scalar(own))
+        with pytest.raises(SQLAlchemyError) as caught:
+            await resolve(tx.execute(text("SELECT :large"), {"large": "é" * 2**23}))
+        assert type(classify(caught.value)) is InvalidValue
+        assert await resolve(tx.scalar(text("SELECT length(:large)"), {"large": "é" * 2**20})) == 2**21
+        assert await resolve(tx.scalar(own)) == before

@@ -1,4 +1,4 @@
-"""aiomysql's connection, with every answer bounded and TLS insisted on: it has no limit but for the TCP connection."""
+"""aiomysql's connection, with every answer bounded, every value checked and TLS insisted on."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
 
 import aiomysql
+from pymysql.converters import escape_item
 
 from querywright.engine.limits import Limits
 from querywright.engine.loops import abort_on_its_loop, is_of_other_loop
-from querywright.engine.pymysql import check_offer
+from querywright.engine.pymysql import ASK_LIMIT, ENCODERS, check_offer, is_small, require_room, require_unicode
 from querywright.engine.tls import Tls
 
 __all__ = ["opening"]
@@ -20,12 +21,31 @@ class _BoundedConnection(aiomysql.Connection):  # type: ignore[misc] # aiomysql 
     limits: ClassVar[Limits]
     tls: ClassVar[Tls]
     _writer: asyncio.StreamWriter | None
+    _result: Any
 
     async def _request_authentication(self) -> None:
         check_offer(self, self.tls)
         await super()._request_authentication()
 
+    def escape(self, obj: Any) -> str:
+        """Write a value into a statement."""
+        if isinstance(obj, (bytes, bytearray)):
+            # What aiomysql imports for them is no function any more in PyMySQL 1.2.
+            return f"_binary X'{obj.hex()}'"
+        if not isinstance(obj, str):
+            return str(escape_item(obj, self._charset, ENCODERS))
+        require_unicode(obj)
+        return str(super().escape(obj))
+
+    async def query(self, sql: str | bytes, unbuffered: bool = False) -> Any:  # noqa: FBT001, FBT002 - as aiomysql has it
+        """Send a statement."""
+        if not is_small(sql):
+            await super().query(ASK_LIMIT)
+            require_room(sql, int(self._result.rows[0][0]))
+        return await super().query(sql, unbuffered)
+
     async def _read_bytes(self, num_bytes: int) -> bytes:
+        # It has no limit of its own but for the TCP connection.
         if self.limits.statement is None:
             return await super()._read_bytes(num_bytes)  # type: ignore[no-any-return]
         # When its socket is gone, aiomysql reports a lost connection.

@@ -32,6 +32,8 @@ def install_connecting(engine: Engine, limits: Limits, tls: Tls) -> None:
     secure = _TLS_ARGUMENTS.get(dialect.driver, _no_arguments)
     if dialect.driver == "asyncpg":
         _translate_asyncpg(engine)
+    elif dialect.driver == "psycopg":
+        _adapt_psycopg(engine)
 
     def do_connect(_dialect: Dialect, _record: Any, arguments: Any, options: Any) -> Any:
         return _connect(dialect, lambda: connect(*arguments, **options, **secure(tls)))
@@ -123,6 +125,12 @@ def _translate_asyncpg(engine: Engine) -> None:
     from querywright.engine.asyncpg import translate  # noqa: PLC0415 - an optional package
 
     event.listen(engine, "handle_error", translate)
+
+
+def _adapt_psycopg(engine: Engine) -> None:
+    from querywright.engine.psycopg import adapt  # noqa: PLC0415 - an optional package
+
+    event.listen(engine, "connect", lambda _, record: adapt(record.driver_connection))
 
 
 def _connect(dialect: Any, connect: Callable[[], Any]) -> Any:

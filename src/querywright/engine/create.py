@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import create_async_engine as sqlalchemy_create_asyn
 from querywright.engine.advice import install_advice
 from querywright.engine.connecting import install_connecting
 from querywright.engine.dialect import driver_of, parse_url
+from querywright.engine.documents import write_json
 from querywright.engine.fork import forget_in_child
 from querywright.engine.limits import Limits
 from querywright.engine.mysql import connect_arguments as mysql_connect_arguments
@@ -25,6 +26,7 @@ from querywright.engine.sqlite import SQLiteConnection, install_sqlite
 from querywright.engine.statements import install_timing
 from querywright.engine.tls import Tls, without_tls
 from querywright.engine.transactions import install_transactions
+from querywright.engine.values import install_values
 from querywright.errors import ConfigurationError
 from querywright.settings import DatabaseSettings
 
@@ -77,6 +79,8 @@ def _arguments(settings: DatabaseSettings, url: sqlalchemy.URL, pool: type[Queue
         "hide_parameters": True,
         # install_reset() does it.
         "pool_reset_on_return": None,
+        # What json.dumps() writes may be something that no list can be sent with any more.
+        "json_serializer": write_json,
         "pool_recycle": settings.pool_recycle,
         # What the URL says for itself wins; "options" holds both.
         "connect_args": {
@@ -120,6 +124,7 @@ def _install(engine: Engine, settings: DatabaseSettings, tls: Tls) -> None:
     install_advice(engine, pooled=settings.pooler is not None)
     install_timing(engine)
     install_transactions(engine)
+    install_values(engine)
     if engine.dialect.name == "sqlite":
         install_sqlite(engine)
     else:

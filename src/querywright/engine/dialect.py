@@ -17,6 +17,7 @@ from querywright.engine.mysql import READ_ONLY as MYSQL_READ_ONLY
 from querywright.engine.mysql import SQLSTATES as MYSQL_SQLSTATES
 from querywright.engine.sqlite import AUTOCOMMIT as SQLITE_AUTOCOMMIT
 from querywright.engine.sqlite import READ_ONLY as SQLITE_READ_ONLY
+from querywright.engine.values import refuses_value, was_reading
 from querywright.errors import (
     ConfigurationError,
     Conflict,
@@ -202,7 +203,15 @@ _SQLITE_MESSAGES = {
     "database or disk is full": "53100",
     "attempt to write a readonly database": "25006",
     "disk I/O error": "58030",
+    "too many SQL variables": "54023",
+    "Expression tree is too large": "54001",
+    "string or blob too big": "54000",
+    "LIKE or GLOB pattern too complex": "54001",
+    "integer overflow": "22003",
+    "datatype mismatch": "22000",
 }
+# What drivers of PostgreSQL refuse to send, without a code.
+_TOO_MANY_PARAMETERS = re.compile("number of query arguments cannot exceed|number of parameters must be between")
 
 
 def classify(error: BaseException) -> DatabaseError | None:
@@ -224,14 +233,18 @@ def classify(error: BaseException) -> DatabaseError | None:
         return InvalidValue(_BAD_VALUE) if isinstance(error, OverflowError) else None
     if not isinstance(error, DBAPIError):
         # Raised before the statement was sent: by a type's processor, or by the driver for a value it cannot hold.
-        return InvalidValue(_BAD_VALUE) if isinstance(error.orig, OverflowError) else DatabaseError(_UNKNOWN)
+        if isinstance(error.orig, DatabaseError):
+            return error.orig
+        return InvalidValue(_BAD_VALUE) if refuses_value(error.orig) else DatabaseError(_UNKNOWN)
     state = sqlstate_of(error.orig)
     if state in _SQLSTATES:
         kind, message = _SQLSTATES[state]
     elif is_connection_loss(error) or (state or "").startswith(_UNAVAILABLE_PREFIXES):
         kind, message = _UNAVAILABLE
-    elif (state or "").startswith("22") or type(error).__name__ == "DataError":
+    elif (state or "").startswith("22") or (type(error).__name__ == "DataError" and not was_reading(error.orig)):
         kind, message = InvalidValue, _BAD_VALUE
+    elif (state or "").startswith("54"):
+        kind, message = InvalidValue, "A value, or a list of them, is larger than the database takes."
     elif (state or "").startswith("23"):
         kind, message = ConstraintViolation, "A row breaks a constraint."
     else:
@@ -256,13 +269,16 @@ def sqlstate_of(original: Any) -> str | None:
         '55P03'
     """
     arguments = getattr(original, "args", ())
-    if arguments and arguments[0] in MYSQL_SQLSTATES:
+    # Others have whatever they like there, such as a list.
+    if arguments and isinstance(arguments[0], int) and arguments[0] in MYSQL_SQLSTATES:
         return MYSQL_SQLSTATES[arguments[0]]
     # SQLAlchemy leaves the code of asyncpg's InvalidCachedStatementError behind, in the error's cause.
     for error in (original, getattr(original, "__cause__", None)):
         if state := getattr(error, "sqlstate", None) or getattr(error, "pgcode", None):
             return str(state)
     text = str(original)
+    if _TOO_MANY_PARAMETERS.search(text):
+        return "54023"
     return next((code for start, code in _SQLITE_MESSAGES.items() if text.startswith(start)), None)
 
 

@@ -39,6 +39,14 @@ SQLSTATES = {
     1265: "22000",  # data truncated: none of an ENUM's values
     1292: "22007",  # incorrect value of a date or number
     1366: "22000",
+    1300: "22021",  # no text of the character set
+    1367: "22007",
+    1441: "22008",  # out of range in a function of dates
+    1916: "22003",  # out of range in a cast, MariaDB
+    1139: "2201B",  # no regular expression
+    3140: "22032",  # no JSON, MySQL
+    1118: "54000",  # a row too large
+    1153: "54000",  # a packet too large
     _DEADLOCK: "40001",
     1020: "40001",  # changed since last read, MariaDB 11.6 under innodb_snapshot_isolation
     1205: "55P03",  # lock wait timeout
@@ -113,6 +121,7 @@ def _lose(context: ExceptionContext) -> None:
     a new one. A node without a quorum refuses even SELECT and ROLLBACK, on connections that look well.
     """
     number = next(iter(getattr(context.original_exception, "args", ())), None)
-    if number in {_DEADLOCK, _NOT_READY}:
+    # Not in a set, for others have there what cannot be in one.
+    if number in (_DEADLOCK, _NOT_READY):
         context.is_disconnect = True
         context.invalidate_pool_on_disconnect = number == _NOT_READY

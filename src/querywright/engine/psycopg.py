@@ -1,8 +1,12 @@
-"""psycopg's connections, with every call bounded: it has no limit of its own but for connecting."""
+"""psycopg's connections, with every call bounded and every moment checked.
+
+psycopg has no limit of its own but for connecting.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import time
 from collections.abc import Generator
 from typing import Any, ClassVar, TypeVar
@@ -11,11 +15,12 @@ import psycopg
 from psycopg import generators, waiting
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.types.datetime import DatetimeDumper
 
 from querywright.engine.completion import to_the_end
 from querywright.engine.limits import Limits
 
-__all__ = ["BoundedAsyncConnection", "BoundedConnection", "bounded_async_class", "bounded_class"]
+__all__ = ["BoundedAsyncConnection", "BoundedConnection", "adapt", "bounded_async_class", "bounded_class"]
 
 # Seconds between two looks at the clock; psycopg's own choice.
 _INTERVAL = 0.1
@@ -165,3 +170,22 @@ def bounded_class(limits: Limits) -> type[BoundedConnection]:
 def bounded_async_class(limits: Limits) -> type[BoundedAsyncConnection]:
     """Make the class of an asynchronous engine's connections."""
     return type("BoundedAsyncConnection", (BoundedAsyncConnection,), {"limits": limits})
+
+
+class _MomentDumper(DatetimeDumper):
+    """Refuses a moment that has no date in UTC: PostgreSQL would store a year that Python cannot read again."""
+
+    def dump(self, obj: dt.datetime) -> Any:
+        """Write a moment.
+
+        Raises:
+            OverflowError: It lies before the year 1 or behind 9999.
+        """
+        if not dt.MINYEAR < obj.year < dt.MAXYEAR:
+            obj.astimezone(dt.timezone.utc)
+        return super().dump(obj)
+
+
+def adapt(connection: psycopg.BaseConnection[Any]) -> None:
+    """Let a new connection refuse what could not be read again."""
+    connection.adapters.register_dumper(dt.datetime, _MomentDumper)

@@ -6,8 +6,7 @@ import sqlite3
 from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import Connection, Engine, ExceptionContext, event
-from sqlalchemy.exc import StatementError
+from sqlalchemy import Connection, Engine, event
 
 __all__ = ["AUTOCOMMIT", "BEGIN_WRITING", "READ_ONLY", "SQLiteConnection", "install_sqlite"]
 
@@ -38,7 +37,6 @@ def install_sqlite(engine: Engine) -> None:
     """Set the pragmas of every new connection and begin transactions explicitly."""
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
-    event.listen(engine, "handle_error", _wrap_overflow)
 
 
 def _configure(connection: Any, _record: Any) -> None:
@@ -49,14 +47,6 @@ def _configure(connection: Any, _record: Any) -> None:
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
-
-
-def _wrap_overflow(context: ExceptionContext) -> StatementError | None:
-    """Wrap what sqlite3 says of an integer beyond 64 bits, which is no error of the DBAPI, as SQLAlchemy's own."""
-    error = context.original_exception
-    if isinstance(error, OverflowError) and context.sqlalchemy_exception is None:
-        return StatementError(str(error), context.statement, None, error, hide_parameters=True)
-    return None
 
 
 def _begin(connection: Connection) -> None:

@@ -229,7 +229,9 @@ def _key(call: _Call) -> IdempotencyKey:
 
 async def _fingerprint(request: Request) -> str:
     """Hash what the request asks for."""
-    asked = (request.method, request.url.path, request.url.query)
+    # Not of request.url, which cannot be made of every Host and every query that a client may send.
+    query = request.scope["query_string"].decode("latin-1")
+    asked = (request.method, request.scope["path"], query)
     digest = hashlib.sha256("\0".join(asked).encode())
     digest.update(await request.body())
     return digest.hexdigest()

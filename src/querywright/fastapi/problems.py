@@ -9,7 +9,7 @@ import traceback
 from http import HTTPStatus
 
 from fastapi import FastAPI, WebSocket
-from sqlalchemy.exc import StatementError
+from sqlalchemy.exc import NoResultFound, StatementError
 from sqlalchemy.exc import TimeoutError as SATimeoutError
 from sqlalchemy.orm.exc import StaleDataError
 from starlette.requests import HTTPConnection
@@ -30,6 +30,7 @@ from querywright.errors import (
     QuerywrightError,
     StaleData,
 )
+from querywright.fastapi.validation import install_validation
 from querywright.session.retry import leaves
 
 if sys.version_info < (3, 11):
@@ -51,7 +52,7 @@ _STATUS: tuple[tuple[type[QuerywrightError], HTTPStatus], ...] = (
     (CommitOutcomeUnknown, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 _RETRY_AFTER_SECONDS = "1"
-_OURS = (QuerywrightError, StatementError, SATimeoutError, StaleDataError)
+_OURS = (QuerywrightError, StatementError, SATimeoutError, NoResultFound, StaleDataError)
 
 
 def problem(status: HTTPStatus, detail: str = "", *, retry: bool = False) -> Response:
@@ -74,6 +75,7 @@ def install_handlers(app: FastAPI) -> None:
     for kind in _OURS:
         app.add_exception_handler(kind, _handle)  # type: ignore[arg-type]  # its type forgets websockets
     app.add_exception_handler(ExceptionGroup, _handle_group)  # type: ignore[arg-type]  # as above
+    install_validation(app)
 
 
 async def _handle_group(connection: HTTPConnection, error: Exception) -> Response | None:
@@ -105,6 +107,9 @@ async def _handle(connection: HTTPConnection, error: Exception) -> Response | No
 def _known(error: Exception) -> QuerywrightError | None:
     if isinstance(error, StaleDataError) and not isinstance(error, StaleData):
         return StaleData()
+    if isinstance(error, NoResultFound) and not isinstance(error, NotFound):
+        # Of get_one() or one(): SQLAlchemy does not say of what.
+        return NotFound("row")
     return error if isinstance(error, QuerywrightError) else classify(error)
 
 

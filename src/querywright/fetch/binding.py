@@ -11,7 +11,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import BindParameter, Dialect, Select, bindparam
-from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.exc import InvalidRequestError, StatementError
 from sqlalchemy.sql.cache_key import CacheKey
 from sqlalchemy.sql.compiler import WARN_LINTING, SQLCompiler
 from sqlalchemy.sql.elements import _anonymous_label
@@ -77,6 +77,7 @@ class Binder:
 
         Raises:
             sqlalchemy.exc.InvalidRequestError: A parameter got no value.
+            sqlalchemy.exc.StatementError: The type of a parameter refuses its value.
         """
         compiled = self.compiled
         key = key or compiled.cache_key
@@ -93,10 +94,13 @@ class Binder:
             expanded = compiled.construct_expanded_state(values, escape_names=False)
             sql, names, values = self.prelude + expanded.statement, expanded.positiontup, expanded.parameters
             processors = {**processors, **expanded.processors}
-        if names is not None:
-            return Statement(sql, tuple(_process(processors, name, values[name]) for name in names), self.changes)
         escaped = compiled.escaped_bind_names
-        filled = {escaped.get(name, name): _process(processors, name, value) for name, value in values.items()}
+        try:
+            if names is not None:
+                return Statement(sql, tuple(_process(processors, name, values[name]) for name in names), self.changes)
+            filled = {escaped.get(name, name): _process(processors, name, value) for name, value in values.items()}
+        except Exception as error:
+            raise _refused(sql, error) from error
         return Statement(sql, filled, self.changes)
 
     def bind_own(self, parameters: Mapping[str, Any] | None = None) -> Statement:
@@ -104,6 +108,7 @@ class Binder:
 
         Raises:
             ShapeError: A parameter got no value.
+            sqlalchemy.exc.StatementError: The type of a parameter refuses its value.
         """
         slots = self._slots
         if slots is None:
@@ -113,10 +118,13 @@ class Binder:
             missing = ", ".join(sorted(self.names - given.keys()))
             reason = f"it has the parameters {', '.join(sorted(self.names))}; missing: {missing}."
             raise ShapeError("statement", reason, hint="Give each a value.")
-        values = [
-            constant if key is None else given[key] if process is None else process(given[key])
-            for _, key, process, constant in slots
-        ]
+        try:
+            values = [
+                constant if key is None else given[key] if process is None else process(given[key])
+                for _, key, process, constant in slots
+            ]
+        except Exception as error:
+            raise _refused(self.sql, error) from error
         if self.compiled.positiontup is not None:
             return Statement(self.sql, tuple(values), self.changes)
         names = [name for name, *_ in slots]
@@ -198,6 +206,11 @@ def _with_values(bounds: Sequence[BindParameter[Any]], given: Mapping[str, Any])
 def _process(processors: dict[str, Processor], name: str, value: Any) -> Any:
     processor = processors.get(name)
     return value if processor is None else processor(value)
+
+
+def _refused(sql: str, error: Exception) -> StatementError:
+    """Wrap what a type raised as Connection does where it binds."""
+    return StatementError(f"({type(error).__name__}) {error}", sql, None, error, hide_parameters=True)
 
 
 def binder_of(

@@ -98,8 +98,8 @@ class ExactDecimal(TypeDecorator[Decimal]):
         if value is None:
             return None
         number = _decimal(value)
-        units = number.scaleb(self.scale, context=_WIDE)
-        if not units.is_finite() or units != units.to_integral_value() or abs(units) >= 10**self.precision:
+        units = number.scaleb(self.scale, context=_WIDE) if _is_moderate(number) else None
+        if units is None or units != units.to_integral_value() or abs(units) >= 10**self.precision:
             message = f"ExactDecimal({self.precision}, {self.scale}) cannot hold {value!s} exactly; round it first"
             raise DoesNotFit(message)
         return int(units) if dialect.name == "sqlite" else number
@@ -181,9 +181,9 @@ def _units(number: Decimal, scale: int) -> int | float:
     if not number.is_finite():
         # NaN is greater than all others on PostgreSQL.
         return -math.inf if number.is_infinite() and number < 0 else math.inf
-    units = number.scaleb(scale, context=_WIDE)
-    if abs(units) >= 2**63:
-        return math.copysign(math.inf, units)
+    units = number.scaleb(scale, context=_WIDE) if _is_moderate(number) else None
+    if units is None or abs(units) >= 2**63:
+        return math.copysign(math.inf, number)
     whole = math.floor(units)
     if units == whole:
         return whole
@@ -192,6 +192,11 @@ def _units(number: Decimal, scale: int) -> int | float:
         raise DoesNotFit(message)
     # Between two integers it does not matter where.
     return whole + 0.5
+
+
+def _is_moderate(number: Decimal) -> bool:
+    """Say whether it is finite and not so large that even a context of Python's refuses to scale it."""
+    return number.is_finite() and (not number or number.adjusted() < _WIDE.prec)
 
 
 _COMPARISONS = {operators.eq, operators.ne, operators.lt, operators.le, operators.gt, operators.ge}
@@ -250,7 +255,9 @@ def _operand(value: Any) -> ColumnElement[Any] | None:
 def _literal_type(number: Decimal) -> TypeEngine[Any]:
     exponent = number.as_tuple().exponent
     scale = max(-exponent, 0) if isinstance(exponent, int) else _INT64_DIGITS + 1
-    fits = scale <= _INT64_DIGITS and abs(number.scaleb(scale, context=_WIDE)) < 10**_INT64_DIGITS
+    fits = (
+        scale <= _INT64_DIGITS and _is_moderate(number) and abs(number.scaleb(scale, context=_WIDE)) < 10**_INT64_DIGITS
+    )
     return ExactDecimal(_INT64_DIGITS, scale) if fits else Numeric()
 
 

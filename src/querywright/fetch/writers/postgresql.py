@@ -79,12 +79,13 @@ def _interval(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragm
         return (_quote(column),)
 
     def part(name: str, factor: int) -> ColumnElement[Any]:
-        return func.date_part(literal(name), column) * literal_column(str(factor))
+        # A double has not enough digits for the microseconds of 300 years, and a bigint not for those of 300,000.
+        return cast(func.date_part(literal(name), column), sa.Numeric) * literal_column(str(factor))
 
     day = 86_400_000_000
     days = part("year", 365 * day) + part("month", 30 * day) + part("day", day)
     time = part("hour", day // 24) + part("minute", 60_000_000) + part("microseconds", 1)
-    return (cast(cast(days + time, sa.BigInteger), Text),)
+    return (cast(days + time, Text),)
 
 
 def _range(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:

@@ -1,0 +1,63 @@
+"""Tell a value that cannot be stored from a fault of the application, by the error that it was refused with."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+from sqlalchemy import Engine, ExceptionContext, event
+from sqlalchemy.exc import StatementError
+
+from querywright.errors import InvalidValue
+
+__all__ = ["install_values", "refuses_value", "was_reading"]
+
+# What types raise, and drivers before they send: a number out of range, half of a surrogate pair, an unknown name of an
+# enum, a document too deep for its parser. A TypeError or AttributeError is of a value that never was of the type.
+_REFUSALS = (InvalidValue, ValueError, ArithmeticError, LookupError, RecursionError)
+# What drivers raise that is no error of the DBAPI, so that SQLAlchemy would let it pass unseen; a ValueError may be of
+# anything in a driver.
+_OF_DRIVERS = (InvalidValue, UnicodeEncodeError, ArithmeticError, RecursionError)
+# What SQLAlchemy calls of a TypeDecorator.
+_TAKES_VALUE = "process_bind_param"
+
+
+def refuses_value(error: BaseException | None) -> bool:
+    """Say whether an error that was raised while values were bound speaks of a value.
+
+    Example:
+        >>> refuses_value(OverflowError("too large")), refuses_value(TypeError("not serializable"))
+        (True, False)
+    """
+    return isinstance(error, _REFUSALS) or (isinstance(error, TypeError) and _raised_by_type(error.__traceback__))
+
+
+def _raised_by_type(trace: TracebackType | None) -> bool:
+    """Recognise the TypeError with which many types refuse a naive datetime, as in SQLAlchemy's own recipe."""
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code.co_name == _TAKES_VALUE
+
+
+def was_reading(error: BaseException | None) -> bool:
+    """Say whether psycopg raised an error for what it read, such as a year beyond 9999; its class is the same."""
+    trace = None if error is None else error.__traceback__
+    while trace is not None:
+        frame = trace.tb_frame
+        if frame.f_code.co_name.startswith("fetch") and str(frame.f_globals.get("__name__")).startswith("psycopg."):
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def install_values(engine: Engine) -> None:
+    """Let SQLAlchemy wrap all that drivers raise for a value."""
+    event.listen(engine, "handle_error", _wrap)
+
+
+def _wrap(context: ExceptionContext) -> StatementError | None:
+    error: Any = context.original_exception
+    # asyncpg wraps what it raises for a value itself; the rest is of what it reads.
+    if not isinstance(error, _OF_DRIVERS) or context.sqlalchemy_exception or context.dialect.driver == "asyncpg":
+        return None
+    return StatementError(str(error), context.statement, None, error, hide_parameters=True)
