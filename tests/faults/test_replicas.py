@@ -173,7 +173,7 @@ async def test_a17_a_silent_replica_is_waited_for_once(
 @pytest.fixture(scope="module")
 def promoted() -> Iterator[tuple[EmbeddedPostgres, ...]]:
     """A primary that was a standby, a replica that has followed it, and one of the old primary that is further on."""
-    options = {"shared_buffers": "16MB", "synchronous_commit": "on", "wal_keep_size": "512MB"}
+    options: Any = {"shared_buffers": "16MB", "synchronous_commit": "on", "wal_keep_size": "512MB"}
     # No standby of a standby without.
     with EmbeddedPostgres(**options, full_page_writes="on") as old:
         with Database(old.url("psycopg")) as db:

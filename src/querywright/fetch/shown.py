@@ -69,5 +69,5 @@ def _shown_by(field: Field, above: Sequence[str]) -> Iterator[tuple[Source | Non
 def _hidden(plan: Plan, order: Order, place: int) -> ShapeError:
     what = order.sorts[place].expression
     told = f"its pages are ordered by {what}" if place < order.asked else f"its pages tell equal rows apart by {what}"
-    reason = f"{told}, which the model does not show as it is stored, and a cursor of them would."
+    reason = f"{told}, which the model does not show in a field of its own, as it is stored."
     return ShapeError(plan.root.path, reason, hint=NEEDS_SECRET)
