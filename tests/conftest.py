@@ -31,6 +31,8 @@ Prepared = Callable[[str, tuple[MetaData, ...]], Template | Reused]
 SYNC = ("sqlite+pysqlite", "postgresql+psycopg", "mariadb+pymysql")
 ASYNC = ("sqlite+aiosqlite", "postgresql+asyncpg", "postgresql+psycopg async", "mariadb+aiomysql")
 POSTGRES = ("postgresql+psycopg", "postgresql+psycopg async", "postgresql+asyncpg")
+# Most pages of the tests are ordered by what their models do not show.
+CURSOR_SECRET = "known to all workers of the tests"  # noqa: S105 - only here
 
 
 @pytest.fixture(scope="session")
@@ -125,7 +127,8 @@ def suite_tables() -> None:
 async def db(request: pytest.FixtureRequest, url: str, suite_tables: None) -> AsyncIterator[AnyDatabase]:
     """A database with the suite's tables, once for each driver and kind."""
     driver: str = request.node.callspec.params["url"]
-    database: AnyDatabase = Database(url) if driver in SYNC else AsyncDatabase(url)
+    kind = Database if driver in SYNC else AsyncDatabase
+    database: AnyDatabase = kind(url, cursor_secret=CURSOR_SECRET)
     try:
         yield database
     finally:

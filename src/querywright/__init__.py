@@ -60,6 +60,7 @@ from querywright.fetch import (
     check_shapes,
     fetch,
     prepare,
+    use_cursor_secret,
 )
 from querywright.models import Base, Document, ExactDecimal, Timestamps, UTCDateTime, UUIDKey, Versioned
 from querywright.repository import AsyncRepository, AsyncUnitOfWork, Repository, UnitOfWork
@@ -157,5 +158,6 @@ __all__ = [
     "fetch",
     "lock_key",
     "prepare",
+    "use_cursor_secret",
 ]
 __version__ = "0.1.0"

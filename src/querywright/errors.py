@@ -123,7 +123,7 @@ class InvalidRequest(QuerywrightError):
 
 
 class InvalidCursor(InvalidRequest):
-    """A cursor was changed on its way, or belongs to a list in another order."""
+    """A cursor was changed on its way, or forged, or belongs to a list in another order."""
 
 
 class KeyReused(InvalidRequest):

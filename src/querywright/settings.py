@@ -10,7 +10,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from querywright.errors import ConfigurationError
 
-__all__ = ["DatabaseSettings"]
+__all__ = ["LEAST_SECRET", "RANDOM_TEXT", "DatabaseSettings"]
+
+# How to make one.
+RANDOM_TEXT = 'python -c "import secrets; print(secrets.token_urlsafe(32))"'
+# Who has a cursor can try secrets on it for as long as he likes.
+LEAST_SECRET = 16
 
 _EXAMPLES = {
     "url": "postgresql+asyncpg://user:password@localhost:5432/app",
@@ -27,7 +32,7 @@ _EXAMPLES = {
     "hook_timeout": "10",
     "reset_on_return": "always",
     "pooler": "pgbouncer",
-    "cursor_secret": "any long text",
+    "cursor_secret": f"what {RANDOM_TEXT} prints",
     "application_name": "shop-api",
 }
 
@@ -57,7 +62,8 @@ class DatabaseSettings(BaseSettings):
             ``always``, for one round trip more, where functions of the database change it.
         pooler: The pooler between here and PostgreSQL, if it lends its connections for one transaction at a time. It
             takes no settings for a connection: set ``statement_timeout`` and the like for the role, by ALTER ROLE.
-        cursor_secret: What the cursors of pages are signed with; by default a key made of the URL.
+        cursor_secret: What the cursors of pages are encrypted and signed with, the same for all workers; 16 characters
+            at least, better 43 random ones. Without it, a page is refused that is ordered by what its model hides.
         application_name: The name shown in ``pg_stat_activity`` (PostgreSQL).
 
     Raises:
@@ -92,7 +98,7 @@ class DatabaseSettings(BaseSettings):
     hook_timeout: float = Field(default=10.0, gt=0)
     reset_on_return: Literal["changed", "always"] = "changed"
     pooler: Literal["pgbouncer"] | None = None
-    cursor_secret: SecretStr | None = None
+    cursor_secret: SecretStr | None = Field(default=None, min_length=LEAST_SECRET)
     application_name: str = Field(default="querywright", min_length=1, max_length=63)
 
     def __init__(self, **values: Any) -> None:
@@ -114,5 +120,6 @@ def _describe(field: str, problem: str, kind: str) -> str:
     variable = "QUERYWRIGHT_URL (or DATABASE_URL)" if field == "url" else f"QUERYWRIGHT_{field.upper()}"
     if kind == "extra_forbidden":
         return f"{field!r} is not a setting; the settings are {', '.join(_EXAMPLES)}"
-    what = "is missing" if kind == "missing" else problem[0].lower() + problem[1:]
+    known = {"missing": "is missing", "too_short": f"has less than {LEAST_SECRET} characters"}
+    what = known.get(kind) or problem[0].lower() + problem[1:]
     return f"{variable}: {what}; for example {_EXAMPLES[field]}"

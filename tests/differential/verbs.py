@@ -11,9 +11,10 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Select
 
-from querywright import Fetch, InvalidRow, ShapeError, fetch
+from querywright import Fetch, InvalidRow, ShapeError, fetch, use_cursor_secret
 from querywright.fetch.related import criteria_of
 from querywright.fetch.roots import root_mapper
+from tests.conftest import CURSOR_SECRET
 from tests.differential.models import EXACT, LOOSE, Shape, shape_of
 from tests.differential.oracle import Oracle, savepoint
 from tests.differential.trees import from_instances, from_json, same
@@ -69,6 +70,7 @@ class _Case:
 def compare(oracle: Oracle, statement: Select[Any], known: set[Any], turn: int) -> Outcome:
     """Compare all verbs of one statement."""
     outcome = Outcome()
+    use_cursor_secret(oracle.connection.engine, CURSOR_SECRET)
     mapper = root_mapper(statement)
     with savepoint(oracle.connection):
         objects = oracle.objects()

@@ -127,6 +127,26 @@ async def test_a_change_of_what_was_read(client: httpx.AsyncClient) -> None:
     assert (await client.get("/accounts/1")).json()["owner"] == "Bo"
 
 
+@pytest.mark.drivers(*ASYNC)
+async def test_a_row_with_the_key_of_a_deleted_one(
+    client: httpx.AsyncClient, bank: AsyncDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite gives a key again, and anybody may: what was read of the one row is nothing of the other."""
+    monkeypatch.undo()
+    await add(bank, first := Account(id=2, owner="Bo"))
+    tag = (await client.get("/accounts/2")).headers["etag"]
+    async with bank.transaction() as tx:
+        await tx.delete(await tx.get(Account, 2))
+    await add(bank, second := Account(id=2, owner="Cy"))
+    assert second.version != first.version
+    assert (await client.put("/accounts/2?owner=Di", headers={"If-Match": tag})).status_code == 412
+    assert (await client.get("/accounts/2", headers={"If-None-Match": tag})).json()["owner"] == "Cy"
+    first.owner = "Eve"
+    with pytest.raises(StaleData):
+        async with bank.transaction() as tx:
+            tx.add(first)
+
+
 @pytest.mark.drivers("sqlite+aiosqlite")
 async def test_headers(client: httpx.AsyncClient) -> None:
     missing = await client.put("/accounts/1?owner=Bo")

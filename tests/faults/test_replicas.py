@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -18,13 +20,17 @@ from querywright import (
     InvalidRequest,
     Replicas,
 )
+from querywright.session.standing import Position, position_of, replayed_by
 from querywright.testing import EmbeddedPostgres
 from tests.faults.clients import Base, Receipt
+from tests.faults.proxy import Proxy
 from tests.faults.report import Figures
 from tests.suite.support import AnyDatabase, resolve, transaction
 
 DRIVERS = ("postgresql+asyncpg", "postgresql+psycopg async", "postgresql+psycopg")
 _LAG = 5
+# A busy machine is no silent replica.
+PATIENCE = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +49,9 @@ async def routed(driver: str, servers: tuple[EmbeddedPostgres, EmbeddedPostgres]
     async with AsyncExitStack() as stack:
         if asynchronous or name == "asyncpg":
             dbs = [await stack.enter_async_context(AsyncDatabase(server.url(name))) for server in servers]
-            yield AsyncReplicas(*dbs)
+            yield AsyncReplicas(*dbs, patience=PATIENCE)
         else:
-            yield Replicas(*(stack.enter_context(Database(server.url(name))) for server in servers))
+            yield Replicas(*(stack.enter_context(Database(server.url(name))) for server in servers), patience=PATIENCE)
 
 
 async def count(db: AnyDatabase, key: str) -> int:
@@ -80,14 +86,14 @@ async def test_a17_who_has_written_sees_it(
 async def test_a17_a_replica_that_has_come_far_enough(
     driver: str, routed: Any, servers: tuple[EmbeddedPostgres, EmbeddedPostgres]
 ) -> None:
-    with Database(servers[1].url("psycopg")) as replica, replica.session() as session:
-        replayed = session.scalar(text("SELECT pg_last_wal_replay_lsn()::text"))
-    assert await resolve(routed.reader(replayed)) in routed.replicas
+    with Database(servers[1].url("psycopg")) as replica:
+        replayed = replayed_by(replica.engine)
+    assert await resolve(routed.reader(str(replayed))) in routed.replicas
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
 async def test_a17_replica_down(driver: str, servers: tuple[EmbeddedPostgres, EmbeddedPostgres], routed: Any) -> None:
-    strict = type(routed)(routed.primary, *routed.replicas, fallback=False)
+    strict = type(routed)(routed.primary, *routed.replicas, fallback=False, patience=PATIENCE)
     servers[1].shut_down("immediate")
     try:
         assert await resolve(routed.reader()) is routed.primary
@@ -98,15 +104,124 @@ async def test_a17_replica_down(driver: str, servers: tuple[EmbeddedPostgres, Em
         servers[1].start()
     # It is left alone for a while.
     assert await resolve(routed.reader()) is routed.primary
-    fresh = type(routed)(routed.primary, *routed.replicas)
+    fresh = type(routed)(routed.primary, *routed.replicas, patience=PATIENCE)
     assert await resolve(fresh.reader()) in fresh.replicas
 
 
+MALFORMED = [
+    "",
+    "0",
+    "0/0",
+    "0/3000148",
+    "0/0; DROP TABLE receipts",
+    "x/y",
+    "0" * 24,
+    "1" * 23,
+    "1" * 25,
+    "g" * 24,
+    "é" * 24,
+]
+
+
 @pytest.mark.parametrize("driver", DRIVERS)
-@pytest.mark.parametrize("position", ["", "0", "0/0; DROP TABLE receipts", "x/y"])
-async def test_a17_positions_come_from_clients(driver: str, routed: Any, position: str) -> None:
-    with pytest.raises(InvalidRequest):
-        await resolve(routed.reader(position))
+async def test_a17_positions_come_from_clients(driver: str, routed: Any) -> None:
+    """One that no primary can have given out is refused; others would send every read to the primary."""
+    strict = type(routed)(routed.primary, *routed.replicas, fallback=False, patience=PATIENCE)
+    now = Position.read(await resolve(routed.position()))
+    invented = [
+        Position(now.timeline, now.offset + 2**40),
+        Position(now.timeline + 1, 0),
+        Position(2**32 - 1, 2**64 - 1),
+    ]
+    for routing in (routed, strict):
+        for position in [*MALFORMED, *map(str, invented)]:
+            with pytest.raises(InvalidRequest):
+                await resolve(routing.reader(position))
+    assert await resolve(routed.reader(str(Position(now.timeline, 0)))) in routed.replicas
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+async def test_a17_a_silent_replica_is_waited_for_once(
+    driver: str, servers: tuple[EmbeddedPostgres, EmbeddedPostgres], routed: Any
+) -> None:
+    now = 0.0
+    waits: list[bool] = []
+
+    class Counting(type(routed)):  # type: ignore[misc]
+        def _ends_in_time(self, asking: Any) -> bool:
+            waits.append(super()._ends_in_time(asking))
+            return waits[-1]
+
+    with Proxy(servers[1].port) as proxy:
+        replica = type(routed.primary)(proxy.url(routed.replicas[0].settings.url.get_secret_value()), connect_timeout=2)
+        routing = Counting(routed.primary, replica, patience=0.2, clock=lambda: now)
+        proxy.blackhole()
+        for _ in range(5):
+            assert await resolve(routing.reader()) is routed.primary
+            # Whoever comes after its rest does not wait for it either.
+            now += 10
+        assert waits == [False]
+        proxy.pass_()
+        reader = routed.primary
+        while reader is not replica:
+            now += 10
+            await asyncio.sleep(0.05)
+            reader = await resolve(routing.reader())
+        await resolve(replica.dispose())
+
+
+@pytest.fixture(scope="module")
+def promoted() -> Iterator[tuple[EmbeddedPostgres, ...]]:
+    """A primary that was a standby, a replica that has followed it, and one of the old primary that is further on."""
+    options: Any = {"shared_buffers": "16MB", "synchronous_commit": "on", "wal_keep_size": "512MB"}
+    # No standby of a standby without.
+    with EmbeddedPostgres(**options, full_page_writes="on") as old:
+        with Database(old.url("psycopg")) as db:
+            Base.metadata.create_all(db.engine)
+        with old.standby() as new, new.standby() as follower, old.standby() as left:
+            new.shut_down("fast")
+            with Database(old.url("psycopg")) as db, Database(left.url("psycopg")) as behind:
+                with db.transaction() as tx:
+                    tx.execute(text("CREATE TABLE ballast AS SELECT generate_series(1, 100000) n"))
+                written = position_of(db.engine)
+                while not (found := replayed_by(behind.engine)) or not found.includes(written):
+                    time.sleep(0.05)
+            old.shut_down("immediate")
+            new.start()
+            new.promote()
+            yield new, follower, left
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+async def test_a17_a_replica_that_was_left_on_the_old_timeline(
+    driver: str, promoted: tuple[EmbeddedPostgres, ...], figures: Figures
+) -> None:
+    """It is ahead in bytes, and has nothing of what the new primary has acknowledged."""
+    name, _, asynchronous = driver.partition("+")[2].partition(" ")
+    kind: Any = AsyncDatabase if asynchronous or name == "asyncpg" else Database
+    primary, follower, left = (kind(server.url(name)) for server in promoted)
+    routing: Any = AsyncReplicas if kind is AsyncDatabase else Replicas
+    try:
+        async with transaction(primary) as tx:
+            tx.add(Receipt(key=f"promoted {driver}"))
+        behind = routing(primary, left, patience=PATIENCE)
+        position = await resolve(behind.position())
+        assert Position.read(position).timeline == 2
+        assert await resolve(behind.reader(position)) is primary
+        assert await count(left, f"promoted {driver}") == 0
+        # It still serves those who have written nothing.
+        assert await resolve(behind.reader()) is left
+        follows = routing(primary, follower, patience=PATIENCE)
+        reader = primary
+        while reader is primary:
+            reader = await resolve(follows.reader(position))
+        assert await count(reader, f"promoted {driver}") == 1
+        # What was given out before is still somewhere on the way here.
+        assert await resolve(follows.reader(str(Position(1, 8)))) is primary
+        figures.notes.append("no read from the old timeline")
+    finally:
+        for db in (primary, follower, left):
+            await resolve(db.dispose())
 
 
 def test_a17_only_on_postgresql() -> None:

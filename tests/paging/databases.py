@@ -10,6 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, StaticPool, create_engine, event
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from querywright import use_cursor_secret
+from tests.conftest import CURSOR_SECRET
 from tests.paging.tables import Base
 
 Work = Callable[[Connection], None]
@@ -24,6 +26,7 @@ def opened(url: str) -> Iterator[Callable[[Work], None]]:
             yield run
         return
     engine = create_engine(url, **options)
+    use_cursor_secret(engine, CURSOR_SECRET)
     _begin(engine)
     with engine.begin() as connection:
         Base.metadata.create_all(connection)
@@ -45,6 +48,7 @@ def opened(url: str) -> Iterator[Callable[[Work], None]]:
 @contextmanager
 def _asynchronous(url: str, options: dict[str, Any]) -> Iterator[Callable[[Work], None]]:
     loop, engine = asyncio.new_event_loop(), create_async_engine(url, **options)
+    use_cursor_secret(engine, CURSOR_SECRET)
     _begin(engine.sync_engine)
 
     async def change(how: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from querywright.models import mixins
 from tests.suite.bank import BankBase
 from tests.suite.support import AnyDatabase, add
 from tests.suite.zoo import ZooBase, a_zoo
@@ -20,6 +21,7 @@ async def zoo(db: AnyDatabase) -> AnyDatabase:
 
 @pytest.fixture
 @needs(BankBase.metadata)
-async def bank(db: AnyDatabase) -> AnyDatabase:
-    """A bank without accounts."""
+async def bank(db: AnyDatabase, monkeypatch: pytest.MonkeyPatch) -> AnyDatabase:
+    """A bank without accounts, whose versions begin with 1."""
+    monkeypatch.setattr(mixins, "_FIRST_VERSIONS", 1)
     return db

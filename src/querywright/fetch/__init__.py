@@ -3,6 +3,7 @@
 from querywright.fetch.aio import AsyncFetch
 from querywright.fetch.binds import fetch
 from querywright.fetch.checks import Finding, check_shapes
+from querywright.fetch.cursors import use_cursor_secret
 from querywright.fetch.execute import JsonBytes
 from querywright.fetch.markers import (
     Avg,
@@ -49,4 +50,5 @@ __all__ = [
     "check_shapes",
     "fetch",
     "prepare",
+    "use_cursor_secret",
 ]

@@ -9,9 +9,15 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BaseModel,
     BeforeValidator,
     Discriminator,
+    FutureDate,
+    FutureDatetime,
+    NaiveDatetime,
+    PastDate,
+    PastDatetime,
     PlainSerializer,
     PlainValidator,
     RootModel,
@@ -25,12 +31,17 @@ from pydantic.fields import FieldInfo
 from querywright.fetch.custom import changes
 from querywright.fetch.markers import Marker
 
-__all__ = ["Wanted", "is_shape", "read_annotation", "read_field", "type_name", "union_members"]
+__all__ = ["Wanted", "is_checked_time", "is_shape", "read_annotation", "read_field", "type_name", "union_members"]
 
 _LISTS = (list, tuple, Sequence)
 _SETS = (set, frozenset)
 _BEFORE = (BeforeValidator, WrapValidator, PlainValidator, Strict)
 _NEUTRAL = (Discriminator, WithJsonSchema)
+# What is refused or passes as it is.
+_CHECKS = frozenset(
+    {"allow_inf_nan", "decimal_places", "max_digits", "max_length", "min_length", "pattern", "strict", "uuid_version"}
+)
+_CHECKED_TIMES = (AwareDatetime, NaiveDatetime, PastDatetime, FutureDatetime, PastDate, FutureDate)
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,7 @@ class Wanted:
         reason: What on it SQL cannot do, such as a constraint; empty if there is nothing.
         before: Whether it looks at the value before Pydantic has made it what it has to be.
         markers: What Querywright is told.
+        altered: Whether what is on it may make another value of one, and not only refuse it.
     """
 
     type: Any
@@ -50,6 +62,7 @@ class Wanted:
     reason: str = ""
     before: bool = False
     markers: tuple[Marker, ...] = ()
+    altered: bool = False
 
     @property
     def element(self) -> Wanted | None:
@@ -81,7 +94,7 @@ def read_field(field: FieldInfo) -> Wanted:
     wanted = _with_metadata(wanted, field.metadata)
     # exclude_if: Pydantic 2.12.
     if getattr(field, "exclude_if", None) is not None:
-        wanted = replace(wanted, reason=wanted.reason or "it is left out for some values")
+        wanted = replace(wanted, reason=wanted.reason or "it is left out for some values", altered=True)
     return wanted
 
 
@@ -104,9 +117,11 @@ def read_annotation(annotation: Any) -> Wanted:
         wanted = read_field(annotation.model_fields["root"])
         reason, _ = changes(annotation, dict(annotation.model_config))
         reason = f"its root model changes values: {reason}" if reason else ""
-        return replace(wanted, reason=wanted.reason or reason, before=wanted.before or bool(reason))
+        altered = wanted.altered or bool(reason)
+        return replace(wanted, reason=wanted.reason or reason, before=wanted.before or bool(reason), altered=altered)
     nullable = annotation in (Any, None, type(None))
-    return Wanted(annotation, nullable, reason=_HOOK if _has_schema_of_its_own(annotation) else "")
+    hook = _has_schema_of_its_own(annotation)
+    return Wanted(annotation, nullable, reason=_HOOK if hook else "", altered=hook and not is_checked_time(annotation))
 
 
 def _with_metadata(wanted: Wanted, metadata: Sequence[Any]) -> Wanted:
@@ -117,6 +132,7 @@ def _with_metadata(wanted: Wanted, metadata: Sequence[Any]) -> Wanted:
         reason=wanted.reason or next(map(_why, others), ""),
         before=wanted.before or any(not _is_after(item) for item in others),
         markers=(*wanted.markers, *markers),
+        altered=wanted.altered or not all(map(_only_checks, others)),
     )
 
 
@@ -126,6 +142,18 @@ def _is_after(item: Any) -> bool:
         return False
     known = isinstance(item, (AfterValidator, PlainSerializer, WrapSerializer, FieldInfo))
     return known or type(item).__module__.startswith(("annotated_types", "pydantic.types", "pydantic._internal"))
+
+
+def _only_checks(item: Any) -> bool:
+    """Say whether an annotation refuses values, and changes none, as ``to_lower`` does."""
+    rules = {name for name, value in getattr(item, "__dict__", {}).items() if value is not None}
+    known = type(item).__module__.startswith("pydantic") and bool(rules) and rules <= _CHECKS
+    return known or isinstance(item, Strict) or type(item).__module__.startswith("annotated_types")
+
+
+def is_checked_time(annotation: Any) -> bool:
+    """Say whether an annotation is one of Pydantic's for dates and moments, which are checked and not changed."""
+    return annotation in _CHECKED_TIMES
 
 
 def _why(item: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import enum
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args, get_origin
@@ -23,6 +24,7 @@ __all__ = [
     "has_hooks",
     "is_exact",
     "is_native",
+    "members_of",
     "storage_encoding",
     "stored_type",
     "unwrap_type",
@@ -86,6 +88,14 @@ def _enum_encoding(enum_type: sa.Enum) -> Encoding:
         return Encoding.TEXT
     plain = all(type(member.value) in {str, int} for member in enum_type.enum_class)
     return Encoding.ENUM if plain else Encoding.NAME
+
+
+def members_of(column_type: sa.Enum) -> list[tuple[str, object]]:
+    """Pair each stored string with the value of its member."""
+    named = (column_type.enum_class or enum.Enum).__members__.values()
+    # The stored strings leave aliases out, unless told otherwise.
+    members = named if len(named) == len(column_type.enums) else list(column_type.enum_class or ())
+    return [(stored, member.value) for stored, member in zip(column_type.enums, members, strict=True)]
 
 
 def _array_encoding(array: sa.ARRAY[Any]) -> Encoding | None:

@@ -7,7 +7,7 @@ from typing import Any, get_origin
 
 from pydantic import BaseModel, RootModel
 
-__all__ = ["changes", "config_of"]
+__all__ = ["changes", "config_of", "rewrites"]
 
 # Settings of a model that neither change nor check a value on its way from a row to JSON.
 _NEUTRAL_CONFIG = frozenset(
@@ -49,6 +49,23 @@ def changes(cls: type, config: dict[str, Any]) -> tuple[str, bool]:
     # A strict model takes a number for a number, and not the text that stands for one that JSON does not have.
     before = bool(modes - {"after"}) or "__get_pydantic_core_schema__" in hooks or bool(config.get("strict"))
     return next(iter(reasons), ""), before
+
+
+def rewrites(cls: type, config: dict[str, Any]) -> frozenset[str] | None:
+    """Name the fields that a class may validate or write as another value; ``None`` if that may be any of them.
+
+    Args:
+        cls: A model, dataclass, TypedDict or Struct.
+        config: Its settings.
+    """
+    if set(config) - _NEUTRAL_CONFIG or any(_defines(base, hook) for base in _own(cls) for hook in _HOOKS):
+        return None
+    names: set[str] = set()
+    for info in _decorations(cls):
+        # A computed field is a further one.
+        if "Computed" not in type(info).__name__:
+            names.update(getattr(info, "fields", "*"))
+    return None if "*" in names else frozenset(names)
 
 
 def config_of(cls: type) -> dict[str, Any] | None:

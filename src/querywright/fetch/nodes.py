@@ -212,6 +212,7 @@ class Field:
         excluded: Whether clients do not see it.
         reason: Why SQL cannot write it as Pydantic does; empty if it can.
         convert: Whether its values have to become those of Python before the model validates them.
+        shown: Whether clients see of each row the very value that its column has.
     """
 
     name: str
@@ -223,6 +224,7 @@ class Field:
     excluded: bool = False
     reason: str = ""
     convert: bool = False
+    shown: bool = False
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,7 @@ class Outline:
         before: Whether it looks at values before Pydantic has made them what they have to be.
         by_alias: Whether it validates by alias.
         custom_init: Whether it has an ``__init__`` of its own, which Pydantic calls for a dict, and not for an object.
+        rewritten: Whether what stands around its fields may change any of them.
     """
 
     keys: dict[str, Key] = field(default_factory=dict)
@@ -70,6 +71,7 @@ class Outline:
     before: bool = False
     by_alias: bool = True
     custom_init: bool = False
+    rewritten: bool = False
 
 
 def outline_of(model: Any, path: str, config: Mapping[str, Any] | None = None) -> Outline:
@@ -112,6 +114,7 @@ def _schema_of(model: Any, path: str, config: Mapping[str, Any] | None) -> Schem
 def _note(schema: Schema, outline: Outline) -> None:
     """Note what one part of the schema changes."""
     kind = schema["type"]
+    outline.rewritten = outline.rewritten or kind not in _PLAIN | _FIELDS or "serialization" in schema
     if kind not in _PLAIN | _FIELDS:
         outline.reasons.append("it has validators")
         outline.before = outline.before or kind != "function-after"

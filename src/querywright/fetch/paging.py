@@ -1,4 +1,4 @@
-"""Fetch a page: open its cursor, run its statement, sign the cursors of the pages around it."""
+"""Fetch a page: read its cursor, run its statement, write the cursors of the pages around it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
-from querywright.errors import InvalidPage
+from querywright.engine.dialect import sqlstate_of
+from querywright.errors import InvalidPage, ShapeError
 from querywright.fetch.cache import LRU
 from querywright.fetch.compiled import Prepared
-from querywright.fetch.cursors import open_cursor, secret_of, sign_cursor
+from querywright.fetch.cursors import LONGEST, Seal, foreign, read_open, seal_of, write_open
 from querywright.fetch.execute import Bind
 from querywright.fetch.form import Form, PageForm
 from querywright.fetch.pages import OFFSET, Page, require_size
-from querywright.fetch.positions import position_at, read_position
+from querywright.fetch.positions import Position, position_at, read_position
+from querywright.fetch.possible import are_possible
 from querywright.fetch.query import Query
+from querywright.fetch.shown import NEEDS_SECRET, ShownOrder, shown_order
 from querywright.fetch.sorting import Order, order_of
 from querywright.fetch.writers import writer_for
 
@@ -77,10 +81,21 @@ def _find_on(query: Query, target: Engine | Connection, request: PageRequest, *,
     page, values, order = PageForm(request.size, by_keyset=False, total=request.total), _offset(request), None
     if request.number is None:
         order = _order(query, target)
-        page, values = _by_keyset(order, target, request)
+        page, values = _by_keyset(order, request)
     form = query.client_form(Form(array=False, for_model=for_model, page=page))
-    prepared, rows = query.rows(target, form, values)
+    try:
+        prepared, rows = query.rows(target, form, values)
+    except DBAPIError as error:
+        if order is None or order.seal or page.behind is None or not _is_of_a_value(error):
+            raise
+        # The column is of another type than the class says, and the cursor not one that was given out.
+        raise foreign() from error
     return _collect(prepared, form, rows, target, order)
+
+
+def _is_of_a_value(error: DBAPIError) -> bool:
+    """Say whether the database could not read a value, or not compare it."""
+    return (sqlstate_of(error.orig) or "")[:2] in {"22", "42"}
 
 
 def _offset(request: PageRequest) -> dict[str, Any]:
@@ -92,12 +107,54 @@ class _Order:
     """The order of a list, as far as its cursors depend on it.
 
     Attributes:
-        text: What tells it from any other.
         count: How many values a row is ordered by.
+        database: The name of the dialect.
+        name: What tells it from any other; of an order that clients see, as far as they do.
+        seal: What its cursors are sealed with, if they are.
+        shown: What clients see of the order; all of it, where cursors are not sealed.
     """
 
-    text: str
     count: int
+    database: str
+    name: str
+    seal: Seal | None
+    shown: ShownOrder | None
+
+    def cursor(self, position: Position) -> str:
+        """Write a cursor.
+
+        Raises:
+            ShapeError: No client could bring it back.
+        """
+        text = position.written()
+        if self.seal is not None:
+            cursor = self.seal.close(self.name, text)
+        elif self.is_possible(position):
+            cursor = write_open(self.name, text)
+        else:
+            kinds = " and ".join(sorted({kind.lstrip("@") for kind in position.kinds if kind}))
+            reason = f"it is ordered by a value of {kinds} that a cursor holds only if it is encrypted."
+            raise ShapeError("statement", reason, hint=NEEDS_SECRET)
+        if len(cursor) > LONGEST:
+            reason = f"it is ordered by a value that makes a cursor longer than {LONGEST} characters."
+            raise ShapeError("statement", reason, hint="Order it by the beginning of the text, or by another column.")
+        return cursor
+
+    def position(self, cursor: str) -> Position:
+        """Read a cursor.
+
+        Raises:
+            InvalidCursor: It is none of this list, or was changed.
+        """
+        text = self.seal.open(self.name, cursor) if self.seal else read_open(self.name, cursor)
+        position = read_position(text, self.count)
+        if not self.is_possible(position):
+            raise foreign()
+        return position
+
+    def is_possible(self, position: Position) -> bool:
+        """Say whether a row may have this position; of a sealed one that is known."""
+        return self.shown is None or are_possible(position.values, self.shown.values, self.database)
 
 
 # By the structure of a statement: its order, and for each value in it the place of that value in the statement.
@@ -105,6 +162,21 @@ _known: LRU[tuple[Order, list[int | None]]] = LRU(500)
 
 
 def _order(query: Query, target: Engine | Connection) -> _Order:
+    """Read the order of a list.
+
+    Raises:
+        ShapeError: Its cursors would show what the model does not, and there is no secret to encrypt them with.
+    """
+    order, bound = _bound_order(query, target)
+    seal, database, count = seal_of(target.engine), target.dialect.name, len(order.sorts)
+    if seal is None:
+        shown = shown_order(query.plan, order)
+        return _Order(count, database, shown.name, None, shown)
+    values = [(query.parameters or {}).get(each.key, each.effective_value) for each in bound]
+    return _Order(count, database, f"{order.name} {values}", seal, None)
+
+
+def _bound_order(query: Query, target: Engine | Connection) -> tuple[Order, list[BindParameter[Any]]]:
     key = query.statement._generate_cache_key()  # noqa: SLF001 - as wherever something is kept for a statement
     where, extracted = (None, []) if key is None else ((target.dialect.name, key.key), key.bindparams)
     known = _known.get(where) if where else None
@@ -114,12 +186,8 @@ def _order(query: Query, target: Engine | Connection) -> _Order:
         if where:
             _known.put(where, known)
     order, places = known
-    bound = (
-        parameter if place is None else extracted[place]
-        for parameter, place in zip(order.parameters, places, strict=True)
-    )
-    values = [(query.parameters or {}).get(each.key, each.effective_value) for each in bound]
-    return _Order(f"{order.name} {values}", len(order.sorts))
+    pairs = zip(order.parameters, places, strict=True)
+    return order, [parameter if place is None else extracted[place] for parameter, place in pairs]
 
 
 def _place(parameter: BindParameter[Any], extracted: Sequence[BindParameter[Any]]) -> int | None:
@@ -128,11 +196,11 @@ def _place(parameter: BindParameter[Any], extracted: Sequence[BindParameter[Any]
     return next((place for place, original in enumerate(extracted) if original in cloned), None)
 
 
-def _by_keyset(order: _Order, target: Engine | Connection, request: PageRequest) -> tuple[PageForm, dict[str, Any]]:
+def _by_keyset(order: _Order, request: PageRequest) -> tuple[PageForm, dict[str, Any]]:
     cursor = request.before if request.after is None else request.after
     if cursor is None:
         return PageForm(request.size, by_keyset=True, total=request.total), {}
-    position = read_position(open_cursor(secret_of(target.engine), order.text, cursor), order.count)
+    position = order.position(cursor)
     backwards = request.before is not None
     return PageForm(request.size, True, position.kinds, backwards=backwards, total=request.total), position.parameters
 
@@ -150,8 +218,7 @@ def _collect(prepared: Prepared, form: Form, rows: Any, target: Engine | Connect
     def cursor(row: Any) -> str | None:
         if order is None:
             return None
-        position = position_at(row[2:], order.count, writer_for(target.dialect.name).most_sorted)
-        return sign_cursor(secret_of(target.engine), order.text, position.written())
+        return order.cursor(position_at(row[2:], order.count, writer_for(target.dialect.name).most_sorted))
 
     return _Found(
         prepared,

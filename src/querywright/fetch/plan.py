@@ -41,7 +41,7 @@ from querywright.fetch.nodes import (
     ToOne,
     Variants,
 )
-from querywright.fetch.scalars import expression, needs_conversion, reason_of, scalar
+from querywright.fetch.scalars import expression, is_shown, needs_conversion, reason_of, scalar
 from querywright.fetch.selections import aggregate, rows_of
 from querywright.fetch.targets import Target, TargetField, target_of
 from querywright.fetch.variants import cases_of
@@ -127,6 +127,8 @@ class _Planner:
         below = _Planner((*self.parents, model), self.before or target.before, target)
         fields = [below.field(name, each, mapper, path, owner) for name, each in target.fields.items()]
         require_apart(fields, target)
+        hidden = target.fields.keys() if target.rewritten is None else target.rewritten
+        fields = [replace(field, shown=field.shown and field.name not in hidden) for field in fields]
         if settled is not None:
             fields = [replace(f, reason="") if _source(f.value) == settled.source else f for f in fields]
             fields = [*_tag(target, settled, path, mapper), *fields]
@@ -158,6 +160,7 @@ class _Planner:
             excluded=each.key.excluded,
             reason=reason_of(value, wanted),
             convert=needs_conversion(value, wanted),
+            shown=not each.key.excluded and is_shown(value, wanted),
         )
 
     def marked(self, marker: Marker, name: str, wanted: Wanted, mapper: Mapper[Any], path: str) -> Node:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from querywright.errors import InvalidCursor, ShapeError
+from querywright.errors import ShapeError
+from querywright.fetch.cursors import foreign
 from querywright.fetch.keyset import parameter
 
 __all__ = ["Position", "position_at", "read_position"]
@@ -110,16 +111,19 @@ def read_position(written: str, count: int) -> Position:
         InvalidCursor: It is no position in an order of so many sorts.
     """
     try:
-        values = [None if value is None else (str(value[0]), str(value[1])) for value in json.loads(written)]
+        values = [value if value is None else _pair(value) for value in json.loads(written)]
         position = Position(tuple(values))
         # As they are bound.
         _ = position.parameters
-    except (ValueError, TypeError, LookupError, ArithmeticError) as error:
-        raise _foreign() from error
+    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError):
+        raise foreign() from None
     if len(values) != count:
-        raise _foreign()
+        raise foreign()
     return position
 
 
-def _foreign() -> InvalidCursor:
-    return InvalidCursor("The cursor is not one of this list.", hint="Begin again at the first page.")
+def _pair(value: Any) -> tuple[str, str]:
+    kind, text = value
+    if not (isinstance(value, list) and isinstance(kind, str) and isinstance(text, str)):
+        raise foreign()
+    return kind, text

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from itertools import starmap
-from typing import Any
+from typing import Any, Literal, get_origin
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, Enum
 from sqlalchemy.orm import Mapper
 from sqlalchemy.types import NullType
 
 from querywright.errors import ShapeError
-from querywright.fetch.annotations import Wanted, is_shape, type_name
+from querywright.fetch.annotations import Wanted, is_checked_time, is_shape, type_name
 from querywright.fetch.attributes import Attribute, clause_of
 from querywright.fetch.bounded import bounded
-from querywright.fetch.columns import accepts, annotated_type, encoding_of, is_exact, is_native, unwrap_type
+from querywright.fetch.columns import (
+    accepts,
+    annotated_type,
+    encoding_of,
+    is_exact,
+    is_native,
+    members_of,
+    unwrap_type,
+)
 from querywright.fetch.markers import Expr
-from querywright.fetch.nodes import Aggregate, Encoding, Groups, Node, Scalar, Source, ToMany, ToOne
+from querywright.fetch.nodes import Aggregate, Embedded, Encoding, Groups, Node, Scalar, Source, ToMany, ToOne
 
-__all__ = ["expression", "internal", "needs_conversion", "reason_of", "scalar"]
+__all__ = ["expression", "internal", "is_shown", "needs_conversion", "reason_of", "scalar"]
 
 
 def scalar(found: Attribute, wanted: Wanted, path: str, source: Source | None = None) -> Scalar:
@@ -94,6 +102,33 @@ def reason_of(node: Node, wanted: Wanted) -> str:
     if isinstance(node, ToMany) and wanted.unordered:
         return "Pydantic gives a set an order of its own"
     return next(starmap(reason_of, _parts(node, wanted)), "")
+
+
+# Values that are written as they are stored, but for their form.
+_AS_STORED = frozenset(
+    {
+        *(Encoding.INTEGER, Encoding.TEXT, Encoding.BOOLEAN, Encoding.FLOAT, Encoding.DECIMAL, Encoding.UUID),
+        *(Encoding.TIMESTAMP, Encoding.UTC_TIMESTAMP, Encoding.DATE, Encoding.TIME),
+    }
+)
+_MOMENTS = frozenset({Encoding.TIMESTAMP, Encoding.UTC_TIMESTAMP, Encoding.DATE})
+
+
+def is_shown(node: Node, wanted: Wanted) -> bool:
+    """Say whether a field shows the very value that a column has, or for an embedded object, whether its fields may."""
+    if wanted.altered or isinstance(node, Embedded):
+        return not wanted.altered
+    if not isinstance(node, Scalar):
+        return False
+    if isinstance(node.type, Enum) and node.type.enum_class is not None:
+        # What is stored of a member is its name, as a rule, and what is shown its value.
+        stored = node.encoding is Encoding.ENUM and all(name == value for name, value in members_of(node.type))
+        return stored and is_exact(node.encoding, node.type, wanted.type)
+    if node.encoding not in _AS_STORED:
+        return False
+    kept = wanted.type is Any or get_origin(wanted.type) is Literal
+    kept = kept or (node.encoding in _MOMENTS and is_checked_time(wanted.type))
+    return kept or is_exact(node.encoding, node.type, wanted.type)
 
 
 def needs_conversion(node: Node, wanted: Wanted, *, before: bool = False) -> bool:

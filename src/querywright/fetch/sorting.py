@@ -39,11 +39,15 @@ class Order:
         statement: The statement as SQLAlchemy sends it, with an ORDER BY only if that decides which rows it has.
         sorts: What its rows are ordered by.
         parameters: The parameters in that.
+        attributes: For each of the sorts the attribute of the selected class whose column it is, if it is one.
+        asked: How many of them its ORDER BY names; the others tell equal rows apart.
     """
 
     statement: Select[Any]
     sorts: tuple[Sort, ...]
     parameters: tuple[BindParameter[Any], ...]
+    attributes: tuple[Source | None, ...]
+    asked: int
 
     @cached_property
     def name(self) -> str:
@@ -77,7 +81,8 @@ def order_of(statement: Select[Any], writer: JsonWriter, keys: Mapping[Source, s
     sorts = tuple(reading.sort(each, expressions[0]) for each in (*asked, *ties))
     parts = (part for expression in expressions for part in visitors.iterate(expression))
     parameters = tuple(part for part in parts if isinstance(part, BindParameter))
-    return Order(reading.unordered(known), sorts, parameters)
+    attributes = tuple(reading.attributes.get(sort.expression) for sort in sorts)
+    return Order(reading.unordered(known), sorts, parameters, attributes, len(asked))
 
 
 def _require_whole(statement: Select[Any]) -> None:
@@ -143,6 +148,17 @@ class _Reading:
         end = len(clauses) - key - columns
         own = [plain(unreferred(clause)) for clause in clauses[end:]]
         return clauses[:end], own[:key], own[key:]
+
+    @cached_property
+    def attributes(self) -> dict[Any, Source]:
+        """The attributes of the class that are columns, by these."""
+        pairs = zip(self._clauses[2], whole_row(inspect(self.entity).mapper), strict=True)
+        # A type may read its column through a function of SQL, and what is ordered is the column.
+        return {
+            column: source
+            for column, source in reversed(list(pairs))
+            if isinstance(column, ColumnClause) and not column.type._has_column_expression  # noqa: SLF001 - nothing public
+        }
 
     @cached_property
     def rows(self) -> Rows:

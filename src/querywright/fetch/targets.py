@@ -15,7 +15,7 @@ from typing_extensions import NotRequired, ReadOnly, Required, get_type_hints
 
 from querywright.errors import ShapeError
 from querywright.fetch.annotations import is_struct, is_typed_dict
-from querywright.fetch.custom import changes, config_of
+from querywright.fetch.custom import changes, config_of, rewrites
 from querywright.fetch.outlines import Key, Outline, outline_of, paths_of
 
 __all__ = ["Target", "TargetField", "target_of"]
@@ -47,6 +47,7 @@ class Target:
         config: The settings of Pydantic that hold for what is inside and has none of its own.
         struct: Whether msgspec makes and writes it, and not Pydantic.
         tag: The key and value by which msgspec tells it from others of a union, if it has one.
+        rewritten: The fields of which it may show another value than it was given; ``None`` if that may be any.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Target:
     config: Mapping[str, Any] | None = None
     struct: bool = False
     tag: tuple[str, Any] | None = None
+    rewritten: frozenset[str] | None = frozenset()
 
 
 def target_of(model: Any, path: str, around: Target | None = None) -> Target:
@@ -115,7 +117,8 @@ def _other(model: Any, path: str, config: Mapping[str, Any] | None) -> Target:
 def _changed(target: Target, origin: type, config: dict[str, Any], outline: Outline) -> Target:
     reason, before = changes(origin, config)
     reason = next(filter(None, [reason, *outline.reasons]), "")
-    return replace(target, reason=reason, before=before or outline.before)
+    rewritten = None if outline.rewritten else rewrites(origin, config)
+    return replace(target, reason=reason, before=before or outline.before, rewritten=rewritten)
 
 
 def _filled(keys: Mapping[str, Key], infos: Mapping[str, FieldInfo]) -> dict[str, TargetField]:
@@ -179,7 +182,8 @@ def _struct(model: Any) -> Target:
     reasons.append(changes(origin, {})[0])
     tag = None if config.tag is None else (config.tag_field, config.tag)
     name, reason = origin.__name__, next(filter(None, reasons), "")
-    return Target(name, fields, reason, attributes=config.array_like, struct=True, tag=tag)
+    rewritten = rewrites(origin, {})
+    return Target(name, fields, reason, attributes=config.array_like, struct=True, tag=tag, rewritten=rewritten)
 
 
 def _inside_a_struct(model: Any) -> Target:
@@ -187,4 +191,4 @@ def _inside_a_struct(model: Any) -> Target:
     origin = get_origin(model) or model
     names = origin.__annotations__ if is_typed_dict(origin) else [field.name for field in dataclasses.fields(origin)]
     fields = {name: TargetField(info, Key(name, name)) for name, info in _infos(model, names).items()}
-    return Target(origin.__name__, fields, changes(origin, {})[0], struct=True)
+    return Target(origin.__name__, fields, changes(origin, {})[0], struct=True, rewritten=rewrites(origin, {}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import secrets
 import time
 import uuid
 from typing import Any, ClassVar
@@ -18,6 +19,8 @@ __all__ = ["Timestamps", "UUIDKey", "Versioned", "uuid7"]
 
 _RANDOM_A_BITS = 12
 _RANDOM_B_BITS = 62
+# Leaves as many to count to in an INTEGER.
+_FIRST_VERSIONS = 2**30
 
 
 def uuid7() -> uuid.UUID:
@@ -74,9 +77,15 @@ class Timestamps:
     )
 
 
+def _next_version(version: int | None = None) -> int:
+    return secrets.randbelow(_FIRST_VERSIONS) + 1 if version is None else version + 1
+
+
 class Versioned:
     """A ``version`` that counts the flushes of a row, so that nobody overwrites what they have not read.
 
+    It begins with a random number: a row that gets the key of a deleted one, as SQLite gives it again, is another row,
+    and has none of its versions. Rows of plain SQL begin with 1, unless that says otherwise.
     A flush updates or deletes the row only if it still has the version that was read, and raises `StaleData`
     otherwise. UPDATE statements of your own have to count by themselves: ``.values(version=Post.version + 1)``.
     ``__mapper_args__`` of the class or of other mixins are kept.
@@ -89,15 +98,16 @@ class Versioned:
         'version'
     """
 
-    version: Mapped[int] = mapped_column(server_default="1", sort_order=1002)
+    version: Mapped[int] = mapped_column(default=_next_version, server_default="1", sort_order=1002)
 
-    __mapper_args__: ClassVar[dict[str, Any]] = {"version_id_col": version}
+    __mapper_args__: ClassVar[dict[str, Any]] = {"version_id_col": version, "version_id_generator": _next_version}
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Combine with other ``__mapper_args__``, of which Python's attribute lookup would find only the first."""
         mapper: Mapper[Any] | None = getattr(cls, "__mapper__", None)
         if mapper is None:
-            cls.__mapper_args__ = {**cls.__mapper_args__, "version_id_col": cls.version}
+            counted = {"version_id_generator": _next_version, **cls.__mapper_args__}
+            cls.__mapper_args__ = {**counted, "version_id_col": cls.version}
         elif mapper.version_id_col is None:
             message = f"{cls.__name__} is mapped without its version."
             raise ConfigurationError(

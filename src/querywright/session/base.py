@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from querywright.engine.dialect import sqlstate_of
 from querywright.errors import ConfigurationError, DatabaseError
 from querywright.events import UnitRetried, emit
-from querywright.fetch.cursors import use_secret
+from querywright.fetch.cursors import use_cursor_secret
 from querywright.session.idempotency import IdempotencyKey
 from querywright.session.options import TransactionOptions
 from querywright.session.retry import Attempts, RetryBudget, RetryPolicy, leaves
@@ -45,8 +45,7 @@ class BaseDatabase(Generic[AnyEngine]):
         self._budget = RetryBudget()
         self._binds: dict[TransactionOptions, AnyEngine] = {}
         if settings.cursor_secret:
-            sync: Engine = getattr(engine, "sync_engine", None) or engine  # type: ignore[assignment]
-            use_secret(sync, settings.cursor_secret.get_secret_value())
+            use_cursor_secret(engine, settings.cursor_secret.get_secret_value())
 
     def _bind(self, options: TransactionOptions) -> AnyEngine:
         """Return the engine whose connections begin transactions in this way."""

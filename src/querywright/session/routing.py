@@ -1,33 +1,34 @@
-"""Choose where to read: a replica that has what the client must see, or else the primary (PostgreSQL)."""
+"""Choose where to read: a replica that has what the client must see, or else the primary (PostgreSQL).
+
+Each replica is asked how far it has come. One that keeps silent is waited for once, not longer than ``patience``; from
+then on it is asked again from time to time, while nobody waits, until it has answered.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import itertools
-import re
 import time
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
+from threading import Thread
+from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.util import greenlet_spawn
+from sqlalchemy.util import await_only, greenlet_spawn
 
-from querywright.engine.dialect import AUTOCOMMIT_OPTIONS
-from querywright.errors import ConfigurationError, DatabaseUnavailable, InvalidRequest
+from querywright.errors import ConfigurationError, DatabaseUnavailable
 from querywright.session.aio import AsyncDatabase
 from querywright.session.database import Database
+from querywright.session.standing import Position, foreign, position_of, replayed_by
 
 __all__ = ["AsyncReplicas", "Replicas"]
 
 AnyDatabase = TypeVar("AnyDatabase", bound=Database | AsyncDatabase)
-
-# Of the WAL that is on the primary's disk: the insert position can be ahead of all that replicas are sent.
-_POSITION = text("SELECT CAST(pg_current_wal_flush_lsn() AS text)")
-_HAS_REPLAYED = text(
-    "SELECT pg_is_in_recovery() AND coalesce(pg_last_wal_replay_lsn() >= CAST(CAST(:after AS text) AS pg_lsn), true)"
-)
-# How PostgreSQL writes a position: two hexadecimal numbers.
-_WRITTEN = re.compile(r"[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}")
+_FAILURES = (SQLAlchemyError, OSError)
 
 
 class _Routing(Generic[AnyDatabase]):
@@ -39,6 +40,7 @@ class _Routing(Generic[AnyDatabase]):
         *replicas: AnyDatabase,
         fallback: bool = True,
         rest: float = 5.0,
+        patience: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         for db in (primary, *replicas):
@@ -48,27 +50,38 @@ class _Routing(Generic[AnyDatabase]):
         self.replicas = replicas
         self._fallback = fallback
         self._rest = rest
+        self._patience = patience
         self._clock = clock
         self._turns = itertools.count()
+        # By the numbers of replicas that have not answered last time, when they are asked again.
         self._resting: dict[int, float] = {}
+        self._latest: Position | None = None
+        # The event loop keeps no task alive by itself.
+        self._asking: set[asyncio.Task[Any]] = set()
 
     def _position(self) -> str:
-        with _engine(self.primary).connect() as connection:
-            connection.execution_options(**AUTOCOMMIT_OPTIONS["postgresql"])
-            return str(connection.execute(_POSITION).scalar_one())
+        self._latest = position_of(_engine(self.primary))
+        return str(self._latest)
 
     def _reader(self, after: str | None) -> AnyDatabase:
-        if after is not None and not _WRITTEN.fullmatch(after):
-            raise InvalidRequest("This is no position that was given out.")
+        wanted = None if after is None else Position.read(after)
         for number in self._in_turn():
-            try:
-                if _has_replayed(_engine(self.replicas[number]), after):
-                    return self.replicas[number]
-            except (SQLAlchemyError, OSError):
-                self._resting[number] = self._clock() + self._rest
+            position = self._asked(number)
+            if position is not None and (wanted is None or position.includes(wanted)):
+                return self.replicas[number]
+        if wanted is not None:
+            self._require_given_out(wanted)
         if self._fallback:
             return self.primary
         raise DatabaseUnavailable("No replica has what was written; none may be up.")
+
+    def _require_given_out(self, wanted: Position) -> None:
+        """Refuse a position that the primary has never reached: whoever invents one would keep all replicas idle."""
+        if self._latest is None or not self._latest.knows(wanted):
+            with suppress(*_FAILURES):
+                self._position()
+                if self._latest is not None and not self._latest.knows(wanted):
+                    raise foreign()
 
     def _in_turn(self) -> Iterator[int]:
         """List the replicas that are not left alone for a while, each time beginning with another."""
@@ -76,18 +89,46 @@ class _Routing(Generic[AnyDatabase]):
         first = next(self._turns)
         for step in range(count):
             number = (first + step) % count
-            if self._resting.get(number, 0.0) <= self._clock():
+            until = self._resting.get(number)
+            if until is None:
                 yield number
+            elif until <= self._clock():
+                self._leave_alone(number)
+                self._begin(number)
+
+    def _asked(self, number: int) -> Position | None:
+        asking = self._begin(number)
+        if not self._ends_in_time(asking):
+            self._leave_alone(number)
+            return None
+        position: Position | None = asking.result()
+        return position
+
+    def _ask(self, number: int) -> Position | None:
+        begun = self._clock()
+        try:
+            position = replayed_by(_engine(self.replicas[number]))
+        except _FAILURES:
+            self._leave_alone(number)
+            return None
+        if self._clock() - begun <= self._patience:
+            self._resting.pop(number, None)
+        return position
+
+    def _leave_alone(self, number: int) -> None:
+        self._resting[number] = self._clock() + self._rest
+
+    def _begin(self, number: int) -> Any:
+        """Begin to ask a replica, beside the caller."""
+        raise NotImplementedError
+
+    def _ends_in_time(self, asking: Any) -> bool:
+        """Wait for the answer as long as is worth it."""
+        raise NotImplementedError
 
 
 def _engine(db: Database | AsyncDatabase) -> Engine:
     return db.engine.sync_engine if isinstance(db, AsyncDatabase) else db.engine
-
-
-def _has_replayed(engine: Engine, after: str | None) -> bool:
-    with engine.connect() as connection:
-        connection.execution_options(**AUTOCOMMIT_OPTIONS["postgresql"])
-        return bool(connection.execute(_HAS_REPLAYED, {"after": after}).scalar_one())
 
 
 class Replicas(_Routing[Database]):
@@ -101,6 +142,7 @@ class Replicas(_Routing[Database]):
         *replicas: Take reads, in turns.
         fallback: Whether the primary takes the reads that no replica can take; otherwise they are refused.
         rest: Seconds for which a replica that did not answer is left alone.
+        patience: Seconds that a replica may take to answer; one that did not is asked again while nobody waits for it.
         clock: The time in seconds.
 
     Raises:
@@ -118,10 +160,28 @@ class Replicas(_Routing[Database]):
             after: The position that a client brought along, if it has written before.
 
         Raises:
-            InvalidRequest: That is no position.
+            InvalidRequest: That is no position, or none that the primary has reached.
             DatabaseUnavailable: No replica has come this far, and the primary is not to take its place.
         """
         return self._reader(after)
+
+    def _begin(self, number: int) -> Future[Position | None]:
+        asking: Future[Position | None] = Future()
+
+        def ask() -> None:
+            try:
+                asking.set_result(self._ask(number))
+            except BaseException as error:  # noqa: BLE001 - it is raised where the answer is read
+                asking.set_exception(error)
+
+        # No thread of a pool: the interpreter would wait for it at its end.
+        Thread(target=ask, name="querywright-replica", daemon=True).start()
+        return asking
+
+    def _ends_in_time(self, asking: Future[Position | None]) -> bool:
+        with suppress(TimeoutError, FutureTimeoutError):
+            asking.exception(self._patience)
+        return asking.done()
 
 
 class AsyncReplicas(_Routing[AsyncDatabase]):
@@ -138,7 +198,18 @@ class AsyncReplicas(_Routing[AsyncDatabase]):
             after: The position that a client brought along, if it has written before.
 
         Raises:
-            InvalidRequest: That is no position.
+            InvalidRequest: That is no position, or none that the primary has reached.
             DatabaseUnavailable: No replica has come this far, and the primary is not to take its place.
         """
         return await greenlet_spawn(self._reader, after)
+
+    def _begin(self, number: int) -> asyncio.Task[Position | None]:
+        asking = asyncio.get_running_loop().create_task(greenlet_spawn(self._ask, number))
+        self._asking.add(asking)
+        asking.add_done_callback(self._asking.discard)
+        return asking
+
+    def _ends_in_time(self, asking: asyncio.Task[Position | None]) -> bool:
+        # Not cancelled: to cancel the statement, the driver would ask the server again.
+        await_only(asyncio.wait({asking}, timeout=self._patience))
+        return asking.done()

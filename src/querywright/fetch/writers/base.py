@@ -6,7 +6,6 @@ than its own JSON functions and has no limit of 100 arguments.
 
 from __future__ import annotations
 
-import enum
 import json
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,12 +18,13 @@ from pydantic_core import to_json
 from sqlalchemy import ColumnElement, Text, bindparam, case, cast, func, literal_column, null
 from sqlalchemy.types import TypeEngine
 
+from querywright.fetch.columns import members_of
 from querywright.fetch.nodes import Encoding
 
 __all__ = [
     "CUT", "EXPONENT", "FEW_DIGITS", "MISSING", "MISSING_WITHIN", "NOT_JSON", "TOO_LARGE", "UNFINISHED", "Encoder",
     "Fragments", "JsonWriter", "Member", "Nesting", "SQLText", "Use", "Value", "as_text", "broken", "documents", "dump",
-    "join", "literal", "members_of", "merged", "with_commas",
+    "join", "literal", "merged", "with_commas",
 ]  # fmt: skip
 
 SQLText = ColumnElement[str]
@@ -326,14 +326,6 @@ _CHAIN = 40
 def dump(value: object) -> str:
     """Write a constant as JSON."""
     return json.dumps(value, ensure_ascii=False)
-
-
-def members_of(column_type: sa.Enum) -> list[tuple[str, object]]:
-    """Pair each stored string with the value of its member."""
-    named = (column_type.enum_class or enum.Enum).__members__.values()
-    # The stored strings leave aliases out, unless told otherwise.
-    members = named if len(named) == len(column_type.enums) else list(column_type.enum_class or ())
-    return [(stored, member.value) for stored, member in zip(column_type.enums, members, strict=True)]
 
 
 def with_commas(pieces: Iterable[Fragments]) -> list[str | SQLText]:

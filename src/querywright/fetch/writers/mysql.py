@@ -21,7 +21,7 @@ from sqlalchemy.types import TypeEngine
 from typing_extensions import override
 
 from querywright.errors import ShapeError
-from querywright.fetch.columns import unwrap_type
+from querywright.fetch.columns import members_of, unwrap_type
 from querywright.fetch.nodes import Encoding
 from querywright.fetch.orders import apart
 from querywright.fetch.writers.base import (
@@ -37,7 +37,6 @@ from querywright.fetch.writers.base import (
     SQLText,
     documents,
     dump,
-    members_of,
     merged,
     with_commas,
 )
