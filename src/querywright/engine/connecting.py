@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Dialect, Engine, event
+from sqlalchemy import URL, Dialect, Engine, event
 from sqlalchemy.exc import MissingGreenlet
 from sqlalchemy.util import await_only
 
@@ -33,8 +33,10 @@ def install_connecting(engine: Engine, limits: Limits) -> None:
     if dialect.driver == "asyncpg":
         _listen_for_silence(engine)
 
+    where = _host_of(engine.url)
+
     def do_connect(_dialect: Dialect, _record: Any, arguments: Any, options: Any) -> Any:
-        return _connect(dialect, partial(connect, *arguments, **options))
+        return _connect(dialect, partial(connect, *arguments, **options), where)
 
     event.listen(engine, "do_connect", do_connect)
 
@@ -124,7 +126,13 @@ def _listen_for_silence(engine: Engine) -> None:
     event.listen(engine, "handle_error", lose_silent_connection)
 
 
-def _connect(dialect: Any, connect: Callable[[], Any]) -> Any:
+def _host_of(url: URL) -> str:
+    """Say where a URL leads to."""
+    several = ", ".join(url.normalized_query.get("host", ()))
+    return several or (f"{url.host}:{url.port}" if url.port else str(url.host or url.database))
+
+
+def _connect(dialect: Any, connect: Callable[[], Any], where: str) -> Any:
     """Connect, and report a refused or unfinished attempt as the driver's OperationalError.
 
     SQLAlchemy 2.0 lets asyncpg's own errors and OSError escape from here (sqlalchemy#11956, fixed in 2.1).
@@ -135,7 +143,7 @@ def _connect(dialect: Any, connect: Callable[[], Any]) -> Any:
     except dbapi.Error:
         raise
     except (OSError, asyncio.TimeoutError) as error:
-        reason = f"{type(error).__name__} while connecting"
+        reason = f"{type(error).__name__} while connecting to {where}"
         raise dbapi.OperationalError(reason) from error
     except Exception as error:
         state = getattr(error, "sqlstate", None)

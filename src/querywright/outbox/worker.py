@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import inspect
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from sqlalchemy import Table
 from sqlalchemy.orm import Session
 
 from querywright.engine.dialect import classify
+from querywright.engine.reports import report_of
 from querywright.errors import CommitOutcomeUnknown, DatabaseUnavailable
 from querywright.events import MessagePublished, RelayPaused, emit
 from querywright.outbox.claiming import Claimed, claim, purge, settle
@@ -25,6 +27,7 @@ from querywright.session import AsyncDatabase, Database
 
 __all__ = ["Bench", "Worker"]
 
+_log = logging.getLogger("querywright")
 Result = TypeVar("Result")
 
 # Seconds: background work backs off further than a request would (DBConnection's defaults are 1 and 30).
@@ -137,6 +140,7 @@ class Worker:
                 raise
             self._failures += 1
             delay = backoff(self._failures, base=_RECONNECT_BASE, cap=_RECONNECT_CAP, random=self._bench.random)
+            _log.warning("A relay waits %.1f s for its database: %s", delay, report_of(error))
             emit(RelayPaused(type(error).__name__, delay))
             return delay
         self._failures = 0

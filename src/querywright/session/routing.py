@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -13,12 +14,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.util import greenlet_spawn
 
 from querywright.engine.dialect import AUTOCOMMIT_OPTIONS
+from querywright.engine.reports import report_of
 from querywright.errors import ConfigurationError, DatabaseUnavailable, InvalidRequest
 from querywright.session.aio import AsyncDatabase
 from querywright.session.database import Database
 
 __all__ = ["AsyncReplicas", "Replicas"]
 
+_log = logging.getLogger("querywright")
 AnyDatabase = TypeVar("AnyDatabase", bound=Database | AsyncDatabase)
 
 # Of the WAL that is on the primary's disk: the insert position can be ahead of all that replicas are sent.
@@ -64,8 +67,9 @@ class _Routing(Generic[AnyDatabase]):
             try:
                 if _has_replayed(_engine(self.replicas[number]), after):
                     return self.replicas[number]
-            except (SQLAlchemyError, OSError):
+            except (SQLAlchemyError, OSError) as error:
                 self._resting[number] = self._clock() + self._rest
+                _log.warning("%r is left alone for %g s: %s", self.replicas[number], self._rest, report_of(error))
         if self._fallback:
             return self.primary
         raise DatabaseUnavailable("No replica has what was written; none may be up.")
