@@ -30,6 +30,7 @@ QuerywrightError
         ├── LockNotAvailable    somebody else holds a lock
         │   └── KeyInUse        what an idempotency key stands for is still being done
         ├── PoolTimeout         every pooled connection stayed in use
+        ├── TooManyStreams      as many streams are read as may be
         ├── StatementTimeout    the database gave up on a statement
         └── TransactionConflict deadlock or serialization failure; retry the whole transaction
 """
@@ -345,6 +346,24 @@ class PoolTimeout(DatabaseUnavailable):
             hint=f"Waited {seconds:g} s while {self.checked_out} of {self.checked_out} were checked out"
             f" (pool_size={size} and {overflow} more); look for transactions that stay open while they wait for"
             " something else, before you raise pool_size.",
+        )
+
+
+class TooManyStreams(DatabaseUnavailable):
+    """No stream came to its end in time to let another one begin.
+
+    Args:
+        most: How many may be read at once.
+        seconds: How long it waited.
+    """
+
+    def __init__(self, *, most: int, seconds: float) -> None:
+        self.most = most
+        self.seconds = seconds
+        super().__init__(
+            "As many streams are being read as the service allows.",
+            hint=f"Waited {seconds:g} s while {most} of {most} were open (max_streams={most}); each holds a connection"
+            " until its reader has had all of it. Raise max_streams together with pool_size, or send pages.",
         )
 
 

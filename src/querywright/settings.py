@@ -22,6 +22,7 @@ _EXAMPLES = {
     "pool_size": "10",
     "max_overflow": "5",
     "pool_timeout": "5",
+    "max_streams": "5",
     "pool_recycle": "1800",
     "ping_after_idle": "0.5",
     "connect_timeout": "5",
@@ -48,6 +49,8 @@ class DatabaseSettings(BaseSettings):
         pool_size: Connections kept open.
         max_overflow: Connections opened above ``pool_size`` under load, closed when they come back.
         pool_timeout: Seconds to wait for a free connection before `PoolTimeout`.
+        max_streams: Streams that may be read at once, each on a connection of its own; another one waits for
+            ``pool_timeout`` seconds before `TooManyStreams`. By default half of ``pool_size`` plus ``max_overflow``.
         pool_recycle: Seconds after which a connection is replaced at its next use.
         ping_after_idle: A connection idle for longer than this many seconds is tested before use.
         connect_timeout: Seconds to open a connection (PostgreSQL).
@@ -87,6 +90,7 @@ class DatabaseSettings(BaseSettings):
     pool_size: int = Field(default=5, ge=1)
     max_overflow: int = Field(default=10, ge=0)
     pool_timeout: float = Field(default=10.0, gt=0)
+    max_streams: int | None = Field(default=None, ge=1)
     pool_recycle: float = Field(default=1800.0, gt=0)
     # HikariCP skips its own test for connections used within the last 500 ms (aliveBypassWindowMs).
     ping_after_idle: float = Field(default=0.5, ge=0)
@@ -100,6 +104,16 @@ class DatabaseSettings(BaseSettings):
     pooler: Literal["pgbouncer"] | None = None
     cursor_secret: SecretStr | None = Field(default=None, min_length=LEAST_SECRET)
     application_name: str = Field(default="querywright", min_length=1, max_length=63)
+
+    @property
+    def most_connections(self) -> int:
+        """How many connections the pool opens at most."""
+        return self.pool_size + self.max_overflow
+
+    @property
+    def most_streams(self) -> int:
+        """How many streams may be read at once."""
+        return self.max_streams or max(1, self.most_connections // 2)
 
     def __init__(self, **values: Any) -> None:
         # Not an alias: with one, Pydantic would let the environment win over the argument.

@@ -7,6 +7,7 @@ import contextlib
 import datetime as dt
 import math
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -95,8 +96,12 @@ async def send(db: AnyDatabase, *payloads: Any, key: str | None = None) -> list[
 
 
 async def states(db: AnyDatabase) -> list[str]:
+    return await read(db, select(outbox.table.c.state).order_by(outbox.table.c.position))
+
+
+async def read(db: AnyDatabase, statement: Any) -> list[Any]:
     async with session(db) as opened:
-        return list(await resolve(opened.scalars(select(outbox.table.c.state).order_by(outbox.table.c.position))))
+        return list(await resolve(opened.scalars(statement)))
 
 
 def checked_out(db: AnyDatabase) -> int:
@@ -595,10 +600,10 @@ async def test_survives_a_restart_of_the_database(driver: str, mode: str, broker
 
 
 @contextlib.contextmanager
-def relay_process(kind: str, db: AnyDatabase, log: Path) -> Iterator[subprocess.Popen[str]]:
+def relay_process(kind: str, db: AnyDatabase, log: Path, *, ahead: float = 0) -> Iterator[subprocess.Popen[str]]:
     url = db.engine.url.render_as_string(hide_password=False)
     mode = "sync" if isinstance(db, Database) else "async"
-    command = [sys.executable, "-m", "tests.suite.outbox_process", kind, url, str(log), mode]
+    command = [sys.executable, "-m", "tests.suite.outbox_process", kind, url, str(log), mode, str(ahead)]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own code
         try:
             yield process
@@ -627,6 +632,63 @@ async def test_a9_outbox_survives_kill(box: AnyDatabase, broker: Broker, tmp_pat
     (line,) = log.read_text().splitlines()
     assert line == f"{broker.got[1].id} k first", "the consumer sees the same id twice"
     assert await states(box) == []
+
+
+async def killed_by_the_deadly_one(box: AnyDatabase, log: Path, ahead: float) -> bool:
+    """Run a relay until there is nothing left to publish, or until it is killed."""
+    with relay_process("die", box, log, ahead=ahead) as process:
+        _, _ = await asyncio.to_thread(process.communicate)
+        assert process.returncode in {0, -signal.SIGKILL}
+        return process.returncode != 0
+
+
+async def test_a_message_that_kills_its_relays_takes_no_other_with_it(box: AnyDatabase, tmp_path: Path) -> None:
+    """Each relay is started when the lease of the last has ended, so that it meets the deadly message again."""
+    await send(box, 0, 1)
+    await send(box, "deadly", "next", key="k")
+    innocent = [*range(9), "next"]
+    await send(box, *range(2, 9))
+    log, kills = tmp_path / "published", 0
+    while await killed_by_the_deadly_one(box, log, RelayOptions().lease * 1.1 * kills):
+        kills += 1
+        assert kills <= 5
+        left = await read(box, select(outbox.table.c.attempts).where(outbox.table.c.key.is_(None)))
+        assert set(left) <= {0}, "the others are not charged with it"
+    assert kills == 5
+    published = [line.split()[2] for line in log.read_text().splitlines()]
+    assert set(published) == set(map(str, innocent))
+    # In the company of the deadly one, and then alone.
+    assert max(published.count(str(each)) for each in innocent) <= 2
+    async with session(box) as opened:
+        (letter,) = await resolve(outbox.dead(opened))
+    assert (letter.message.payload, letter.error) == ("deadly", claiming.LEASE_EXPIRED)
+    assert len(await states(box)) == 1
+
+
+@pytest.mark.drivers("sqlite+pysqlite", "postgresql+asyncpg")
+async def test_suspected_messages_and_others_take_turns(box: AnyDatabase) -> None:
+    """Of those whose relay has died each is published alone, and what comes later does not wait for all of them."""
+    await send(box, *range(4))
+    clock, options = Clock(), RelayOptions(concurrency=4)
+    async with transaction(box) as tx:
+        await run_sync(tx, lambda sync: claiming.claim(sync, outbox.table, 4, now=clock.now, options=options))
+    clock.move(options.lease)
+    await send(box, *range(4, 12))
+    at_once: list[set[int]] = []
+    in_flight: set[int] = set()
+
+    async def publish(message: Message) -> None:
+        in_flight.add(message.payload)
+        await asyncio.sleep(0)
+        at_once.append(set(in_flight))
+        await asyncio.sleep(0)
+        in_flight.discard(message.payload)
+
+    assert await Relay(outbox, box, publish, options, clock=clock).drain() == 12
+    for number in range(4):
+        assert [each for each in at_once if number in each] == [{number}]
+    first = [min(each) for each in at_once]
+    assert first.index(4) < first.index(0) < first.index(8), "in turns"
 
 
 async def test_two_processes_publish_nothing_twice(box: AnyDatabase, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Dialect, Engine, event
+from sqlalchemy import URL, Dialect, Engine, event
 
 from querywright.engine.limits import Limits
 from querywright.engine.mysql import tls_arguments
@@ -35,8 +35,10 @@ def install_connecting(engine: Engine, limits: Limits, tls: Tls) -> None:
     elif dialect.driver == "psycopg":
         _adapt_psycopg(engine)
 
+    where = _host_of(engine.url)
+
     def do_connect(_dialect: Dialect, _record: Any, arguments: Any, options: Any) -> Any:
-        return _connect(dialect, lambda: connect(*arguments, **options, **secure(tls)))
+        return _connect(dialect, lambda: connect(*arguments, **options, **secure(tls)), where)
 
     event.listen(engine, "do_connect", do_connect)
 
@@ -133,7 +135,13 @@ def _adapt_psycopg(engine: Engine) -> None:
     event.listen(engine, "connect", lambda _, record: adapt(record.driver_connection))
 
 
-def _connect(dialect: Any, connect: Callable[[], Any]) -> Any:
+def _host_of(url: URL) -> str:
+    """Say where a URL leads to."""
+    several = ", ".join(url.normalized_query.get("host", ()))
+    return several or (f"{url.host}:{url.port}" if url.port else str(url.host or url.database))
+
+
+def _connect(dialect: Any, connect: Callable[[], Any], where: str) -> Any:
     """Connect, and report an attempt that came to nothing as the driver's own error.
 
     SQLAlchemy 2.0 lets asyncpg's errors and OSError escape from here (sqlalchemy#11956, fixed in 2.1).
@@ -141,13 +149,13 @@ def _connect(dialect: Any, connect: Callable[[], Any]) -> Any:
     try:
         return connect()
     except Exception as error:
-        failure = _failure(dialect.loaded_dbapi, error)
+        failure = _failure(dialect.loaded_dbapi, error, where)
         if failure is None:
             raise
         raise failure from error
 
 
-def _failure(dbapi: Any, error: Exception) -> Exception | None:
+def _failure(dbapi: Any, error: Exception, where: str) -> Exception | None:
     """Make an OperationalError of what is none; ``None`` if the error is one that SQLAlchemy knows, or no driver's."""
     # Where no host is a primary, for example: 2.1 translates it, but not into a failure to connect.
     internal = getattr(dbapi, "InternalClientError", ())
@@ -160,6 +168,6 @@ def _failure(dbapi: Any, error: Exception) -> Exception | None:
         return failure
     is_drivers = isinstance(error, internal) or type(error).__module__.startswith("asyncpg.")
     if is_drivers or isinstance(error, (OSError, asyncio.TimeoutError)):
-        reason = f"{type(error).__name__} while connecting"
+        reason = f"{type(error).__name__} while connecting to {where}"
         return dbapi.OperationalError(reason)  # type: ignore[no-any-return]
     return None

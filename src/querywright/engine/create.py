@@ -24,13 +24,14 @@ from querywright.engine.postgresql import connect_arguments as postgresql_connec
 from querywright.engine.reset import install_reset
 from querywright.engine.sqlite import SQLiteConnection, install_sqlite
 from querywright.engine.statements import install_timing
+from querywright.engine.streams import install_streams
 from querywright.engine.tls import Tls, without_tls
 from querywright.engine.transactions import install_transactions
 from querywright.engine.values import install_values
 from querywright.errors import ConfigurationError
 from querywright.settings import DatabaseSettings
 
-__all__ = ["create_async_engine", "create_sync_engine"]
+__all__ = ["create_async_engine", "create_sync_engine", "is_memory"]
 
 # SQLAlchemy shows the query of an engine's URL to everyone, so these go to the driver without it.
 _SECRETS = ("password",)
@@ -90,7 +91,7 @@ def _arguments(settings: DatabaseSettings, url: sqlalchemy.URL, pool: type[Queue
         }
         | {name: url.query[name] for name in _SECRETS if name in url.query},
     }
-    if not _is_memory(url):
+    if not is_memory(url):
         arguments |= {
             "poolclass": pool,
             "pool_size": settings.pool_size,
@@ -113,7 +114,8 @@ def _connect_arguments(settings: DatabaseSettings, url: sqlalchemy.URL) -> dict[
     return postgresql_connect_arguments(settings, url)
 
 
-def _is_memory(url: sqlalchemy.URL) -> bool:
+def is_memory(url: sqlalchemy.URL) -> bool:
+    """Say whether a database has only one connection, in which it is."""
     return driver_of(url).database == "sqlite" and (
         url.database in {None, "", ":memory:"} or url.query.get("mode") == "memory"
     )
@@ -131,7 +133,9 @@ def _install(engine: Engine, settings: DatabaseSettings, tls: Tls) -> None:
         if engine.dialect.name in {"mysql", "mariadb"}:
             install_mysql(engine)
         install_ping(engine, after_idle=settings.ping_after_idle)
-    kept = _is_memory(engine.url)
+    kept = is_memory(engine.url)
     # Behind a pooler another server may get the next message: there is no session to reset.
     install_reset(engine, when="never" if settings.pooler or kept else settings.reset_on_return, proven=not kept)
+    if not kept:
+        install_streams(engine, most=settings.most_streams, seconds=settings.pool_timeout)
     forget_in_child(engine)

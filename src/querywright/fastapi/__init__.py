@@ -11,7 +11,7 @@ from querywright.fastapi.dependencies import (
 from querywright.fastapi.etags import IfMatch, IfNoneMatch, OptionalIfMatch, etag
 from querywright.fastapi.idempotency import IdempotentRoute, everybody
 from querywright.fastapi.install import install
-from querywright.fastapi.json import Json
+from querywright.fastapi.json import Json, JsonStream
 from querywright.fastapi.lifespan import lifespan
 from querywright.fastapi.writers import LateCommitWarning
 
@@ -20,6 +20,7 @@ __all__ = [
     "IfMatch",
     "IfNoneMatch",
     "Json",
+    "JsonStream",
     "KeepingWriter",
     "LateCommitWarning",
     "OptionalIfMatch",

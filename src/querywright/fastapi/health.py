@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from http import HTTPStatus
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter
-from fastapi.concurrency import run_in_threadpool
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import JSONResponse, Response
 
+from querywright.engine import pool_snapshot, report_of
 from querywright.fastapi.problems import problem
 from querywright.session import AsyncDatabase, Database
 
 __all__ = ["health_routes"]
 
+_log = logging.getLogger("querywright")
 _READY_SECONDS = 2.0
 
 
@@ -22,7 +25,8 @@ def health_routes(db: AsyncDatabase | Database) -> APIRouter:
     """Make the routes ``/health/live`` and ``/health/ready``.
 
     Liveness touches nothing, so a database outage does not restart every process. Readiness makes one round trip,
-    for at most two seconds.
+    for at most two seconds and on a connection of its own: a pool that is used up is told of, and is no reason to send
+    its requests to others, which have as many.
     """
     router = APIRouter(prefix="/health", tags=["health"])
 
@@ -34,11 +38,27 @@ def health_routes(db: AsyncDatabase | Database) -> APIRouter:
     @router.get("/ready", responses={503: {"description": "The database does not answer."}})
     async def ready() -> Response:
         """The database answers."""
-        ping = db.ping() if isinstance(db, AsyncDatabase) else run_in_threadpool(db.ping)
         try:
-            await asyncio.wait_for(ping, _READY_SECONDS)
-        except (SQLAlchemyError, OSError, asyncio.TimeoutError):
+            await asyncio.wait_for(_probe(db), _READY_SECONDS)
+        except (SQLAlchemyError, OSError, asyncio.TimeoutError) as error:
+            _log.warning("Not ready: %s", report_of(error))
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, "The database does not answer.", retry=True)
+        if _is_saturated(db):
+            _log.warning("Every connection of the pool is in use, all %d.", db.settings.most_connections)
+            return JSONResponse({"status": "saturated"})
         return JSONResponse({"status": "ok"})
 
     return router
+
+
+async def _probe(db: AsyncDatabase | Database) -> None:
+    if isinstance(db, AsyncDatabase):
+        await db.probe()
+    else:
+        # The threads of path operations may all be waiting for the pool.
+        await to_thread.run_sync(db.probe, limiter=CapacityLimiter(1), abandon_on_cancel=True)
+
+
+def _is_saturated(db: AsyncDatabase | Database) -> bool:
+    engine = db.engine.sync_engine if isinstance(db, AsyncDatabase) else db.engine
+    return pool_snapshot(engine).checked_out >= db.settings.most_connections

@@ -8,6 +8,7 @@ from querywright.fastapi.dependencies import STATE
 from querywright.fastapi.health import health_routes
 from querywright.fastapi.idempotency import KEYS
 from querywright.fastapi.problems import install_handlers
+from querywright.fastapi.uncaught import Uncaught, in_lifespan
 from querywright.session import AsyncDatabase, Database, IdempotencyKeys
 
 __all__ = ["install"]
@@ -32,4 +33,6 @@ def install(app: FastAPI, db: AsyncDatabase | Database, *, idempotency: Idempote
     setattr(app.state, STATE, db)
     setattr(app.state, KEYS, idempotency)
     install_handlers(app)
+    app.add_middleware(Uncaught)
+    app.router.lifespan_context = in_lifespan(app.router.lifespan_context)
     app.include_router(health_routes(db))

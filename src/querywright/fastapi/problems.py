@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import sys
-import traceback
 from http import HTTPStatus
 
 from fastapi import FastAPI, WebSocket
@@ -17,9 +16,11 @@ from starlette.responses import Response
 from starlette.status import WS_1008_POLICY_VIOLATION, WS_1011_INTERNAL_ERROR
 
 from querywright.engine import classify
+from querywright.engine.reports import lines_of, report_of
 from querywright.errors import (
     CommitOutcomeUnknown,
     Conflict,
+    ConstraintViolation,
     DatabaseUnavailable,
     InvalidRequest,
     InvalidValue,
@@ -84,14 +85,21 @@ async def _handle_group(connection: HTTPConnection, error: Exception) -> Respons
     ours = [each for each in several if isinstance(each, _OURS)]
     if len(ours) < len(several):
         raise error
-    return await _handle(connection, ours[0])
+    return await _answer(connection, ours[0], error)
 
 
 async def _handle(connection: HTTPConnection, error: Exception) -> Response | None:
+    return await _answer(connection, error, error)
+
+
+async def _answer(connection: HTTPConnection, error: Exception, raised: Exception) -> Response | None:
     known = _known(error)
     status = next((status for kind, status in _STATUS if isinstance(known, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        _report(error, known)
+        _log.error("%s: %s%s", _asked(connection), report_of(raised), lines_of(raised))
+    elif isinstance(known, ConstraintViolation) and known is not error:
+        # A client has broken a rule of the database: it is told in general which, and the log says by name.
+        _log.warning("%s: %s", _asked(connection), report_of(raised))
     if isinstance(connection, WebSocket):
         # An open socket takes no response; RFC 6455, section 7.4.1: policy violation or internal error.
         server_error = status >= HTTPStatus.INTERNAL_SERVER_ERROR
@@ -113,9 +121,7 @@ def _known(error: Exception) -> QuerywrightError | None:
     return error if isinstance(error, QuerywrightError) else classify(error)
 
 
-def _report(error: Exception, known: QuerywrightError | None) -> None:
-    """Log what happened and where in the code, without the driver's words: they hold SQL and users' data."""
-    what = str(error) if isinstance(error, QuerywrightError) else f"{type(error).__name__} ({known})"
-    state = getattr(known, "sqlstate", None)
-    where = "".join(traceback.format_tb(error.__traceback__))
-    _log.error("%s, SQLSTATE %s\n%s", what, state, where)
+def _asked(connection: HTTPConnection) -> str:
+    """Name the route; the path of a request may hold a secret."""
+    path = getattr(connection.scope.get("route"), "path", "a route")
+    return f"{connection.scope.get('method', 'WEBSOCKET')} {path}"

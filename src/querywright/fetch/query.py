@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, Select
 from sqlalchemy.orm import Session
 
 from querywright.engine.exclusive import exclusive
+from querywright.engine.streams import place_for_stream
 from querywright.errors import MultipleFound, NotFound, SessionEnded, ShapeError
 from querywright.fetch.binding import Binder, CacheKey, SchemaMap, Statement
 from querywright.fetch.compile import MOST
@@ -197,7 +198,7 @@ class Query:
         if isinstance(bind, Session):
             streams_of(bind).add(batches)
         # Between two batches others may use the session: drivers allow it.
-        with closing(batches):
+        with place_for_stream(target), closing(batches):
             for rows in batches:
                 yield prepared, [row[0] for row in rows]
             # Whoever closed it has closed the stream as well, whose rows are not at their end.

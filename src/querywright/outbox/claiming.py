@@ -10,6 +10,10 @@ changed.
 What may be claimed is found by state. To read on from the last position seen would lose messages: positions are drawn
 before the commit, so a lower one can appear after a higher one. Of each key only the first pending message may be
 claimed, so a later one waits until the earlier one was published or became a dead letter.
+
+Of a message whose lease has ended nobody knows whether it was the one that its relay died of. So it is suspected, and
+published alone: nothing else is in flight in that relay meanwhile. An attempt among others is counted when its end is
+written down, one alone before it is made. If its relay dies again, that was its own fault, and so was the first time.
 """
 
 from __future__ import annotations
@@ -19,8 +23,9 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Executable, Table, delete, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Executable, Row, Table, delete, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from querywright.outbox.delivery import Change, Claim, Event, RelayOptions, Settlement, burial
@@ -28,8 +33,14 @@ from querywright.outbox.messages import PENDING, PUBLISHED, message_from
 
 __all__ = ["Claimed", "claim", "purge", "settle"]
 
-# The error of a message whose relay ended without a word each time, perhaps because of the message.
+# The error of a message whose relay ended without a word each time, while it published nothing but this message; and,
+# as long as a claim stands, what is to be said of it if nobody says anything else.
 LEASE_EXPIRED = "LeaseExpired"
+# The same for the first attempt alone: the one before, among others, is not yet counted.
+_SUSPECTED = "Suspected"
+
+# Suspected messages and others take turns, so that neither waits for the end of the other.
+Turn = Literal["busy", "others", "suspected"]
 
 # So many pending messages are looked at by one claim.
 LOOKED_AT = 500
@@ -43,35 +54,90 @@ class Claimed:
     Attributes:
         claims: The messages to publish.
         events: What to tell once the transaction is committed.
-        more: Whether there may be more to claim, behind many messages of the same keys.
+        more: Whether there may be more to claim, behind many messages of the same keys or one that was given up.
+        suspected: Whether nothing else may be published until the end of this one.
     """
 
     claims: list[Claim] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     more: bool = False
+    suspected: bool = False
 
 
-def claim(session: Session, table: Table, limit: int, *, now: dt.datetime, options: RelayOptions) -> Claimed:
+@dataclass(frozen=True)
+class Due:
+    """A message that may be claimed.
+
+    Attributes:
+        position: Where it stands.
+        attempts: How many have been counted.
+        suspected: Whether its last relay has died.
+    """
+
+    position: int
+    attempts: int = 0
+    suspected: bool = False
+
+
+def claim(
+    session: Session, table: Table, limit: int, *, now: dt.datetime, options: RelayOptions, turn: Turn = "others"
+) -> Claimed:
     """Claim messages that are due, oldest first, and none that another relay holds.
 
-    Attempts are counted here, before they are made: a message that kills each relay that publishes it becomes a dead
-    letter, too.
+    Args:
+        session: In a transaction.
+        table: The outbox.
+        limit: How many at most.
+        now: The time.
+        options: The lease, and how many attempts there are.
+        turn: Whose turn it is in this relay; ``busy`` if something is in flight.
     """
     looked_at = session.execute(_oldest(table, now, max(limit, LOOKED_AT))).all()
-    firsts = first_of_each_key((row.position, row.key) for row in looked_at)[:limit]
-    rows = session.execute(_lock(table, now, firsts)).all() if firsts else []
-    token = uuid.uuid4()
-    if rows:
-        session.execute(
-            update(table)
-            .where(table.c.position.in_([row.position for row in rows]))
-            .values(claim=token, due_at=now + dt.timedelta(seconds=options.lease), attempts=table.c.attempts + 1)
-        )
-    claims = [Claim(row.position, token, message_from(row, row.attempts + 1)) for row in rows]
-    used_up = [claimed for claimed in claims if claimed.message.attempts > options.max_attempts]
-    events = settle(session, table, [burial(claimed, LEASE_EXPIRED, now) for claimed in used_up])
-    more = bool(rows) and len(firsts) < limit and len(looked_at) >= LOOKED_AT
-    return Claimed([claimed for claimed in claims if claimed not in used_up], events, more)
+    firsts = set(first_of_each_key((row.position, row.key) for row in looked_at))
+    due = [Due(row.position, row.attempts, suspected=row.claim is not None) for row in looked_at]
+    chosen = choose([each for each in due if each.position in firsts], turn)[:limit]
+    rows = session.execute(_lock(table, now, chosen)).all() if chosen else []
+    if not rows:
+        return Claimed()
+    token, suspected = uuid.uuid4(), rows[0].claim is not None
+    alone = suspected or options.concurrency == 1
+    kept = {"attempts": _attempt(rows[0]), "error": _if_it_dies(rows[0])} if alone else {"error": None}
+    session.execute(
+        update(table)
+        .where(table.c.position.in_([row.position for row in rows]))
+        .values(claim=token, due_at=now + dt.timedelta(seconds=options.lease), **kept)
+    )
+    claims = [Claim(row.position, token, message_from(row, _attempt(row))) for row in rows]
+    if suspected and claims[0].message.attempts > options.max_attempts:
+        return Claimed(events=settle(session, table, [burial(claims[0], LEASE_EXPIRED, now)]), more=True)
+    return Claimed(claims, more=len(chosen) < limit and len(looked_at) >= LOOKED_AT, suspected=suspected)
+
+
+def choose(due: Sequence[Due], turn: Turn) -> list[int]:
+    """Choose messages to publish at once, or one that is suspected: of these the one with the fewest attempts.
+
+    Example:
+        >>> due = [Due(1, attempts=2, suspected=True), Due(2, attempts=0, suspected=True), Due(3), Due(4)]
+        >>> choose(due, "others"), choose(due, "suspected"), choose(due, "busy"), choose(due[2:], "busy")
+        ([3, 4], [2], [], [3, 4])
+    """
+    others = [each.position for each in due if not each.suspected]
+    suspected = [each for each in due if each.suspected]
+    if not suspected or (others and turn == "others"):
+        return others
+    return [] if turn == "busy" else [min(suspected, key=lambda each: each.attempts).position]
+
+
+def _attempt(row: Row[Any]) -> int:
+    """Number the attempt that begins now; of the ones before, those among others have not been counted."""
+    convicted = row.claim is not None and row.error == _SUSPECTED
+    return int(row.attempts) + (2 if convicted else 1)
+
+
+def _if_it_dies(row: Row[Any]) -> str:
+    """Say what an attempt alone has ended with if its relay does not live to tell."""
+    among_others = row.claim is not None and row.error not in {_SUSPECTED, LEASE_EXPIRED}
+    return _SUSPECTED if among_others else LEASE_EXPIRED
 
 
 def first_of_each_key(rows: Iterable[tuple[int, str | None]]) -> list[int]:
@@ -103,7 +169,7 @@ def _oldest(table: Table, now: dt.datetime, limit: int) -> Executable:
     held = table.alias("held")
     keys = select(held.c.key).where(held.c.state == PENDING, held.c.due_at > now, held.c.key.is_not(None))
     return (
-        select(table.c.position, table.c.key)
+        select(table.c.position, table.c.key, table.c.claim, table.c.attempts)
         .where(*_is_due(table, now), or_(table.c.key.is_(None), table.c.key.not_in(keys)))
         .order_by(table.c.position)
         .limit(limit)

@@ -28,7 +28,7 @@ class RelayOptions:
         lease: Seconds after which the message of a relay that died is published by another; it must leave time
             to write down what happened, so more than ``timeout``.
         poll: Seconds between two looks at an outbox that had nothing to publish.
-        max_attempts: How often publishing is begun before a message becomes a dead letter.
+        max_attempts: How many attempts fail before a message becomes a dead letter; see `Message.attempts`.
         backoff_base: Seconds that the wait after the first failure is below; doubled after each further one.
         backoff_cap: Seconds that no wait exceeds.
         retain: Seconds to keep published messages; 0 deletes them at once.

@@ -31,7 +31,7 @@ class Message:
         payload: Any JSON value.
         headers: What travels beside the payload, such as a trace.
         created_at: When it was added.
-        attempts: How often publishing it was begun; 1 at the first attempt.
+        attempts: Which attempt this is, from 1 on. One whose relay died counts if it published nothing else.
     """
 
     id: uuid.UUID

@@ -5,26 +5,29 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import inspect
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from sqlalchemy import Table
 from sqlalchemy.orm import Session
 
 from querywright.engine.dialect import classify
+from querywright.engine.reports import report_of
 from querywright.errors import CommitOutcomeUnknown, DatabaseUnavailable
 from querywright.events import MessagePublished, RelayPaused, emit
-from querywright.outbox.claiming import Claimed, claim, purge, settle
+from querywright.outbox.claiming import Claimed, Turn, claim, purge, settle
 from querywright.outbox.delivery import Claim, Outcome, RelayOptions, backoff, settlement
 from querywright.outbox.messages import Message
 from querywright.session import AsyncDatabase, Database
 
 __all__ = ["Bench", "Worker"]
 
+_log = logging.getLogger("querywright")
 Result = TypeVar("Result")
 
 # Seconds: background work backs off further than a request would (DBConnection's defaults are 1 and 30).
@@ -64,6 +67,7 @@ class Worker:
         # Its own: slow brokers must not take the threads that statements run in.
         self._threads = ThreadPoolExecutor(bench.options.concurrency, thread_name_prefix="querywright-relay")
         self._closing = False
+        self._turn: Turn = "others"
         self._published = 0
         self._failures = 0
         self._purged_at = float("-inf")
@@ -137,6 +141,7 @@ class Worker:
                 raise
             self._failures += 1
             delay = backoff(self._failures, base=_RECONNECT_BASE, cap=_RECONNECT_CAP, random=self._bench.random)
+            _log.warning("A relay waits %.1f s for its database: %s", delay, report_of(error))
             emit(RelayPaused(type(error).__name__, delay))
             return delay
         self._failures = 0
@@ -150,12 +155,14 @@ class Worker:
         """
         self._collect()
         outcomes = tuple(self._unsettled)
-        free = 0 if self._closing else self._bench.options.concurrency - len(self._publishing)
+        free = self._free()
         if not outcomes and not free:
             return False
         started = time.monotonic()
         got = await self._bench.transact(lambda session: self._settle_and_claim(session, outcomes, free))
         del self._unsettled[: len(outcomes)]
+        if got.claims:
+            self._turn = "others" if got.suspected else "suspected"
         for claimed in got.claims:
             self._begin(claimed, started + self._bench.options.lease)
         for event in got.events:
@@ -165,16 +172,22 @@ class Worker:
             self._changed.set()
         return bool(got.claims or got.events)
 
+    def _free(self) -> int:
+        """Count the messages that may join those in flight; a suspected one stays alone."""
+        alone = bool(self._publishing) and self._turn == "others"
+        return 0 if self._closing or alone else self._bench.options.concurrency - len(self._publishing)
+
     def _settle_and_claim(self, session: Session, outcomes: tuple[Outcome, ...], free: int) -> Claimed:
         bench, options = self._bench, self._bench.options
         now = bench.clock(session)
         settlements = [settlement(outcome, now=now, options=options, random=bench.random) for outcome in outcomes]
         events = settle(session, bench.table, settlements)
-        claimed = claim(session, bench.table, free, now=now, options=options) if free else Claimed()
+        turn = "busy" if self._publishing else self._turn
+        claimed = claim(session, bench.table, free, now=now, options=options, turn=turn) if free else Claimed()
         if options.retain and time.monotonic() - self._purged_at >= _PURGE_EVERY:
             self._purged_at = time.monotonic()
             purge(session, bench.table, now - dt.timedelta(seconds=options.retain))
-        return Claimed(claimed.claims, events + claimed.events, claimed.more)
+        return replace(claimed, events=events + claimed.events)
 
     def _collect(self) -> None:
         for task in [task for task in self._publishing if task.done()]:

@@ -243,13 +243,20 @@ class AsyncDatabase(BaseDatabase[AsyncEngine]):
         Raises:
             sqlalchemy.exc.SQLAlchemyError: It did not answer.
         """
-        async with self.engine.connect() as connection:
-            await connection.execution_options(**AUTOCOMMIT_OPTIONS[self.engine.dialect.name])
-            await connection.execute(text("SELECT 1"))
+        await _ping(self.engine)
+
+    async def probe(self) -> None:
+        """Make one round trip on a connection that is kept for it beside the pool, however busy that is.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: The database did not answer.
+        """
+        await _ping(self._engine_beside(create_async_engine))
 
     async def dispose(self) -> None:
         """Close the idle connections; those in use are closed when they come back."""
-        await greenlet_spawn(dispose, self.engine.sync_engine)
+        for engine in filter(None, (self.engine, self._beside)):
+            await greenlet_spawn(dispose, engine.sync_engine)
 
     async def __aenter__(self) -> Self:
         """Return the database itself."""
@@ -260,6 +267,12 @@ class AsyncDatabase(BaseDatabase[AsyncEngine]):
     ) -> None:
         """Close its connections."""
         await self.dispose()
+
+
+async def _ping(engine: AsyncEngine) -> None:
+    async with engine.connect() as connection:
+        await connection.execution_options(**AUTOCOMMIT_OPTIONS[engine.dialect.name])
+        await connection.execute(text("SELECT 1"))
 
 
 async def _end(session: AsyncSession, end: Callable[[Session], None]) -> None:

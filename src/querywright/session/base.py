@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import URL, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from querywright.engine.create import is_memory
 from querywright.engine.dialect import sqlstate_of
 from querywright.errors import ConfigurationError, DatabaseError
 from querywright.events import UnitRetried, emit
@@ -44,6 +45,7 @@ class BaseDatabase(Generic[AnyEngine]):
         self.turns = Turns(settings.lock_timeout or None)
         self._budget = RetryBudget()
         self._binds: dict[TransactionOptions, AnyEngine] = {}
+        self._beside: AnyEngine | None = None
         if settings.cursor_secret:
             use_cursor_secret(engine, settings.cursor_secret.get_secret_value())
 
@@ -58,6 +60,14 @@ class BaseDatabase(Generic[AnyEngine]):
             chosen = key.execution_options(self.engine.dialect.name)
             self._binds[key] = self.engine.execution_options(**chosen) if chosen else self.engine
         return self._binds[key]
+
+    def _engine_beside(self, create: Callable[[DatabaseSettings], AnyEngine]) -> AnyEngine:
+        """Return an engine of one connection that nobody else waits for."""
+        if is_memory(self.engine.url):
+            return self.engine
+        if self._beside is None:
+            self._beside = create(self.settings.model_copy(update={"pool_size": 1, "max_overflow": 0}))
+        return self._beside
 
     def _attempts(self, attempts: int, deadline: float, also: Collection[str], key: IdempotencyKey | None) -> Attempts:
         if attempts < 1:

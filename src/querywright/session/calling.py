@@ -7,10 +7,10 @@ import inspect
 import logging
 import queue
 import threading
-import traceback
 from collections.abc import Awaitable, Sequence
 from contextvars import copy_context
 
+from querywright.engine.reports import lines_of, report_of
 from querywright.events import HookFailed, emit
 from querywright.session.hooks import Call
 
@@ -128,7 +128,5 @@ async def _until_done(task: asyncio.Task[object], seconds: float) -> asyncio.Can
 
 def _report(call: Call, error: BaseException) -> None:
     name = getattr(call.function, "__qualname__", type(call.function).__qualname__)
-    # Without the error's text, which may hold users' data.
-    where = "".join(traceback.format_tb(error.__traceback__))
-    _log.error("The hook %s of a transaction failed: %s\n%s", name, type(error).__name__, where)
+    _log.error("The hook %s of a transaction failed: %s%s", name, report_of(error), lines_of(error))
     emit(HookFailed(name, error))

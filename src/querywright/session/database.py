@@ -233,13 +233,20 @@ class Database(BaseDatabase[Engine]):
         Raises:
             sqlalchemy.exc.SQLAlchemyError: It did not answer.
         """
-        with self.engine.connect() as connection:
-            connection.execution_options(**AUTOCOMMIT_OPTIONS[self.engine.dialect.name])
-            connection.execute(text("SELECT 1"))
+        _ping(self.engine)
+
+    def probe(self) -> None:
+        """Make one round trip on a connection that is kept for it beside the pool, however busy that is.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: The database did not answer.
+        """
+        _ping(self._engine_beside(create_sync_engine))
 
     def dispose(self) -> None:
         """Close the idle connections; those in use are closed when they come back."""
-        dispose(self.engine)
+        for engine in filter(None, (self.engine, self._beside)):
+            dispose(engine)
 
     def __enter__(self) -> Self:
         """Return the database itself."""
@@ -250,3 +257,9 @@ class Database(BaseDatabase[Engine]):
     ) -> None:
         """Close its connections."""
         self.dispose()
+
+
+def _ping(engine: Engine) -> None:
+    with engine.connect() as connection:
+        connection.execution_options(**AUTOCOMMIT_OPTIONS[engine.dialect.name])
+        connection.execute(text("SELECT 1"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -20,6 +21,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.util import await_only, greenlet_spawn
 
+from querywright.engine.reports import report_of
 from querywright.errors import ConfigurationError, DatabaseUnavailable
 from querywright.session.aio import AsyncDatabase
 from querywright.session.database import Database
@@ -27,6 +29,7 @@ from querywright.session.standing import Position, foreign, position_of, replaye
 
 __all__ = ["AsyncReplicas", "Replicas"]
 
+_log = logging.getLogger("querywright")
 AnyDatabase = TypeVar("AnyDatabase", bound=Database | AsyncDatabase)
 _FAILURES = (SQLAlchemyError, OSError)
 
@@ -99,7 +102,7 @@ class _Routing(Generic[AnyDatabase]):
     def _asked(self, number: int) -> Position | None:
         asking = self._begin(number)
         if not self._ends_in_time(asking):
-            self._leave_alone(number)
+            self._leave_alone(number, f"no answer within {self._patience:g} s")
             return None
         position: Position | None = asking.result()
         return position
@@ -108,15 +111,17 @@ class _Routing(Generic[AnyDatabase]):
         begun = self._clock()
         try:
             position = replayed_by(_engine(self.replicas[number]))
-        except _FAILURES:
-            self._leave_alone(number)
+        except _FAILURES as error:
+            self._leave_alone(number, report_of(error))
             return None
         if self._clock() - begun <= self._patience:
             self._resting.pop(number, None)
         return position
 
-    def _leave_alone(self, number: int) -> None:
+    def _leave_alone(self, number: int, reason: str = "") -> None:
         self._resting[number] = self._clock() + self._rest
+        if reason:
+            _log.warning("%r is left alone for %g s: %s", self.replicas[number], self._rest, reason)
 
     def _begin(self, number: int) -> Any:
         """Begin to ask a replica, beside the caller."""

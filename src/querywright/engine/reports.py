@@ -1,0 +1,117 @@
+"""Say in a log what has failed, and where in the application: in a few lines, and without the words of drivers."""
+
+from __future__ import annotations
+
+import traceback
+from types import TracebackType
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.exc import TimeoutError as SATimeoutError
+
+from querywright.engine.diagnostics import diagnose
+from querywright.engine.dialect import classify
+from querywright.errors import QuerywrightError
+
+__all__ = ["Reported", "lines_of", "own_frames", "report_of", "reported"]
+
+# Between an application and what has failed.
+_LIBRARIES = frozenset(
+    {"querywright", "sqlalchemy", "greenlet", "fastapi", "starlette", "anyio", "uvicorn", "asyncio", "contextlib"}
+    | {"concurrent", "threading", "asyncpg", "psycopg", "pymysql", "aiomysql", "aiosqlite", "sqlite3"}
+)
+_INNERMOST = 5
+_OF_DATABASES = (StatementError, SATimeoutError)
+
+
+class Reported(Exception):
+    """Stands in a traceback for an error of a database, with what may be told of it."""
+
+
+def report_of(error: BaseException) -> str:
+    """Say in one line what an operator may read of an error; of one that is nobody's here, only its class.
+
+    Example:
+        >>> report_of(ValueError("a value"))
+        'ValueError'
+    """
+    name = type(error).__name__
+    if isinstance(error, QuerywrightError):
+        cause = error.__cause__
+        return f"{name}: {error}" + (f" Cause: {report_of(cause)}" if isinstance(cause, DBAPIError) else "")
+    if isinstance(error, DBAPIError):
+        return f"{name}: {diagnose(error)}"
+    if isinstance(error, StatementError):
+        # Raised by a type's processor before the statement was sent, and about a value.
+        return f"{name}: {type(error.orig).__name__} before the statement was sent"
+    if isinstance(error, SATimeoutError):
+        return f"{name}: {classify(error)}"
+    members = _members(error)
+    return f"{name}: {'; '.join(map(report_of, members))}" if members else name
+
+
+def lines_of(error: BaseException) -> str:
+    """Write the lines of the application through which an error has come; the source, without any values."""
+    frames = traceback.extract_tb(own_frames(error.__traceback__))
+    return "".join(
+        f'\n  File "{each.filename}", line {each.lineno}, in {each.name}\n    {each.line}' for each in frames
+    )
+
+
+def reported(error: BaseException) -> BaseException:
+    """Put reports in the place of a database's errors, wherever they are in what has led to an error.
+
+    A server logs what leaves its application whole: with the statement, and with the rows that a driver cites of it.
+
+    Returns:
+        The error, changed; a report in its place if it is one of a database itself.
+    """
+    return _reported(error, {}) if _has_database(error, set()) else error
+
+
+def _has_database(error: BaseException | None, seen: set[int]) -> bool:
+    if error is None or id(error) in seen:
+        return False
+    seen.add(id(error))
+    behind = (error.__cause__, error.__context__, *_members(error))
+    return isinstance(error, _OF_DATABASES) or any(_has_database(each, seen) for each in behind)
+
+
+def _reported(error: BaseException, known: dict[int, BaseException]) -> BaseException:
+    if id(error) in known:
+        return known[id(error)]
+    if isinstance(error, _OF_DATABASES):
+        kept: BaseException = Reported(report_of(error))
+        known[id(error)] = kept
+        return kept.with_traceback(own_frames(error.__traceback__))
+    cause, context, suppressed = error.__cause__, error.__context__, error.__suppress_context__
+    kept = error
+    if members := _members(error):
+        group: Any = error
+        kept = group.derive([_reported(each, known) for each in members])
+    known[id(error)] = kept
+    kept.__traceback__ = own_frames(error.__traceback__)
+    kept.__cause__ = None if cause is None else _reported(cause, known)
+    kept.__context__ = None if context is None else _reported(context, known)
+    kept.__suppress_context__ = suppressed
+    return kept
+
+
+def _members(error: BaseException) -> tuple[BaseException, ...]:
+    """List the errors of a group; not by its class, which Python has from 3.11 on."""
+    members = getattr(error, "exceptions", None)
+    return members if isinstance(members, tuple) and hasattr(error, "derive") else ()
+
+
+def own_frames(trace: TracebackType | None) -> TracebackType | None:
+    """Keep of a traceback the innermost frames that belong to the application."""
+    own = []
+    while trace is not None:
+        module: str = trace.tb_frame.f_globals.get("__name__", "")
+        if module.partition(".")[0] not in _LIBRARIES:
+            own.append(trace)
+        trace = trace.tb_next
+    kept: TracebackType | None = None
+    for each in reversed(own[-_INNERMOST:]):
+        kept = TracebackType(kept, each.tb_frame, each.tb_lasti, each.tb_lineno)
+    return kept
