@@ -23,7 +23,7 @@ QuerywrightError
 └── DatabaseError               what a database or its driver reported, without its words
     ├── ConstraintViolation
     │   ├── Conflict            unique, foreign key or exclusion constraint
-    │   └── InvalidValue        not-null or check constraint, value too long or out of range
+    │   └── InvalidValue        not-null or check constraint, value too long, out of range, none of the type
     ├── TransactionLost         a failed statement was ignored, so nothing could be committed
     ├── CommitOutcomeUnknown    nobody can say whether a COMMIT took effect
     └── DatabaseUnavailable     try again later
@@ -293,7 +293,17 @@ class Conflict(ConstraintViolation):
 
 
 class InvalidValue(ConstraintViolation):
-    """A value the column cannot hold: not-null, check, too long, or out of range."""
+    """A value the column cannot hold: not-null, check, too long, out of range, or none of its type.
+
+    Args:
+        message: What happened, safe to show to a client.
+        sqlstate: The SQLSTATE code, where the driver gave one.
+        column: The name of the column, where the database tells it; for a handler of your own, as clients are not told.
+    """
+
+    def __init__(self, message: str, *, sqlstate: str | None = None, hint: str = "", column: str | None = None) -> None:
+        super().__init__(message, sqlstate=sqlstate, hint=hint)
+        self.column = column
 
 
 class TransactionLost(DatabaseError):

@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from querywright import Database, DatabaseError, InvalidValue
 from querywright.engine import classify
+from querywright.engine.values import column_of
 
 
 class Aware(TypeDecorator[Any]):
@@ -44,3 +45,22 @@ def test_what_a_type_refuses_with_a_type_error(value: Any, expected: type[Databa
         tx.execute(select(literal(value, Aware())))
     db.dispose()
     assert type(classify(caught.value)) is expected
+
+
+class MySQLError(Exception):
+    """Its number and its words."""
+
+
+@pytest.mark.parametrize(
+    ("words", "column"),
+    [
+        ("Data too long for column 'name' at row 1", "name"),
+        ("Incorrect integer value: 'column 'x' at row 1' for column `app`.`tags`.`id` at row 12", "id"),
+        ("Field 'name' doesn't have a default value", "name"),
+        ("Column 'name' cannot be null", "name"),
+        ("Incorrect datetime value: 'for column 'name' at row 1'", None),
+        ("Unknown column 'name' in 'WHERE'", None),
+    ],
+)
+def test_the_column_that_a_server_names(words: str, column: str | None) -> None:
+    assert column_of(MySQLError(1366, words)) == column

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import socket
+from typing import Any
 
 import pytest
-from sqlalchemy import select, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import bindparam, select, text
+from sqlalchemy.exc import SQLAlchemyError, StatementError
 
 from querywright import (
     AsyncDatabase,
@@ -18,6 +20,7 @@ from querywright import (
     InvalidValue,
     PoolTimeout,
     StatementTimeout,
+    prepare,
 )
 from querywright.engine import classify
 from tests.suite.models import Author, Book, Everything, Out, Profile, Tag
@@ -40,6 +43,7 @@ async def test_constraints(db: AnyDatabase, name: str) -> None:
     assert type(known) is expected
     assert "tags" not in str(known)
     assert "twice" not in str(known)
+    assert getattr(known, "column", None) == ("name" if name == "not null" else None)
 
 
 # PostgreSQL itself repeats the row in its message, which therefore reaches no client and no log of ours.
@@ -56,7 +60,10 @@ async def test_bound_values_stay_out_of_messages(db: AnyDatabase) -> None:
 async def test_values_that_do_not_fit(db: AnyDatabase) -> None:
     with pytest.raises(SQLAlchemyError) as caught:
         await add(db, Tag(name="x" * 51))
-    assert type(classify(caught.value)) is InvalidValue
+    known = classify(caught.value)
+    assert isinstance(known, InvalidValue)
+    # PostgreSQL does not say.
+    assert known.column == (None if db.engine.dialect.name == "postgresql" else "name")
 
 
 # MySQL and MariaDB compare with a number of any size.
@@ -69,6 +76,24 @@ async def test_numbers_that_no_column_holds(db: AnyDatabase) -> None:
             async with transaction(db) as tx:
                 await resolve((bind or tx).fetch(TagOut, select(Tag).where(Tag.id == 10**20)).json())
         assert type(classify(caught.value)) is InvalidValue
+
+
+async def test_a_fetch_refuses_what_a_type_refuses(db: AnyDatabase) -> None:
+    """As a session does, on each of its ways to bind values."""
+    naive, moment = dt.datetime(2024, 1, 1), Everything.moment  # noqa: DTZ001 - on purpose
+    prepared: Any = prepare(NumberOut, select(Everything).where(moment == bindparam("moment")))
+    by_query = db.fetch(NumberOut, select(Everything).where(moment == naive))
+    several = db.fetch(NumberOut, select(Everything).where(moment.in_([naive])))
+    for fetched in (by_query, several, prepared(db, moment=naive)):
+        for verb in ("json", "all", "count"):
+            with pytest.raises(StatementError) as caught:
+                await resolve(getattr(fetched, verb)())
+            assert type(classify(caught.value)) is InvalidValue
+            assert "2024" not in str(classify(caught.value))
+
+
+class NumberOut(Out):
+    number: int
 
 
 @pytest.mark.drivers("postgresql+psycopg", "postgresql+psycopg async", "postgresql+asyncpg")

@@ -17,7 +17,7 @@ from querywright.engine.mysql import READ_ONLY as MYSQL_READ_ONLY
 from querywright.engine.mysql import SQLSTATES as MYSQL_SQLSTATES
 from querywright.engine.sqlite import AUTOCOMMIT as SQLITE_AUTOCOMMIT
 from querywright.engine.sqlite import READ_ONLY as SQLITE_READ_ONLY
-from querywright.engine.values import refuses_value, was_reading
+from querywright.engine.values import column_of, refuses_value, was_reading
 from querywright.errors import (
     ConfigurationError,
     Conflict,
@@ -232,24 +232,33 @@ def classify(error: BaseException) -> DatabaseError | None:
     if not isinstance(error, StatementError):
         return InvalidValue(_BAD_VALUE) if isinstance(error, OverflowError) else None
     if not isinstance(error, DBAPIError):
-        # Raised before the statement was sent: by a type's processor, or by the driver for a value it cannot hold.
-        if isinstance(error.orig, DatabaseError):
-            return error.orig
-        return InvalidValue(_BAD_VALUE) if refuses_value(error.orig) else DatabaseError(_UNKNOWN)
+        return _refused(error.orig)
     state = sqlstate_of(error.orig)
-    if state in _SQLSTATES:
-        kind, message = _SQLSTATES[state]
-    elif is_connection_loss(error) or (state or "").startswith(_UNAVAILABLE_PREFIXES):
-        kind, message = _UNAVAILABLE
-    elif (state or "").startswith("22") or (type(error).__name__ == "DataError" and not was_reading(error.orig)):
-        kind, message = InvalidValue, _BAD_VALUE
-    elif (state or "").startswith("54"):
-        kind, message = InvalidValue, "A value, or a list of them, is larger than the database takes."
-    elif (state or "").startswith("23"):
-        kind, message = ConstraintViolation, "A row breaks a constraint."
-    else:
-        kind, message = DatabaseError, _UNKNOWN
+    kind, message = _kind_of(error, state or "")
+    if kind is InvalidValue:
+        return InvalidValue(message, sqlstate=state, column=column_of(error.orig))
     return kind(message, sqlstate=state, hint=advice_in(error))
+
+
+def _refused(original: BaseException | None) -> DatabaseError:
+    """Classify what was raised before the statement was sent: by a type's processor, or by the driver for a value."""
+    if isinstance(original, DatabaseError):
+        return original
+    return InvalidValue(_BAD_VALUE) if refuses_value(original) else DatabaseError(_UNKNOWN)
+
+
+def _kind_of(error: DBAPIError, state: str) -> tuple[type[DatabaseError], str]:
+    if state in _SQLSTATES:
+        return _SQLSTATES[state]
+    if is_connection_loss(error) or state.startswith(_UNAVAILABLE_PREFIXES):
+        return _UNAVAILABLE
+    if state.startswith("22") or (type(error).__name__ == "DataError" and not was_reading(error.orig)):
+        return InvalidValue, _BAD_VALUE
+    if state.startswith("54"):
+        return InvalidValue, "A value, or a list of them, is larger than the database takes."
+    if state.startswith("23"):
+        return ConstraintViolation, "A row breaks a constraint."
+    return DatabaseError, _UNKNOWN
 
 
 def _pool_timeout(error: SATimeoutError) -> DatabaseUnavailable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import TracebackType
 from typing import Any
 
@@ -10,7 +11,7 @@ from sqlalchemy.exc import StatementError
 
 from querywright.errors import InvalidValue
 
-__all__ = ["install_values", "refuses_value", "was_reading"]
+__all__ = ["column_of", "install_values", "refuses_value", "was_reading"]
 
 # What types raise, and drivers before they send: a number out of range, half of a surrogate pair, an unknown name of an
 # enum, a document too deep for its parser. A TypeError or AttributeError is of a value that never was of the type.
@@ -20,6 +21,12 @@ _REFUSALS = (InvalidValue, ValueError, ArithmeticError, LookupError, RecursionEr
 _OF_DRIVERS = (InvalidValue, UnicodeEncodeError, ArithmeticError, RecursionError)
 # What SQLAlchemy calls of a TypeDecorator.
 _TAKES_VALUE = "process_bind_param"
+# At its end, for the value itself stands before it. MySQL's and MariaDB's, and SQLite's.
+_NAMED = re.compile(
+    r"(?:column|field) [`'](?:[^`']*`\.`)*([^`']+)[`'] (?:at row \d+|cannot be null|doesn't have a default value)$"
+    r"|^NOT NULL constraint failed: .+\.(.+)$",
+    re.IGNORECASE,
+)
 
 
 def refuses_value(error: BaseException | None) -> bool:
@@ -48,6 +55,21 @@ def was_reading(error: BaseException | None) -> bool:
             return True
         trace = trace.tb_next
     return False
+
+
+def column_of(original: Any) -> str | None:
+    """Find the name of the column in an error of a driver, if it tells one.
+
+    Example:
+        >>> import sqlite3
+        >>> column_of(sqlite3.IntegrityError("NOT NULL constraint failed: tags.name"))
+        'name'
+    """
+    for error in (original, getattr(original, "__cause__", None)):
+        if name := getattr(getattr(error, "diag", error), "column_name", None):
+            return str(name)
+    found = _NAMED.search(str(next(reversed(getattr(original, "args", ())), "")))
+    return (found[1] or found[2]) if found else None
 
 
 def install_values(engine: Engine) -> None:
