@@ -45,7 +45,8 @@ class DatabaseSettings(BaseSettings):
     upper case behind ``QUERYWRIGHT_``. Arguments win over the environment.
 
     Attributes:
-        url: Database URL with an explicit driver.
+        url: Database URL with an explicit driver. A server that is not local has to prove its name by TLS, unless
+            ``sslmode=`` in the URL says otherwise; ``sslrootcert=`` is the file of its authority.
         pool_size: Connections kept open.
         max_overflow: Connections opened above ``pool_size`` under load, closed when they come back.
         pool_timeout: Seconds to wait for a free connection before `PoolTimeout`.

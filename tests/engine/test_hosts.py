@@ -57,7 +57,8 @@ def test_not_local(host: str) -> None:
     assert not is_local(host)
 
 
-LEADS_OUTSIDE = (
+Case = tuple[str, dict[str, str]]
+LEADS_OUTSIDE: tuple[Case, ...] = (
     ("postgresql+asyncpg://u@[2001:db8::1]:5432/app", {}),
     ("postgresql+psycopg://u@/app", {"PGHOST": "db.example.com"}),
     ("postgresql+psycopg://u@/app", {"PGSERVICE": "main"}),
@@ -72,7 +73,7 @@ LEADS_OUTSIDE = (
     ("mysql+pymysql://u@localhost/app?host=db.example.com", {}),
     ("mysql+pymysql://u@localhost/app?read_default_file=/etc/my.cnf", {}),
 )
-STAYS = (
+STAYS: tuple[Case, ...] = (
     ("postgresql+asyncpg://u@localhost/app", {}),
     ("postgresql+asyncpg://u@[::1]:5432/app", {}),
     ("postgresql+psycopg://u@/app", {}),

@@ -153,7 +153,7 @@ def test_asyncpg_falls_back_to_no_tls_only_where_that_was_said() -> None:
 
 
 def test_psycopg_is_told_where_the_systems_authorities_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    paths = ssl.DefaultVerifyPaths(None, str(tmp_path), "", "", "", "")
+    paths = ssl.DefaultVerifyPaths("", str(tmp_path), "", "", "", "")
     monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
     assert psycopg_tls_arguments(Tls("verify-full")) == {"sslmode": "verify-full", "sslrootcert": "system"}
     (tmp_path / "ca-certificates.crt").touch()

@@ -44,9 +44,8 @@ def postgres_with_tls(certificates: Certificates, name: str) -> Iterator[Embedde
     key.chmod(0o600)
     if os.geteuid() == 0 and (account := embedded._account()):
         os.chown(key, account.pw_uid, account.pw_gid)
-    options = {"ssl_cert_file": certificates.certificate(name), "ssl_key_file": key}
-    options |= {"ssl_ca_file": certificates.authority}
-    server = EmbeddedPostgres(ssl="on", **{each: str(path) for each, path in options.items()})
+    certificate, authority = str(certificates.certificate(name)), str(certificates.authority)
+    server = EmbeddedPostgres(ssl="on", ssl_cert_file=certificate, ssl_key_file=str(key), ssl_ca_file=authority)
     with mock.patch.object(embedded, "_find_programs", debian_programs), server:
         yield server
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import aiomysql
@@ -54,6 +55,14 @@ class _BoundedConnection(aiomysql.Connection):  # type: ignore[misc] # aiomysql 
             return await super()._read_bytes(num_bytes)  # type: ignore[no-any-return]
         finally:
             giving_up.cancel()
+
+    async def ensure_closed(self) -> None:
+        """Say goodbye, and wait until the socket is closed, which TLS does only after an answer."""
+        writer = self._writer
+        await super().ensure_closed()
+        if writer is not None:
+            with suppress(asyncio.TimeoutError, OSError):
+                await asyncio.wait_for(writer.wait_closed(), self.limits.connect)
 
     def is_of_other_loop(self) -> bool:
         """Say whether it belongs to another event loop than this one, and give it up if so."""

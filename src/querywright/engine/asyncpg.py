@@ -53,7 +53,8 @@ class BoundedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has
         except InterfaceError as error:
             if not self.is_closed():
                 raise
-            raise AsyncAdapt_asyncpg_dbapi.OperationalError("the server closed the new connection") from error
+            dbapi: Any = AsyncAdapt_asyncpg_dbapi
+            raise dbapi.OperationalError("the server closed the new connection") from error
 
     async def close(self, *, timeout: float | None = None) -> None:
         """Say goodbye to the server, or do without when it does not answer."""
