@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 import traceback
@@ -16,7 +17,7 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy import Engine, NullPool, create_engine, make_url, select, text
 from sqlalchemy.orm import Session
 
-from querywright import AsyncDatabase, Conflict, Database
+from querywright import AsyncDatabase, Conflict, Database, TooManyStreams
 from querywright.fastapi import install
 from tests.conftest import ASYNC, POSTGRES, SYNC
 from tests.suite.models import Author, Book, Tag, TagOut
@@ -288,6 +289,22 @@ async def test_what_leaves_an_application_has_no_rows_in_it(app: FastAPI, path: 
     for word in ("DETAIL", "INSERT", "SELECT", "asyncpg.exceptions", "psycopg.errors", "pymysql.err", "sqlite3."):
         assert word not in logged
     assert VALUE not in logged.replace(f"'{VALUE}' = nowhere", "")
+
+
+@pytest.mark.drivers(*ASYNC)
+async def test_errors_of_ours_leave_with_the_lines_of_the_application_alone(app: FastAPI) -> None:
+    async def refused() -> None:
+        await asyncio.sleep(0)
+        raise TooManyStreams(most=7, seconds=10)
+
+    @app.post("/refused")
+    async def refuse(tasks: BackgroundTasks) -> None:
+        tasks.add_task(refused)
+
+    logged = await left_with(app, "/refused")
+    assert "in refused" in logged
+    assert "(max_streams=7)" in logged
+    assert "starlette/background.py" not in logged
 
 
 @pytest.mark.drivers(*ASYNC)

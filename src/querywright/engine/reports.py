@@ -22,6 +22,8 @@ _LIBRARIES = frozenset(
 )
 _INNERMOST = 5
 _OF_DATABASES = (StatementError, SATimeoutError)
+# Of these a traceback tells nothing that they do not say themselves.
+_TOLD = (*_OF_DATABASES, QuerywrightError)
 
 
 class Reported(Exception):
@@ -61,20 +63,21 @@ def lines_of(error: BaseException) -> str:
 def reported(error: BaseException) -> BaseException:
     """Put reports in the place of a database's errors, wherever they are in what has led to an error.
 
-    A server logs what leaves its application whole: with the statement, and with the rows that a driver cites of it.
+    A server logs what leaves its application whole: with the statement, with the rows that a driver cites of it, and
+    with the way through all libraries, of which only the lines of the application are left.
 
     Returns:
         The error, changed; a report in its place if it is one of a database itself.
     """
-    return _reported(error, {}) if _has_database(error, set()) else error
+    return _reported(error, {}) if _is_told(error, set()) else error
 
 
-def _has_database(error: BaseException | None, seen: set[int]) -> bool:
+def _is_told(error: BaseException | None, seen: set[int]) -> bool:
     if error is None or id(error) in seen:
         return False
     seen.add(id(error))
     behind = (error.__cause__, error.__context__, *_members(error))
-    return isinstance(error, _OF_DATABASES) or any(_has_database(each, seen) for each in behind)
+    return isinstance(error, _TOLD) or any(_is_told(each, seen) for each in behind)
 
 
 def _reported(error: BaseException, known: dict[int, BaseException]) -> BaseException:
