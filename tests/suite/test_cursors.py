@@ -84,7 +84,8 @@ async def test_without_a_secret_shown_values_have_pages(authors: AnyDatabase, pl
 async def test_who_has_no_secret_needs_none_of_the_url(plain: AnyDatabase, authors: AnyDatabase) -> None:
     """Workers that log in as others agree, and a cursor is no proof of a password."""
     first = await resolve(plain.fetch(EmailOut, BY_NAME).page(size=3))
-    url = plain.engine.url.update_query_dict({"application_name": "other"} if "postgresql" in str(plain) else {})
+    is_trusting = plain.engine.name == "postgresql"
+    url = plain.engine.url.set(password="another") if is_trusting else plain.engine.url  # noqa: S106 - it is not asked for
     other = type(plain)(url)
     try:
         assert (await resolve(other.fetch(EmailOut, BY_NAME).page(size=3))).next == first.next
@@ -146,9 +147,7 @@ ROW: dict[str, Any] = {
     "number": 7, "text": "b", "flag": True, "ratio": 0.1 + 0.2, "price": Decimal("9.90"), "moment": NOW,
     "local": NOW.replace(tzinfo=None), "day": NOW.date(), "genre": "NOVEL", "level": "LOW", "data": {}, "items": [],
 }  # fmt: skip
-TYPED = [
-    name for name in ShownOut.model_fields if name.removesuffix("_or_none") not in {"data", "genre", "items", "level"}
-]
+TYPED = ["id", "number", "text", "text_or_none", "flag", "ratio", "price", "moment", "local", "day", "key_or_none"]
 TEXTS = [
     "", "a", "0", "-1", "32768", "2147483648", "9223372036854775808", "9" * 4301, "1" * 30_000, "1.5", "1e400", "1e39",
     "1e-60", "nan", "NaN", "inf", "Infinity", "-0", " 1", "0x1", "1_0", "٣", "true", "t", "\0", "a\0b", "\ud800",
