@@ -5,7 +5,10 @@
 from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, FastAPI, Header
+from fastapi.responses import JSONResponse
+from pydantic_core import to_json
 from sqlalchemy import insert, select
+from typing_extensions import override
 
 from querywright import AsyncDatabase, AsyncRepository, Database, Page, Repository
 from querywright.fastapi import (
@@ -26,9 +29,17 @@ __all__ = ["application"]
 ORDERED = select(Sample).order_by(Sample.id)
 
 
+class Written(JSONResponse):
+    """A response as Pydantic writes it; FastAPI's own had no JSON for infinity until it left that to Pydantic."""
+
+    @override
+    def render(self, content: Any) -> bytes:
+        return to_json(content)
+
+
 def application(db: AnyDatabase) -> FastAPI:
     """Make the application of a database of either kind."""
-    app = FastAPI()
+    app = FastAPI(default_response_class=Written)
     install(app, db, idempotency=keys)
     reader, writer = (Reader, Writer) if isinstance(db, AsyncDatabase) else (SyncReader, SyncWriter)
     depends = get_args(reader)[1], get_args(writer)[1]
