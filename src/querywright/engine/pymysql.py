@@ -19,7 +19,7 @@ class _SecuredConnection(Connection):  # type: ignore[misc] # PyMySQL has no typ
     def _request_authentication(self) -> None:
         if not check_offer(self, self.tls):
             self.ssl = False
-        super()._request_authentication()
+        super()._request_authentication()  # pyright: ignore[reportAttributeAccessIssue] # its stubs have no privates
 
 
 def secured_class(tls: Tls) -> type[Any]:
