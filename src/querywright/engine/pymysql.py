@@ -77,7 +77,7 @@ class _StrictConnection(Connection):  # type: ignore[misc, unused-ignore] # PyMy
     def _request_authentication(self) -> None:
         if not check_offer(self, self.tls):
             self.ssl = False
-        super()._request_authentication()
+        super()._request_authentication()  # pyright: ignore[reportAttributeAccessIssue] # its stubs have no privates
 
     @override
     def escape(self, obj: Any, mapping: Any = None) -> Any:
