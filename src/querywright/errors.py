@@ -118,7 +118,17 @@ class InvalidRow(QuerywrightError):
 
 
 class InvalidRequest(QuerywrightError):
-    """What a client asked for cannot be had; the message is safe to show."""
+    """What a client asked for cannot be had; the message is safe to show.
+
+    Args:
+        message: What is wrong with it, in one sentence.
+        hint: What to do about it.
+        location: Which part of the request, such as ``("header", "If-Match")``; empty where that is not known.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", location: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.location = location
 
 
 class InvalidCursor(InvalidRequest):

@@ -116,7 +116,9 @@ async def test_a_key_stands_for_one_request(
         request["headers"]["Idempotency-Key"] = "k"
     assert (await client.post("/tags", **first)).status_code == 201
     answer = await client.post("/tags", **other)
-    assert (answer.status_code, "used for something else" in answer.json()["detail"]) == (422, True)
+    [refusal] = answer.json()["detail"]
+    assert (answer.status_code, "used for something else" in refusal["msg"]) == (422, True)
+    assert (refusal["type"], refusal["loc"]) == ("key_reused", ["header", "Idempotency-Key"])
     assert await count(db) == 1
 
 
@@ -156,6 +158,7 @@ async def test_a_required_key(db: AsyncDatabase) -> None:
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         answer = await client.post("/tags", json={"name": "one"})
-        assert (answer.status_code, "Idempotency-Key" in answer.json()["detail"]) == (422, True)
+        [refusal] = answer.json()["detail"]
+        assert (answer.status_code, refusal["type"], refusal["loc"]) == (422, "missing", ["header", "Idempotency-Key"])
         # The application has no table of keys.
         assert (await client.post("/tags", json={"name": "one"}, headers={"Idempotency-Key": "k"})).status_code == 500

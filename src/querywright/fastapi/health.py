@@ -11,11 +11,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import JSONResponse, Response
 
 from querywright.fastapi.problems import problem
+from querywright.fastapi.schemas import MEDIA_TYPE, PROBLEM, SCHEMAS
 from querywright.session import AsyncDatabase, Database
 
 __all__ = ["health_routes"]
 
 _READY_SECONDS = 2.0
+_SILENT = "The database does not answer."
 
 
 def health_routes(db: AsyncDatabase | Database) -> APIRouter:
@@ -31,14 +33,16 @@ def health_routes(db: AsyncDatabase | Database) -> APIRouter:
         """The process answers."""
         return {"status": "ok"}
 
-    @router.get("/ready", responses={503: {"description": "The database does not answer."}})
+    @router.get(
+        "/ready", responses={503: {"description": _SILENT, "content": {MEDIA_TYPE: {"schema": SCHEMAS[PROBLEM]}}}}
+    )
     async def ready() -> Response:
         """The database answers."""
         ping = db.ping() if isinstance(db, AsyncDatabase) else run_in_threadpool(db.ping)
         try:
             await asyncio.wait_for(ping, _READY_SECONDS)
         except (SQLAlchemyError, OSError, asyncio.TimeoutError):
-            return problem(HTTPStatus.SERVICE_UNAVAILABLE, "The database does not answer.")
+            return problem(HTTPStatus.SERVICE_UNAVAILABLE, _SILENT)
         return JSONResponse({"status": "ok"})
 
     return router

@@ -13,24 +13,29 @@ from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request, Response
+from fastapi import Depends, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
+from pydantic import StringConstraints
+from pydantic.json_schema import SkipJsonSchema
 
-from querywright.errors import ConfigurationError, InvalidRequest
+from querywright.errors import ConfigurationError, KeyReused
 from querywright.fastapi.answers import FIRST_ERROR
 from querywright.fastapi.dependencies import session_of
+from querywright.fastapi.json import adopt_status
 from querywright.fastapi.writers import writes
 from querywright.session import AsyncSession, IdempotencyKey, IdempotencyKeys, Session
-from querywright.session.idempotency import Stored
+from querywright.session.idempotency import LONGEST_KEY, Stored
 
 __all__ = ["KEYS", "IdempotentRoute"]
 
 KEYS = "querywright_idempotency"
 _HEADER = "Idempotency-Key"
 _REPLAYED = "Idempotency-Replayed"
+_Key = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_KEY)]
+_DECLARED = Header(alias=_HEADER, description="Names the request: a known name is answered as the first time.")
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -79,6 +84,8 @@ class IdempotentRoute(APIRoute):
     required = False
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        declared = Depends(_required if self.required else _optional)
+        options["dependencies"] = [*(each for each in options.get("dependencies") or () if each != declared), declared]
         guarded = _guarded(endpoint)
         # Older versions of FastAPI look for the names of annotations where the wrapper is, not in the user's module.
         with suppress(NameError):
@@ -93,23 +100,36 @@ class IdempotentRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def answer(request: Request) -> Response:
-            value = request.headers.get(_HEADER)
-            if value is None:
-                if self.required:
-                    raise InvalidRequest(f"The header {_HEADER} is missing.")
+            if _HEADER not in request.headers:
+                # Where it is required, FastAPI misses it.
                 return await handle(request)
-            call = _Call(request, _keys(request)(value, fingerprint=await _fingerprint(request)))
-            token = _call.set(call)
             try:
-                response = await handle(request)
-                await _settle(call, response)
-            except _Replay:
-                return _replay(call)
-            finally:
-                _call.reset(token)
-            return response
+                return await _answer(request, handle)
+            except KeyReused as error:
+                error.location = ("header", _HEADER)
+                raise
 
         return answer
+
+
+async def _answer(request: Request, handle: Handler) -> Response:
+    call = _Call(request, _keys(request)(request.headers[_HEADER], fingerprint=await _fingerprint(request)))
+    token = _call.set(call)
+    try:
+        response = await handle(request)
+        await _settle(call, response)
+    except _Replay:
+        return _replay(call)
+    finally:
+        _call.reset(token)
+    return response
+
+
+# Their parameters are for OpenAPI, and for FastAPI to refuse a request without the header where it is required.
+async def _required(_value: Annotated[_Key, _DECLARED]) -> None: ...
+
+
+async def _optional(_value: Annotated[_Key | SkipJsonSchema[None], _DECLARED] = None) -> None: ...
 
 
 def _guarded(endpoint: Callable[..., Any]) -> Callable[..., Any]:
@@ -149,6 +169,7 @@ async def _settle(call: _Call, response: Response) -> None:
     if call.session is None or (response.status_code >= FIRST_ERROR and not call.keep):
         # What was done is rolled back, with the key: a repetition does it anew.
         return
+    adopt_status(response, call.request.scope)
     body = getattr(response, "body", None)
     if not isinstance(body, bytes):
         raise ConfigurationError("A streamed response cannot be stored with an idempotency key.")

@@ -29,12 +29,13 @@ from querywright.errors import (
     QuerywrightError,
     StaleData,
 )
+from querywright.fastapi.refusals import refuse
 from querywright.session.retry import leaves
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup
 
-__all__ = ["install_handlers", "problem"]
+__all__ = ["install_handlers", "problem", "status_of"]
 
 _log = logging.getLogger("querywright")
 _STATUS: tuple[tuple[type[QuerywrightError], HTTPStatus], ...] = (
@@ -74,6 +75,11 @@ def install_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ExceptionGroup, _handle_group)  # type: ignore[arg-type]  # as above
 
 
+def status_of(kind: type) -> HTTPStatus | None:
+    """Return the status that an error of this class is answered with; ``None`` for 500 and what is not ours."""
+    return next((status for known, status in _STATUS if issubclass(kind, known)), None)
+
+
 async def _handle_group(connection: HTTPConnection, error: Exception) -> Response | None:
     """Answer what a task group raises as its first error, if all of them are such as are answered."""
     several = leaves(error)
@@ -85,7 +91,7 @@ async def _handle_group(connection: HTTPConnection, error: Exception) -> Respons
 
 async def _handle(connection: HTTPConnection, error: Exception) -> Response | None:
     known = _known(error)
-    status = next((status for kind, status in _STATUS if isinstance(known, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
+    status = status_of(type(known)) or HTTPStatus.INTERNAL_SERVER_ERROR
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _report(error, known)
     if isinstance(connection, WebSocket):
@@ -95,6 +101,8 @@ async def _handle(connection: HTTPConnection, error: Exception) -> Response | No
         return None
     if status is HTTPStatus.INTERNAL_SERVER_ERROR or known is None:
         return problem(HTTPStatus.INTERNAL_SERVER_ERROR)
+    if status is HTTPStatus.UNPROCESSABLE_ENTITY:
+        return await refuse(connection, known)
     detail = str(known) if isinstance(known, InvalidRequest) else known.message
     # Who does not know whether it was done must not be told to do it again.
     return problem(status, detail, retry=not isinstance(known, CommitOutcomeUnknown))

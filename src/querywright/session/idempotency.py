@@ -17,7 +17,7 @@ from querywright.models import UTCDateTime
 
 __all__ = ["IdempotencyKey", "IdempotencyKeys", "Stored"]
 
-_LONGEST = 255
+LONGEST_KEY = 255
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class IdempotencyKeys:
         self.table = Table(
             name,
             metadata,
-            Column("key", String(_LONGEST), primary_key=True),
+            Column("key", String(LONGEST_KEY), primary_key=True),
             Column("fingerprint", String(64), nullable=False),
             Column("result", JSON(none_as_null=True)),
             Column("created_at", UTCDateTime(), nullable=False, index=True),
@@ -67,8 +67,8 @@ class IdempotencyKeys:
             value: What names the unit of work, in at most 255 characters.
             fingerprint: A hash of what it is asked to do; the same key with another one is refused.
         """
-        if not 0 < len(value) <= _LONGEST:
-            raise KeyReused(f"An idempotency key has 1 to {_LONGEST} characters, not {len(value)}.")
+        if not 0 < len(value) <= LONGEST_KEY:
+            raise KeyReused(f"An idempotency key has 1 to {LONGEST_KEY} characters, not {len(value)}.")
         return IdempotencyKey(self.table, value, fingerprint)
 
     def purge(self, session: Session, older_than: dt.timedelta) -> int:
