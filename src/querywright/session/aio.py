@@ -61,6 +61,9 @@ class AsyncDatabase(BaseDatabase[AsyncEngine]):
         1
     """
 
+    # Whose listeners see every fetch, as a tenant's filter must.
+    session_class = AsyncSession.sync_session_class
+
     def __init__(self, source: str | URL | DatabaseSettings | None = None, /, **options: Any) -> None:
         settings = settings_from(source, options)
         self._open(settings, create_async_engine(settings))
@@ -232,7 +235,7 @@ class AsyncDatabase(BaseDatabase[AsyncEngine]):
 
         See `querywright.fetch`.
         """
-        return fetch_from(self.engine, model, statement, parameters, fields=fields, strategy=strategy)
+        return fetch_from(self, model, statement, parameters, fields=fields, strategy=strategy)
 
     async def ping(self) -> None:
         """Make one round trip to the database.

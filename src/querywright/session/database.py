@@ -55,6 +55,9 @@ class Database(BaseDatabase[Engine]):
         1
     """
 
+    # Whose listeners see every fetch, as a tenant's filter must.
+    session_class = Session
+
     def __init__(self, source: str | URL | DatabaseSettings | None = None, /, **options: Any) -> None:
         settings = settings_from(source, options)
         self._open(settings, create_sync_engine(settings))
@@ -222,7 +225,7 @@ class Database(BaseDatabase[Engine]):
 
         See `querywright.fetch`.
         """
-        return fetch_from(self.engine, model, statement, parameters, fields=fields, strategy=strategy)
+        return fetch_from(self, model, statement, parameters, fields=fields, strategy=strategy)
 
     def ping(self) -> None:
         """Make one round trip to the database.
