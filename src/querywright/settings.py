@@ -29,7 +29,19 @@ _EXAMPLES = {
     "pooler": "pgbouncer",
     "cursor_secret": "any long text",
     "application_name": "shop-api",
+    "echo": "true",
+    "connect_args": '{"ssl": true}',
 }
+
+# Arguments of create_engine().
+_OF_SQLALCHEMY = frozenset(
+    {
+        "async_creator", "creator", "echo_pool", "enable_from_linting", "execution_options", "hide_parameters",
+        "insertmanyvalues_page_size", "isolation_level", "json_deserializer", "json_serializer", "label_length",
+        "logging_name", "max_identifier_length", "module", "paramstyle", "plugins", "query_cache_size",
+        "skip_autocommit_rollback", "use_insertmanyvalues",
+    }
+)  # fmt: skip
 
 
 class DatabaseSettings(BaseSettings):
@@ -58,6 +70,8 @@ class DatabaseSettings(BaseSettings):
             takes no settings for a connection: set ``statement_timeout`` and the like for the role, by ALTER ROLE.
         cursor_secret: What the cursors of pages are signed with; by default a key made of the URL.
         application_name: The name shown in ``pg_stat_activity`` (PostgreSQL).
+        echo: Whether SQLAlchemy logs each statement that goes through it; never the values.
+        connect_args: More arguments of the driver's ``connect()``, which win over those that settings stand for.
 
     Raises:
         ConfigurationError: A value is missing or wrong; every bad variable is named at once.
@@ -93,6 +107,9 @@ class DatabaseSettings(BaseSettings):
     pooler: Literal["pgbouncer"] | None = None
     cursor_secret: SecretStr | None = None
     application_name: str = Field(default="querywright", min_length=1, max_length=63)
+    echo: bool = False
+    # May hold a password, so it is neither printed nor dumped.
+    connect_args: dict[str, Any] = Field(default_factory=dict, repr=False, exclude=True)
 
     def __init__(self, **values: Any) -> None:
         # Not an alias: with one, Pydantic would let the environment win over the argument.
@@ -108,10 +125,17 @@ class DatabaseSettings(BaseSettings):
         raise ConfigurationError("; ".join(problems) + ".")
 
 
+def _way(field: str) -> str:
+    """Say how an option of SQLAlchemy that is no setting can be used all the same."""
+    if field not in _OF_SQLALCHEMY and not field.startswith("pool"):
+        return ""
+    return f". Make an engine with SQLAlchemy's create_engine({field}=...) and pass it instead of a URL"
+
+
 def _describe(field: str, problem: str, kind: str) -> str:
     """Say which variable is wrong, why, and what a good value looks like."""
     variable = "QUERYWRIGHT_URL (or DATABASE_URL)" if field == "url" else f"QUERYWRIGHT_{field.upper()}"
     if kind == "extra_forbidden":
-        return f"{field!r} is not a setting; the settings are {', '.join(_EXAMPLES)}"
+        return f"{field!r} is not a setting; the settings are {', '.join(_EXAMPLES)}{_way(field)}"
     what = "is missing" if kind == "missing" else problem[0].lower() + problem[1:]
     return f"{variable}: {what}; for example {_EXAMPLES[field]}"

@@ -9,10 +9,13 @@ from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.ext.asyncio import create_async_engine as sqlalchemy_create_async_engine
 
+from querywright.engine.arguments import merged, require_known
 from querywright.engine.connecting import install_connecting
 from querywright.engine.dialect import driver_of, parse_url
 from querywright.engine.fork import forget_in_child
 from querywright.engine.limits import Limits
+from querywright.engine.memory import CONNECT_ARGUMENTS as MEMORY_ARGUMENTS
+from querywright.engine.memory import install_memory, is_memory, pool_class
 from querywright.engine.mysql import connect_arguments as mysql_connect_arguments
 from querywright.engine.mysql import install_mysql
 from querywright.engine.pool import install_ping
@@ -34,10 +37,12 @@ def create_sync_engine(settings: DatabaseSettings) -> Engine:
     """Make an engine for `Database`; no connection is opened yet.
 
     Raises:
-        ConfigurationError: The URL names no usable driver.
+        ConfigurationError: The URL names no usable driver, or something that the driver does not take.
     """
     url = parse_url(settings.url.get_secret_value(), asynchronous=False)
-    engine = sqlalchemy.create_engine(url.difference_update_query(_SECRETS), **_arguments(settings, url))
+    arguments = _arguments(settings, url, asynchronous=False)
+    engine = sqlalchemy.create_engine(url.difference_update_query(_SECRETS), **arguments)
+    require_known(engine.dialect, url, settings.connect_args)
     _install(engine, settings)
     return engine
 
@@ -46,39 +51,37 @@ def create_async_engine(settings: DatabaseSettings) -> AsyncEngine:
     """Make an engine for `AsyncDatabase`; no connection is opened yet.
 
     Raises:
-        ConfigurationError: The URL names no usable driver.
+        ConfigurationError: The URL names no usable driver, or something that the driver does not take.
     """
     url = parse_url(settings.url.get_secret_value(), asynchronous=True)
-    engine = sqlalchemy_create_async_engine(url.difference_update_query(_SECRETS), **_arguments(settings, url))
+    arguments = _arguments(settings, url, asynchronous=True)
+    engine = sqlalchemy_create_async_engine(url.difference_update_query(_SECRETS), **arguments)
+    require_known(engine.dialect, url, settings.connect_args)
     _install(engine.sync_engine, settings)
     return engine
 
 
-def _arguments(settings: DatabaseSettings, url: sqlalchemy.URL) -> dict[str, Any]:
+def _arguments(settings: DatabaseSettings, url: sqlalchemy.URL, *, asynchronous: bool) -> dict[str, Any]:
     """Translate settings into the arguments of SQLAlchemy and of the driver."""
+    ours = _connect_arguments(settings, url)
+    # What the URL says for itself wins; "options" holds both.
+    ours = {name: value for name, value in ours.items() if name not in url.query or name == "options"}
+    secrets = {name: url.query[name] for name in _SECRETS if name in url.query}
     arguments: dict[str, Any] = {
         # Bound values are users' data: they stay out of messages and logs.
         "hide_parameters": True,
+        "echo": settings.echo,
+        "pool_size": settings.pool_size,
+        "max_overflow": settings.max_overflow,
+        "pool_timeout": settings.pool_timeout,
         "pool_recycle": settings.pool_recycle,
-        # What the URL says for itself wins; "options" holds both.
-        "connect_args": {
-            name: value
-            for name, value in _connect_arguments(settings, url).items()
-            if name not in url.query or name == "options"
-        }
-        | {name: url.query[name] for name in _SECRETS if name in url.query},
+        # The connection used last is the likeliest to be alive and warm; the others may age out.
+        "pool_use_lifo": True,
+        # install_reset() does it.
+        "pool_reset_on_return": None,
+        "connect_args": merged(driver_of(url).module, ours | secrets, settings.connect_args),
     }
-    if not _is_memory(url):
-        arguments |= {
-            "pool_size": settings.pool_size,
-            "max_overflow": settings.max_overflow,
-            "pool_timeout": settings.pool_timeout,
-            # The connection used last is the likeliest to be alive and warm; the others may age out.
-            "pool_use_lifo": True,
-            # install_reset() does it.
-            "pool_reset_on_return": None,
-        }
-    return arguments
+    return arguments | ({"poolclass": pool_class(asynchronous=asynchronous)} if is_memory(url) else {})
 
 
 def _connect_arguments(settings: DatabaseSettings, url: sqlalchemy.URL) -> dict[str, Any]:
@@ -86,19 +89,16 @@ def _connect_arguments(settings: DatabaseSettings, url: sqlalchemy.URL) -> dict[
     if settings.pooler and driver.database != "postgresql":
         raise ConfigurationError(f"pooler={settings.pooler!r} does not fit {driver.database}, only PostgreSQL.")
     if driver.database == "sqlite":
-        return {"timeout": settings.busy_timeout, "factory": SQLiteConnection}
+        arguments = {"timeout": settings.busy_timeout, "factory": SQLiteConnection}
+        return arguments | (MEMORY_ARGUMENTS if is_memory(url) else {})
     if driver.extra == "mysql":
         return mysql_connect_arguments(settings, driver.module)
     return postgresql_connect_arguments(settings, url)
 
 
-def _is_memory(url: sqlalchemy.URL) -> bool:
-    return driver_of(url).database == "sqlite" and (
-        url.database in {None, "", ":memory:"} or url.query.get("mode") == "memory"
-    )
-
-
 def _install(engine: Engine, settings: DatabaseSettings) -> None:
+    if is_memory(engine.url):
+        install_memory(engine)
     install_connecting(engine, Limits.of(settings))
     install_timing(engine)
     install_transactions(engine)
@@ -108,7 +108,6 @@ def _install(engine: Engine, settings: DatabaseSettings) -> None:
         if engine.dialect.name in {"mysql", "mariadb"}:
             install_mysql(engine)
         install_ping(engine, after_idle=settings.ping_after_idle)
-    if not _is_memory(engine.url):
-        # Behind a pooler another server may get the next message: there is no session to reset.
-        install_reset(engine, when="never" if settings.pooler else settings.reset_on_return)
+    # Behind a pooler another server may get the next message: there is no session to reset.
+    install_reset(engine, when="never" if settings.pooler else settings.reset_on_return)
     forget_in_child(engine)

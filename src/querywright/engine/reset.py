@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, PoolProxiedConnection, PoolResetState, event
+from sqlalchemy import Connection, Engine, Pool, PoolProxiedConnection, PoolResetState, event
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from querywright.engine.pool import known_closed, run_quickly
 
-__all__ = ["install_reset", "mark_changed"]
+__all__ = ["install_replacing", "install_reset", "mark_changed"]
 
 # In the info of a connection: a statement may have changed the session.
 _CHANGED = "querywright_session_changed"
@@ -59,3 +59,13 @@ def install_reset(engine: Engine, *, when: Literal["changed", "always", "never"]
             record.invalidate(error)
 
     event.listen(engine.pool, "reset", reset)
+
+
+def install_replacing(pool: Pool) -> None:
+    """Replace a connection whose session was changed, in a pool that is not ours and rolls back by itself."""
+
+    def reset(_connection: Any, record: ConnectionPoolEntry | None, state: PoolResetState) -> None:
+        if state.asyncio_safe and record is not None and record.info.pop(_CHANGED, False):
+            record.invalidate()
+
+    event.listen(pool, "reset", reset)

@@ -47,8 +47,10 @@ def run(bind: Engine | Connection, statement: Statement) -> Rows:
 
 
 def _is_direct(target: Connection | Engine) -> bool:
-    """Say whether the driver can be called straight: nobody else listens to cursor events."""
-    return has_direct_call(target.dialect) and not has_foreign_listeners(target)
+    """Say whether the driver can be called straight: nobody else listens to cursor events, or wants them logged."""
+    if not has_direct_call(target.dialect) or has_foreign_listeners(target):
+        return False
+    return not target.engine._should_log_info()  # noqa: SLF001 - ``echo`` does not know of Python's logging
 
 
 def _run_on_engine(engine: Engine, statement: Statement) -> Rows:

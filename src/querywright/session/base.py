@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import URL, Engine
@@ -13,13 +14,16 @@ from querywright.errors import ConfigurationError, DatabaseError
 from querywright.events import UnitRetried, emit
 from querywright.fetch.cursors import use_secret
 from querywright.session.idempotency import IdempotencyKey
+from querywright.session.nesting import surrounding
 from querywright.session.options import TransactionOptions
 from querywright.session.retry import Attempts, RetryBudget, RetryPolicy, leaves
 from querywright.settings import DatabaseSettings
 
-__all__ = ["BaseDatabase", "pause_after", "settings_from"]
+__all__ = ["BaseDatabase", "pause_after", "settings_from", "settings_of_engine"]
 
 AnyEngine = TypeVar("AnyEngine", Engine, AsyncEngine)
+# Settings that are none of an engine.
+_BESIDE_ENGINE = frozenset({"cursor_secret", "hook_timeout"})
 
 
 class BaseDatabase(Generic[AnyEngine]):
@@ -27,20 +31,33 @@ class BaseDatabase(Generic[AnyEngine]):
 
     Args:
         settings: What to connect to, and how.
-        engine: The engine made of them.
+        engine: The engine made of them, or one of the application.
+        lent: Whether the application has made the engine, and closes it.
     """
 
     settings: DatabaseSettings
     engine: AnyEngine
 
-    def _open(self, settings: DatabaseSettings, engine: AnyEngine) -> None:
+    def _open(self, settings: DatabaseSettings, engine: AnyEngine, *, lent: bool) -> None:
         self.settings = settings
         self.engine = engine
+        self._lent = lent
         self._budget = RetryBudget()
         self._binds: dict[TransactionOptions, AnyEngine] = {}
         if settings.cursor_secret:
             sync: Engine = getattr(engine, "sync_engine", None) or engine  # type: ignore[assignment]
             use_secret(sync, settings.cursor_secret.get_secret_value())
+
+    @contextmanager
+    def _swapped(self, other: BaseDatabase[AnyEngine]) -> Iterator[None]:
+        """Be another database, also for whoever has taken this object long ago."""
+        surrounding(self, None, TransactionOptions())
+        mine = dict(vars(self))
+        vars(self).update(vars(other))
+        try:
+            yield
+        finally:
+            vars(self).update(mine)
 
     def _bind(self, options: TransactionOptions) -> AnyEngine:
         """Return the engine whose connections begin transactions in this way."""
@@ -74,10 +91,26 @@ def pause_after(attempts: Attempts, error: Exception, work: Any) -> float | None
     return pause
 
 
+def settings_of_engine(engine: Engine | AsyncEngine, options: dict[str, Any]) -> DatabaseSettings:
+    """Make settings for an engine of the application, which has decided most of them itself.
+
+    Raises:
+        ConfigurationError: An option is one of those.
+    """
+    if decided := sorted(options.keys() - _BESIDE_ENGINE):
+        message = f"{decided[0]!r} cannot be set for an engine that is made already."
+        raise ConfigurationError(
+            message, hint=f"Give it to create_engine(). Beside an engine there are {', '.join(sorted(_BESIDE_ENGINE))}."
+        )
+    # How long its statements may run is not known.
+    return DatabaseSettings(url=engine.url.render_as_string(hide_password=False), statement_timeout=0, **options)
+
+
 def settings_from(source: str | URL | DatabaseSettings | None, options: dict[str, Any]) -> DatabaseSettings:
     """Make settings of what a database was given: a URL with options, settings, or nothing but the environment."""
     if isinstance(source, DatabaseSettings):
-        return source.model_copy(update=DatabaseSettings(url=source.url, **options).model_dump(include=set(options)))
+        given = DatabaseSettings(url=source.url, **options)
+        return source.model_copy(update={name: getattr(given, name) for name in options})
     if isinstance(source, URL):
         source = source.render_as_string(hide_password=False)
     return DatabaseSettings(**options) if source is None else DatabaseSettings(url=source, **options)

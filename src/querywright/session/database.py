@@ -10,15 +10,17 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from sqlalchemy import URL, Engine, Select, text
+from sqlalchemy.ext.asyncio import AsyncEngine
 from typing_extensions import Self, TypeVarTuple, Unpack
 
+from querywright.engine.adopted import adopt
 from querywright.engine.create import create_sync_engine
 from querywright.engine.dialect import AUTOCOMMIT_OPTIONS
 from querywright.engine.pool import dispose
 from querywright.fetch import Fetch
 from querywright.fetch import fetch as fetch_from
 from querywright.fetch.form import Strategy
-from querywright.session.base import BaseDatabase, pause_after, settings_from
+from querywright.session.base import BaseDatabase, pause_after, settings_from, settings_of_engine
 from querywright.session.calling import call_all
 from querywright.session.idempotency import IdempotencyKey
 from querywright.session.nesting import Nested, Open, entered, surrounding, taking_part
@@ -41,7 +43,8 @@ class Database(BaseDatabase[Engine]):
     """One database, for synchronous code; open it once and share it between threads.
 
     Args:
-        source: A URL with an explicit driver, or `DatabaseSettings`; by default the environment.
+        source: A URL with an explicit driver, `DatabaseSettings`, or an engine of your own, whose pool is used; by
+            default the environment.
         options: Fields of `DatabaseSettings`, such as ``pool_size=10``.
 
     Raises:
@@ -58,9 +61,38 @@ class Database(BaseDatabase[Engine]):
     # Whose listeners see every fetch, as a tenant's filter must.
     session_class = Session
 
-    def __init__(self, source: str | URL | DatabaseSettings | None = None, /, **options: Any) -> None:
-        settings = settings_from(source, options)
-        self._open(settings, create_sync_engine(settings))
+    def __init__(self, source: str | URL | Engine | DatabaseSettings | None = None, /, **options: Any) -> None:
+        if isinstance(source, (Engine, AsyncEngine)):
+            engine = adopt(source)
+            self._open(settings_of_engine(source, options), engine, lent=True)
+        else:
+            settings = settings_from(source, options)
+            self._open(settings, create_sync_engine(settings), lent=False)
+
+    @contextmanager
+    def replaced_by(self, source: str | URL | Engine | DatabaseSettings, /, **options: Any) -> Iterator[Self]:
+        """Use another database in a block, for tests: whoever has taken this object, at import or later, follows.
+
+        Args:
+            source: What to use instead, as for the database itself.
+            options: As for the database itself.
+
+        Raises:
+            NestedTransaction: A transaction of this database is open around it.
+
+        Example:
+            >>> from sqlalchemy import text
+            >>> db = Database("postgresql+psycopg://app@db.example.com/app")
+            >>> with db.replaced_by("sqlite+pysqlite:///:memory:"), db.transaction() as tx:
+            ...     tx.scalar(text("SELECT sqlite_version() IS NOT NULL"))
+            1
+        """
+        other = type(self)(source, **options)
+        with self._swapped(other):
+            try:
+                yield self
+            finally:
+                self.dispose()
 
     def session(self, *, read_only: bool = False) -> Session:
         """Open a session; nothing is committed unless you call ``commit()``.
@@ -238,8 +270,9 @@ class Database(BaseDatabase[Engine]):
             connection.execute(text("SELECT 1"))
 
     def dispose(self) -> None:
-        """Close the idle connections; those in use are closed when they come back."""
-        dispose(self.engine)
+        """Close the idle connections; those in use are closed when they come back. An engine of your own stays open."""
+        if not self._lent:
+            dispose(self.engine)
 
     def __enter__(self) -> Self:
         """Return the database itself."""
