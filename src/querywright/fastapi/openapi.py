@@ -23,6 +23,7 @@ from querywright.fastapi.schemas import (
     SCHEMAS,
     STANDARD,
     STANDARD_CONTENT,
+    UNREADABLE,
     VALIDATION_PROBLEM,
     narrowed,
 )
@@ -75,6 +76,9 @@ class _Description:
             if found.narrowed:
                 for good in (each for each in responses if each.isdigit() and int(each) < _FIRST_REDIRECTION):
                     responses[good] = narrowed(responses[good], self._schemas)
+        for operation in self._all():
+            if "requestBody" in operation:
+                operation["responses"].setdefault("400", deepcopy(UNREADABLE))
         if answers_problems(self._app):
             self._replace_standard(invalid)
         used = json.dumps([self._paths, self._schemas])
@@ -89,6 +93,12 @@ class _Description:
                 operation = self._paths.get(route.path_format, {}).get(method.lower())
                 if operation is not None:
                     yield operation, promises(route.dependant, method)
+
+    def _all(self) -> Iterator[Schema]:
+        """Give every operation, whether it needs a database or not."""
+        for each in (each for path in self._paths.values() for each in path.values()):
+            if isinstance(each, dict) and "responses" in each:
+                yield each
 
     def _problem(self, status: HTTPStatus) -> Schema:
         response: Schema = {"description": DESCRIPTIONS.get(status, status.phrase)}
@@ -108,10 +118,9 @@ class _Description:
 
     def _replace_standard(self, invalid: Schema) -> None:
         """Let FastAPI's own description of a 422 say what is answered."""
-        for operation in (each for path in self._paths.values() for each in path.values()):
-            responses = operation.get("responses", {}) if isinstance(operation, dict) else {}
-            if responses.get("422", {}).get("content") == STANDARD_CONTENT:
-                responses["422"] = deepcopy(invalid)
+        for operation in self._all():
+            if operation["responses"].get("422", {}).get("content") == STANDARD_CONTENT:
+                operation["responses"]["422"] = deepcopy(invalid)
         used = json.dumps([self._paths, {k: v for k, v in self._schemas.items() if k not in STANDARD}])
         for name in STANDARD:
             if f'"{REF}{name}"' not in used:

@@ -9,7 +9,7 @@ from fastapi.openapi.utils import validation_error_definition, validation_error_
 
 __all__ = [
     "DESCRIPTIONS", "MEDIA_TYPE", "PROBLEM", "REF", "RETRY_AFTER", "SCHEMAS", "STANDARD", "STANDARD_CONTENT",
-    "VALIDATION_PROBLEM", "narrowed",
+    "UNREADABLE", "VALIDATION_PROBLEM", "narrowed",
 ]  # fmt: skip
 
 Schema = dict[str, Any]
@@ -23,6 +23,15 @@ STANDARD: Schema = {
     "ValidationError": validation_error_definition,
 }
 STANDARD_CONTENT: Schema = {"application/json": {"schema": {"$ref": f"{REF}HTTPValidationError"}}}
+# What FastAPI answers to bytes that are no text, and does not say.
+UNREADABLE: Schema = {
+    "description": "The body cannot be read.",
+    "content": {
+        "application/json": {
+            "schema": {"type": "object", "required": ["detail"], "properties": {"detail": {"type": "string"}}}
+        }
+    },
+}
 RETRY_AFTER: Schema = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
 DESCRIPTIONS = {
     HTTPStatus.NOT_MODIFIED: "The client has it as it is.",
