@@ -205,7 +205,7 @@ def seen_by_session(session: Session, statement: Select[Any], parameters: Mappin
 
 def has_listeners(sessions: type[Session]) -> bool:
     """Say whether anyone listens to ``do_orm_execute`` of all sessions of a class."""
-    return bool(_dispatch_of(sessions).do_orm_execute)
+    return bool(_dispatch_of(sessions).do_orm_execute)  # type: ignore[arg-type]  # mypy asks its instances
 
 
 @cache
