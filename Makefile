@@ -11,11 +11,12 @@ PROMISED_ELSEWHERE := tests/suite/test_hooks.py tests/suite/test_outbox.py::test
   tests/suite/test_run.py::test_a8_each_attempt_has_a_session_of_its_own
 FUZZ_EXAMPLES ?= 50000
 PAGE_EXAMPLES ?= 20000
+API_CASES ?= 2000
 PYTEST := -q -n 2 --dist loadgroup
 # Where an image sets it, each of the many processes of a test run would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run run-postgres test test-newest test-oldest fuzz fuzz-pages differential faults mutate check format bench bench-report bench-sizes bench-orm lock clean
+.PHONY: run run-postgres test test-newest test-oldest fuzz fuzz-pages conformance differential faults mutate check format bench bench-report bench-sizes bench-orm lock clean
 
 run: .venv/.installed
 	@$(BIN)/python -m examples.blog --port $(PORT)
@@ -50,6 +51,10 @@ differential: .venv/.installed
 # Invents so many statements on each database, compares their pages with their rows, and prints what they were.
 fuzz-pages: .venv/.installed
 	$(BIN)/python -m pytest tests/paging -q -n 2 --page-examples=$(PAGE_EXAMPLES)
+
+# Chains of requests that schemathesis makes up, and a generated client: what OpenAPI says, held against the answers.
+conformance: .venv/.installed
+	$(BIN)/python -m pytest tests/conformance -q -s --api-cases=$(API_CASES)
 
 # Breaks a copy of the source on purpose.
 mutate: .venv/.installed
@@ -93,12 +98,12 @@ bench-sizes: .venv/.installed
 # Resolve again, for every supported Python at once; review the difference before committing it.
 lock: .venv/.installed
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate --no-emit-index-url --upgrade \
-	  --all-extras --group test --group lint --group bench pyproject.toml scripts/uv.in -o constraints/newest.txt
+	  --all-extras --group test --group conformance --group lint --group bench pyproject.toml scripts/uv.in -o constraints/newest.txt
 	$(BIN)/uv pip compile --quiet --python-version 3.10 --resolution lowest-direct --no-header --no-annotate --no-emit-index-url --upgrade \
 	  --all-extras --group test pyproject.toml scripts/uv.in -o constraints/oldest.txt
 
 .venv/.installed: pyproject.toml constraints/newest.txt scripts/environment
-	@scripts/environment .venv "$(PYTHON)" constraints/newest.txt test lint bench
+	@scripts/environment .venv "$(PYTHON)" constraints/newest.txt test conformance lint bench
 
 .venv-oldest/.installed: pyproject.toml constraints/oldest.txt scripts/environment
 	@scripts/environment .venv-oldest "$(OLDEST_PYTHON)" constraints/oldest.txt test

@@ -5,14 +5,16 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated
 
-from fastapi import FastAPI, Query, status
+from fastapi import FastAPI, Path, Query, status
 from sqlalchemy import select
 
 from examples.blog.models import Post, Tag, User
-from examples.blog.schemas import PostIn, PostOut, PostPatch, PostSummary, UserIn, UserOut
+from examples.blog.schemas import LARGEST_ID, PostIn, PostOut, PostPatch, PostSummary, UserIn, UserOut
 from querywright import AsyncDatabase, AsyncSession, NotFound
 from querywright.fastapi import Json, Reader, Writer, install, lifespan
 
+# As large as the column: what OpenAPI allows, the database can look for.
+Id = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 Limit = Annotated[int, Query(ge=1, le=100)]
 Offset = Annotated[int, Query(ge=0, le=10_000)]
 
@@ -28,7 +30,7 @@ def create_app(db: AsyncDatabase) -> FastAPI:
         return Json(await db.fetch(UserOut, active.limit(limit).offset(offset)).json())
 
     @app.get("/users/{user_id}")
-    async def get_user(user_id: int, db: Reader) -> Json[UserOut]:
+    async def get_user(user_id: Id, db: Reader) -> Json[UserOut]:
         return Json(await db.fetch(UserOut, select(User).where(User.id == user_id)).json_one())
 
     @app.post("/users", status_code=status.HTTP_201_CREATED)
@@ -46,7 +48,7 @@ def create_app(db: AsyncDatabase) -> FastAPI:
         return Json(await db.fetch(PostSummary, found.limit(limit).offset(offset)).json())
 
     @app.get("/posts/{post_id}")
-    async def get_post(post_id: int, db: Reader) -> Json[PostOut]:
+    async def get_post(post_id: Id, db: Reader) -> Json[PostOut]:
         return Json(await db.fetch(PostOut, select(Post).where(Post.id == post_id)).json_one())
 
     @app.post("/posts", status_code=status.HTTP_201_CREATED)
@@ -58,14 +60,14 @@ def create_app(db: AsyncDatabase) -> FastAPI:
         return await tx.fetch(PostOut, select(Post).where(Post.id == post.id)).one()
 
     @app.patch("/posts/{post_id}")
-    async def update_post(post_id: int, data: PostPatch, tx: Writer) -> PostOut:
+    async def update_post(post_id: Id, data: PostPatch, tx: Writer) -> PostOut:
         post = await _post(tx, post_id)
         for name, value in data.model_dump(exclude_none=True).items():
             setattr(post, name, value)
         return await tx.fetch(PostOut, select(Post).where(Post.id == post_id)).one()
 
     @app.delete("/posts/{post_id}", status_code=status.HTTP_204_NO_CONTENT)
-    async def delete_post(post_id: int, tx: Writer) -> None:
+    async def delete_post(post_id: Id, tx: Writer) -> None:
         await tx.delete(await _post(tx, post_id))
 
     return app

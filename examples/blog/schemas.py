@@ -6,6 +6,8 @@ import datetime as dt
 
 from pydantic import BaseModel, Field
 
+LARGEST_ID = 2**31 - 1
+
 
 class TagOut(BaseModel):
     name: str
@@ -51,7 +53,7 @@ class UserIn(BaseModel):
 
 
 class PostIn(BaseModel):
-    author_id: int
+    author_id: int = Field(ge=1, le=LARGEST_ID)
     title: str = Field(min_length=1, max_length=200)
     body: str
     tags: list[str] = Field(default=[], max_length=10)

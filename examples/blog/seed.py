@@ -60,10 +60,9 @@ async def seed(db: AsyncDatabase, size: Size = Size()) -> bool:
     Returns:
         Whether anything was written.
     """
+    if not await is_empty(db):
+        return False
     async with db.engine.begin() as connection:
-        await connection.run_sync(Base.metadata.create_all, tables=tables())
-        if await connection.scalar(select(func.count()).select_from(User)):
-            return False
         for table, rows in _content(size):
             await connection.execute(insert(table), list(rows))
         if connection.dialect.name == "postgresql":
@@ -73,6 +72,13 @@ async def seed(db: AsyncDatabase, size: Size = Size()) -> bool:
         # Without statistics a planner cannot know that a user has only twenty posts.
         await connection.execute(text("ANALYZE"))
     return True
+
+
+async def is_empty(db: AsyncDatabase) -> bool:
+    """Create the tables, and say whether there is nothing in them yet."""
+    async with db.engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all, tables=tables())
+        return not await connection.scalar(select(func.count()).select_from(User))
 
 
 def tables() -> list[Table]:

@@ -2,7 +2,7 @@
 
 QuerywrightError
 ├── ConfigurationError          a setting, a URL or an argument that cannot work
-│   └── MissingExtra            an optional package is not installed
+│   └── MissingExtra            an optional package is not installed (also an ImportError)
 ├── ShapeError                  a response model that does not fit its mapped class
 ├── InvalidRow                  a row that does not fit the response model
 ├── InvalidRequest              what a client asked for cannot be had
@@ -38,6 +38,7 @@ QuerywrightError
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires
 from typing import Any
 
 from sqlalchemy.exc import MultipleResultsFound, NoResultFound
@@ -72,21 +73,31 @@ class ConfigurationError(QuerywrightError):
     """A setting, environment variable, URL or argument cannot work as it stands."""
 
 
-class MissingExtra(ConfigurationError):
-    """An optional package is not installed.
+class MissingExtra(ConfigurationError, ImportError):
+    """An optional package is not installed, or cannot be imported.
 
     Args:
         package: The package that could not be found.
-        extra: The extra of Querywright that installs it.
+        extra: The extra of Querywright that it belongs to.
     """
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(
-            f"The package {package!r} is not installed.",
-            hint=f"Run: pip install 'querywright[{extra}]'",
-        )
+        message = f"The package {package!r} of the extra {extra!r} is not installed, or cannot be imported."
+        wanted = " ".join(f"'{each}'" for each in _requirements(extra) or (package,))
+        # Not the extra itself: who has Querywright from a clone cannot have it from an index.
+        super().__init__(message, hint=f"Run: pip install {wanted}")
         self.package = package
         self.extra = extra
+
+
+def _requirements(extra: str) -> list[str]:
+    """List what an extra consists of, as the installed package knows it."""
+    try:
+        known = requires("querywright") or []
+    except PackageNotFoundError:
+        return []
+    parted = (each.partition(";") for each in known)
+    return [wanted.strip() for wanted, _, marker in parted if marker.replace('"', "'").strip() == f"extra == '{extra}'"]
 
 
 class ShapeError(QuerywrightError):
@@ -120,7 +131,17 @@ class InvalidRow(QuerywrightError):
 
 
 class InvalidRequest(QuerywrightError):
-    """What a client asked for cannot be had; the message is safe to show."""
+    """What a client asked for cannot be had; the message is safe to show.
+
+    Args:
+        message: What is wrong with it, in one sentence.
+        hint: What to do about it.
+        location: Which part of the request, such as ``("header", "If-Match")``; empty where that is not known.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", location: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.location = location
 
 
 class InvalidCursor(InvalidRequest):

@@ -35,7 +35,19 @@ _EXAMPLES = {
     "pooler": "pgbouncer",
     "cursor_secret": f"what {RANDOM_TEXT} prints",
     "application_name": "shop-api",
+    "echo": "true",
+    "connect_args": '{"ssl": true}',
 }
+
+# Arguments of create_engine().
+_OF_SQLALCHEMY = frozenset(
+    {
+        "async_creator", "creator", "echo_pool", "enable_from_linting", "execution_options", "hide_parameters",
+        "insertmanyvalues_page_size", "isolation_level", "json_deserializer", "json_serializer", "label_length",
+        "logging_name", "max_identifier_length", "module", "paramstyle", "plugins", "query_cache_size",
+        "skip_autocommit_rollback", "use_insertmanyvalues",
+    }
+)  # fmt: skip
 
 
 class DatabaseSettings(BaseSettings):
@@ -69,6 +81,8 @@ class DatabaseSettings(BaseSettings):
         cursor_secret: What the cursors of pages are encrypted and signed with, the same for all workers; 16 characters
             at least, better 43 random ones. Without it, a page is refused that is ordered by what its model hides.
         application_name: The name shown in ``pg_stat_activity`` (PostgreSQL).
+        echo: Whether SQLAlchemy logs each statement that goes through it; never the values.
+        connect_args: More arguments of the driver's ``connect()``, which win over those that settings stand for.
 
     Raises:
         ConfigurationError: A value is missing or wrong; every bad variable is named at once.
@@ -105,6 +119,9 @@ class DatabaseSettings(BaseSettings):
     pooler: Literal["pgbouncer"] | None = None
     cursor_secret: SecretStr | None = Field(default=None, min_length=LEAST_SECRET)
     application_name: str = Field(default="querywright", min_length=1, max_length=63)
+    echo: bool = False
+    # May hold a password, so it is neither printed nor dumped.
+    connect_args: dict[str, Any] = Field(default_factory=dict, repr=False, exclude=True)
 
     @property
     def most_connections(self) -> int:
@@ -130,11 +147,18 @@ class DatabaseSettings(BaseSettings):
         raise ConfigurationError("; ".join(problems) + ".")
 
 
+def _way(field: str) -> str:
+    """Say how an option of SQLAlchemy that is no setting can be used all the same."""
+    if field not in _OF_SQLALCHEMY and not field.startswith("pool"):
+        return ""
+    return f". Make an engine with SQLAlchemy's create_engine({field}=...) and pass it instead of a URL"
+
+
 def _describe(field: str, problem: str, kind: str) -> str:
     """Say which variable is wrong, why, and what a good value looks like."""
     variable = "QUERYWRIGHT_URL (or DATABASE_URL)" if field == "url" else f"QUERYWRIGHT_{field.upper()}"
     if kind == "extra_forbidden":
-        return f"{field!r} is not a setting; the settings are {', '.join(_EXAMPLES)}"
+        return f"{field!r} is not a setting; the settings are {', '.join(_EXAMPLES)}{_way(field)}"
     known = {"missing": "is missing", "too_short": f"has less than {LEAST_SECRET} characters"}
     what = known.get(kind) or problem[0].lower() + problem[1:]
     return f"{variable}: {what}; for example {_EXAMPLES[field]}"

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
+import subprocess
+import sys
 from decimal import InvalidOperation
+from importlib.metadata import distributions
 
 import pytest
+from packaging.requirements import Requirement
 from sqlalchemy.exc import DBAPIError, InvalidRequestError, OperationalError, StatementError
 
 from querywright import ConfigurationError, DatabaseError, DatabaseUnavailable, InvalidValue, MissingExtra
@@ -33,10 +38,50 @@ def test_urls_that_cannot_work(written: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_a_missing_driver_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(MissingExtra, match=r"'asyncpg' is not installed. Run: pip install 'querywright\[postgres\]'"):
-        parse_url(f"postgresql+asyncpg://{PG}", asynchronous=True)
+@pytest.mark.parametrize(
+    ("source", "asynchronous", "command"),
+    [
+        (f"postgresql+asyncpg://{PG}", True, "pip install 'asyncpg>=0.32'"),
+        (f"postgresql+psycopg://{PG}", False, "pip install 'psycopg[binary]>=3.3'"),
+        ("sqlite+aiosqlite:///a.db", True, "pip install 'aiosqlite>=0.22.1'"),
+        ("mysql+aiomysql://a/b", True, "pip install 'aiomysql>=0.3' 'pymysql>=1.1.1'"),
+    ],
+)
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_missing_driver_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+    source: str,
+    asynchronous: bool,  # noqa: FBT001
+    command: str,
+    broken: bool,  # noqa: FBT001
+) -> None:
+    def fail(name: str) -> None:
+        raise ImportError(name)
+
+    if broken:
+        monkeypatch.setattr(importlib, "import_module", fail)
+    else:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(MissingExtra, match="is not installed, or cannot be imported") as caught:
+        parse_url(source, asynchronous=asynchronous)
+    assert str(caught.value).endswith(f"Run: {command}")
+    words = shlex.split(command)[2:]
+    assert {Requirement(word).name for word in words} <= {each.metadata["Name"].lower() for each in distributions()}
+
+
+def test_a_missing_fastapi_says_what_to_install() -> None:
+    program = """
+import importlib.util
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *more: None if name == "fastapi" else found(name, *more)
+try:
+    import querywright.fastapi
+except ImportError as error:
+    print(error)
+"""
+    command = [sys.executable, "-c", program]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603 - as written above
+    assert said.strip().endswith("Run: pip install 'fastapi>=0.121'")
 
 
 class DriverError(Exception):

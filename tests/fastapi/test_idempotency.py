@@ -157,7 +157,9 @@ async def test_a_request_that_failed_may_be_tried_again(client: httpx.AsyncClien
 async def test_a_key_stands_for_one_request(client: httpx.AsyncClient, db: AnyDatabase) -> None:
     assert (await post(client, "one")).status_code == 201
     answer = await post(client, "two")
-    assert (answer.status_code, "used for something else" in answer.json()["detail"]) == (422, True)
+    [refusal] = answer.json()["detail"]
+    assert (answer.status_code, "used for something else" in refusal["msg"]) == (422, True)
+    assert (refusal["type"], refusal["loc"]) == ("key_reused", ["header", "Idempotency-Key"])
     assert (await post(client, key="k" * 256)).status_code == 422
     assert await count(db) == 1
 
@@ -225,7 +227,8 @@ async def test_a_required_key(bare: Bare, db: AsyncDatabase) -> None:
     asynchronous(router)
     app.include_router(router)
     answer = await client.post("/tags", json={"name": "one"})
-    assert (answer.status_code, "Idempotency-Key" in answer.json()["detail"]) == (422, True)
+    [refusal] = answer.json()["detail"]
+    assert (answer.status_code, refusal["type"], refusal["loc"]) == (422, "missing", ["header", "Idempotency-Key"])
     # The application has no table of keys.
     assert (await post(client)).status_code == 500
 

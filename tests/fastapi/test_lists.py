@@ -59,16 +59,17 @@ async def test_pages(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "detail"),
+    ("path", "kind", "message"),
     [
-        ("/page?after=forged", "The cursor is not one of this list. Begin again at the first page."),
-        ("/page?size=0", "A page has 1 to 1000 rows, not 0."),
-        ("/sparse?fields=id", "There is no field 'id'. There are name."),
+        ("/page?after=forged", "invalid_cursor", "The cursor is not one of this list. Begin again at the first page."),
+        ("/page?size=0", "invalid_page", "A page has 1 to 1000 rows, not 0."),
+        ("/sparse?fields=id", "unknown_fields", "There is no field 'id'. There are name."),
     ],
 )
-async def test_what_a_client_gets_wrong_is_a_422(client: httpx.AsyncClient, path: str, detail: str) -> None:
+async def test_what_a_client_gets_wrong_is_a_422(client: httpx.AsyncClient, path: str, kind: str, message: str) -> None:
     response = await client.get(path)
-    assert (response.status_code, response.json()["detail"]) == (422, detail)
+    [refusal] = response.json()["detail"]
+    assert (response.status_code, refusal["type"], refusal["msg"]) == (422, kind, message)
 
 
 async def test_sparse_fieldsets_and_streams(client: httpx.AsyncClient) -> None:

@@ -11,11 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.ext.asyncio import create_async_engine as sqlalchemy_create_async_engine
 
 from querywright.engine.advice import install_advice
+from querywright.engine.arguments import merged, require_known
 from querywright.engine.connecting import install_connecting
 from querywright.engine.dialect import driver_of, parse_url
 from querywright.engine.documents import write_json
 from querywright.engine.fork import forget_in_child
 from querywright.engine.limits import Limits
+from querywright.engine.memory import CONNECT_ARGUMENTS as MEMORY_ARGUMENTS
+from querywright.engine.memory import install_memory, is_memory
 from querywright.engine.mysql import connect_arguments as mysql_connect_arguments
 from querywright.engine.mysql import install_mysql
 from querywright.engine.opening import AsyncPool, SyncPool
@@ -31,7 +34,7 @@ from querywright.engine.values import install_values
 from querywright.errors import ConfigurationError
 from querywright.settings import DatabaseSettings
 
-__all__ = ["create_async_engine", "create_sync_engine", "is_memory"]
+__all__ = ["create_async_engine", "create_sync_engine"]
 
 # SQLAlchemy shows the query of an engine's URL to everyone, so these go to the driver without it.
 _SECRETS = ("password",)
@@ -41,11 +44,13 @@ def create_sync_engine(settings: DatabaseSettings) -> Engine:
     """Make an engine for `Database`; no connection is opened yet.
 
     Raises:
-        ConfigurationError: The URL names no usable driver, or TLS that cannot be had.
+        ConfigurationError: The URL names no usable driver, something that the driver does not take, or TLS that cannot
+            be had.
     """
     url = parse_url(settings.url.get_secret_value(), asynchronous=False)
     tls = _tls(url)
     engine = sqlalchemy.create_engine(_plain(url), **_arguments(settings, url, SyncPool))
+    require_known(engine.dialect, url, settings.connect_args)
     _install(engine, settings, tls)
     return engine
 
@@ -54,11 +59,13 @@ def create_async_engine(settings: DatabaseSettings) -> AsyncEngine:
     """Make an engine for `AsyncDatabase`; no connection is opened yet.
 
     Raises:
-        ConfigurationError: The URL names no usable driver, or TLS that cannot be had.
+        ConfigurationError: The URL names no usable driver, something that the driver does not take, or TLS that cannot
+            be had.
     """
     url = parse_url(settings.url.get_secret_value(), asynchronous=True)
     tls = _tls(url)
     engine = sqlalchemy_create_async_engine(_plain(url), **_arguments(settings, url, AsyncPool))
+    require_known(engine.dialect, url, settings.connect_args)
     _install(engine.sync_engine, settings, tls)
     return engine
 
@@ -75,31 +82,27 @@ def _plain(url: sqlalchemy.URL) -> sqlalchemy.URL:
 
 def _arguments(settings: DatabaseSettings, url: sqlalchemy.URL, pool: type[QueuePool]) -> dict[str, Any]:
     """Translate settings into the arguments of SQLAlchemy and of the driver."""
+    ours = _connect_arguments(settings, url)
+    # What the URL says for itself wins; "options" holds both.
+    ours = {name: value for name, value in ours.items() if name not in url.query or name == "options"}
+    secrets = {name: url.query[name] for name in _SECRETS if name in url.query}
     arguments: dict[str, Any] = {
         # Bound values are users' data: they stay out of messages and logs.
         "hide_parameters": True,
-        # install_reset() does it.
-        "pool_reset_on_return": None,
         # What json.dumps() writes may be something that no list can be sent with any more.
         "json_serializer": write_json,
+        "echo": settings.echo,
+        "poolclass": pool,
+        "pool_size": settings.pool_size,
+        "max_overflow": settings.max_overflow,
+        "pool_timeout": settings.pool_timeout,
         "pool_recycle": settings.pool_recycle,
-        # What the URL says for itself wins; "options" holds both.
-        "connect_args": {
-            name: value
-            for name, value in _connect_arguments(settings, url).items()
-            if name not in url.query or name == "options"
-        }
-        | {name: url.query[name] for name in _SECRETS if name in url.query},
+        # The connection used last is the likeliest to be alive and warm; the others may age out.
+        "pool_use_lifo": True,
+        # install_reset() does it.
+        "pool_reset_on_return": None,
+        "connect_args": merged(driver_of(url).module, ours | secrets, settings.connect_args),
     }
-    if not is_memory(url):
-        arguments |= {
-            "poolclass": pool,
-            "pool_size": settings.pool_size,
-            "max_overflow": settings.max_overflow,
-            "pool_timeout": settings.pool_timeout,
-            # The connection used last is the likeliest to be alive and warm; the others may age out.
-            "pool_use_lifo": True,
-        }
     return arguments
 
 
@@ -108,20 +111,16 @@ def _connect_arguments(settings: DatabaseSettings, url: sqlalchemy.URL) -> dict[
     if settings.pooler and driver.database != "postgresql":
         raise ConfigurationError(f"pooler={settings.pooler!r} does not fit {driver.database}, only PostgreSQL.")
     if driver.database == "sqlite":
-        return {"timeout": settings.busy_timeout, "factory": SQLiteConnection}
+        arguments = {"timeout": settings.busy_timeout, "factory": SQLiteConnection}
+        return arguments | (MEMORY_ARGUMENTS if is_memory(url) else {})
     if driver.extra == "mysql":
         return mysql_connect_arguments(settings, driver.module)
     return postgresql_connect_arguments(settings, url)
 
 
-def is_memory(url: sqlalchemy.URL) -> bool:
-    """Say whether a database has only one connection, in which it is."""
-    return driver_of(url).database == "sqlite" and (
-        url.database in {None, "", ":memory:"} or url.query.get("mode") == "memory"
-    )
-
-
 def _install(engine: Engine, settings: DatabaseSettings, tls: Tls) -> None:
+    if is_memory(engine.url):
+        install_memory(engine)
     install_connecting(engine, Limits.of(settings), tls)
     install_advice(engine, pooled=settings.pooler is not None)
     install_timing(engine)
@@ -133,9 +132,7 @@ def _install(engine: Engine, settings: DatabaseSettings, tls: Tls) -> None:
         if engine.dialect.name in {"mysql", "mariadb"}:
             install_mysql(engine)
         install_ping(engine, after_idle=settings.ping_after_idle)
-    kept = is_memory(engine.url)
     # Behind a pooler another server may get the next message: there is no session to reset.
-    install_reset(engine, when="never" if settings.pooler or kept else settings.reset_on_return, proven=not kept)
-    if not kept:
-        install_streams(engine, most=settings.most_streams, seconds=settings.pool_timeout)
+    install_reset(engine, when="never" if settings.pooler else settings.reset_on_return)
+    install_streams(engine, most=settings.most_streams, seconds=settings.pool_timeout)
     forget_in_child(engine)

@@ -124,7 +124,7 @@ def parse_url(url: str | URL, *, asynchronous: bool) -> URL:
 
     Raises:
         ConfigurationError: The URL cannot be read, or its driver is absent, unknown or of the other kind.
-        MissingExtra: The driver's package is not installed.
+        MissingExtra: The driver's package is not installed, or lacks something.
 
     Example:
         >>> parse_url("sqlite+aiosqlite:///blog.db", asynchronous=True).database
@@ -142,6 +142,11 @@ def parse_url(url: str | URL, *, asynchronous: bool) -> URL:
         raise _unusable(parsed.drivername, usable, asynchronous=asynchronous)
     if importlib.util.find_spec(driver.module) is None:
         raise MissingExtra(driver.module, driver.extra)
+    try:
+        importlib.import_module(driver.module)
+    except ImportError as error:
+        # Also one that is there without what it needs, such as psycopg without libpq.
+        raise MissingExtra(driver.module, driver.extra) from error
     return parsed
 
 

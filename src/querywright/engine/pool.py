@@ -161,7 +161,8 @@ def run_quickly(connection: Any, command: str) -> None:
 def _is_closed_asyncpg(connection: Any) -> bool:
     # asyncpg notices a closed socket by itself, so this needs no round trip.
     driver = connection.driver_connection
-    return bool(driver.is_closed() or driver.is_of_other_loop())
+    # An engine of the application's own has asyncpg's plain connections.
+    return bool(driver.is_closed() or (hasattr(driver, "is_of_other_loop") and driver.is_of_other_loop()))
 
 
 def _is_closed_psycopg(connection: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, PoolProxiedConnection, PoolResetState, event
+from sqlalchemy import Connection, Engine, Pool, PoolProxiedConnection, PoolResetState, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -13,7 +13,7 @@ from querywright.engine.completion import undisturbed
 from querywright.engine.pool import known_closed, run_quickly
 from querywright.engine.state import state_of
 
-__all__ = ["install_reset", "mark_changed"]
+__all__ = ["install_replacing", "install_reset", "mark_changed"]
 
 When = Literal["changed", "always", "never"]
 
@@ -35,29 +35,25 @@ def mark_changed(connection: Connection | PoolProxiedConnection) -> None:
     connection.info[_CHANGED] = True
 
 
-def install_reset(engine: Engine, *, when: When, proven: bool = True) -> None:
+def install_reset(engine: Engine, *, when: When) -> None:
     """Roll back, and take back what a session has changed, when its connection comes back.
 
     Args:
         engine: The engine, with all of Querywright's listeners and ``pool_reset_on_return=None``.
         when: Whether to take back only what was seen to be changed.
-        proven: Whether a connection that is not as it was is replaced; not that of a database in memory, which would
-            be lost with it.
     """
-    reset = _Reset(engine, when, proven=proven)
+    reset = _Reset(engine, when)
     event.listen(engine.pool, "reset", reset.returned)
-    if proven:
-        event.listen(engine.pool, "checkout", reset.lent)
+    event.listen(engine.pool, "checkout", reset.lent)
 
 
 class _Reset:
     """What is done to the connections of an engine between two of their users."""
 
-    def __init__(self, engine: Engine, when: When, *, proven: bool) -> None:
+    def __init__(self, engine: Engine, when: When) -> None:
         self._engine = engine
         self._dialect = engine.dialect
         self._when = when
-        self._proven = proven
         self._own_listeners = len(engine.pool.dispatch.connect)
 
     def lent(self, connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
@@ -92,14 +88,11 @@ class _Reset:
         try:
             self._roll_back(connection, state)
             _take_back_options(connection, record)
-            if self._proven and not self._is_new(connection, record):
+            if not self._is_new(connection, record):
                 record.invalidate()
             elif self._when == "always" or (changed and self._when == "changed"):
                 self._discard(connection, record)
-        except Exception as error:
-            if not self._proven:
-                raise
-            # Whatever it was, a new connection has nothing of the old one.
+        except Exception as error:  # noqa: BLE001 - whatever it was, a new connection has nothing of the old one
             record.invalidate(error)
 
     def _roll_back(self, connection: Any, state: PoolResetState) -> None:
@@ -134,3 +127,13 @@ def _take_back_options(connection: Any, record: Any) -> None:
     """
     while record.finalize_callback:
         record.finalize_callback.pop()(connection)
+
+
+def install_replacing(pool: Pool) -> None:
+    """Replace a connection whose session was changed, in a pool that is not ours and rolls back by itself."""
+
+    def reset(_connection: Any, record: ConnectionPoolEntry | None, state: PoolResetState) -> None:
+        if state.asyncio_safe and record is not None and record.info.pop(_CHANGED, False):
+            record.invalidate()
+
+    event.listen(pool, "reset", reset)

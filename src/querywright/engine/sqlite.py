@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 
-__all__ = ["AUTOCOMMIT", "BEGIN_WRITING", "READ_ONLY", "SQLiteConnection", "install_sqlite"]
+__all__ = ["AUTOCOMMIT", "BEGIN_WRITING", "READ_ONLY", "SQLiteConnection", "install_sqlite", "install_sqlite_begin"]
 
 # Execution options that say how a transaction of this connection begins.
 AUTOCOMMIT = "querywright_autocommit"
@@ -36,6 +36,11 @@ class SQLiteConnection(sqlite3.Connection):
 def install_sqlite(engine: Engine) -> None:
     """Set the pragmas of every new connection and begin transactions explicitly."""
     event.listen(engine, "connect", _configure)
+    install_sqlite_begin(engine)
+
+
+def install_sqlite_begin(engine: Engine) -> None:
+    """Begin transactions explicitly, whatever the pragmas of a connection."""
     event.listen(engine, "begin", _begin)
 
 

@@ -1,5 +1,6 @@
 """Querywright in a FastAPI application: lifespan, dependencies, JSON, entity tags, error handlers, health routes."""
 
+from querywright.fastapi import extra as _extra  # isort: skip  # noqa: F401 - before what imports FastAPI
 from querywright.fastapi.dependencies import (
     KeepingWriter,
     Reader,

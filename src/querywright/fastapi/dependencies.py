@@ -13,8 +13,8 @@ from querywright.session import AsyncDatabase, AsyncSession, Database, Session
 from querywright.session.nesting import share
 
 __all__ = [
-    "STATE", "WRITERS", "KeepingWriter", "Reader", "SyncKeepingWriter", "SyncReader", "SyncWriter", "Writer",
-    "session_of",
+    "READERS", "STATE", "WRITERS", "KeepingWriter", "Reader", "SyncKeepingWriter", "SyncReader", "SyncWriter",
+    "Writer", "session_of",
 ]  # fmt: skip
 
 STATE = "querywright"
@@ -82,6 +82,7 @@ def session_of(connection: HTTPConnection) -> tuple[Any, bool]:
     return found
 
 
+READERS = (_reader, _sync_reader)
 WRITERS = (_writer, _keeping_writer, _sync_writer, _sync_keeping_writer)
 
 

@@ -10,17 +10,23 @@ from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import Depends, Header, HTTPException, Request
+from pydantic.json_schema import SkipJsonSchema
 from sqlalchemy import inspect
 from sqlalchemy.orm import InstanceState
 
 from querywright.errors import ConfigurationError, InvalidRequest, PreconditionFailed, PreconditionRequired
 
-__all__ = ["IfMatch", "IfNoneMatch", "OptionalIfMatch", "etag"]
+__all__ = [
+    "IfMatch", "IfNoneMatch", "OptionalIfMatch", "etag", "if_match", "if_none_match", "optional_if_match", "parse_tags",
+]  # fmt: skip
 
 # RFC 9110, section 8.8.3; an empty element of a list is to be ignored (section 5.6.1.2).
 _TAG = r'(?:W/)?"[\x21\x23-\x7E\x80-\xFF]*"'
 _LIST = re.compile(rf"[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*")
 _ANY = ("*",)
+_IF_MATCH, _IF_NONE_MATCH = "If-Match", "If-None-Match"
+_READ = Header(alias=_IF_MATCH, description='The `ETag` of what was read, such as `"3"`; `*` for any.')
+_KNOWN = Header(alias=_IF_NONE_MATCH, description='The `ETag` of what the client has, such as `"3"`; `*` for any.')
 _CHANGED = "The row is no longer as it was read."
 
 
@@ -118,37 +124,49 @@ class NoneMatch:
             raise PreconditionFailed("There is such a row already.")
 
 
-def parse_tags(header: str, lines: Sequence[str] | None) -> tuple[str, ...]:
+def parse_tags(header: str, lines: Sequence[str]) -> tuple[str, ...]:
     """Read the lines of a header.
 
     Raises:
         InvalidRequest: It is no list of entity tags.
     """
-    if lines is None:
+    if not lines:
         return ()
     value = ",".join(lines).strip(" \t")
     if value == "*":
         return _ANY
     if not _LIST.fullmatch(value):
-        raise InvalidRequest(f'{header} is neither * nor a list of entity tags, such as "3".')
+        message = f'{header} is neither * nor a list of entity tags, such as "3".'
+        raise InvalidRequest(message, location=("header", header))
     return tuple(re.findall(_TAG, value))
 
 
-def _optional_if_match(if_match: Annotated[list[str] | None, Header()] = None) -> Match:
-    return Match(parse_tags("If-Match", if_match))
+async def _required(request: Request) -> None:
+    """Answer a request without the header before FastAPI misses it, which would be a 422."""
+    if _IF_MATCH not in request.headers:
+        raise PreconditionRequired(f"The header {_IF_MATCH} is missing.", hint="Send the ETag of what you read.")
 
 
-def _if_match(match: Annotated[Match, Depends(_optional_if_match)]) -> Match:
-    if not match.tags:
-        raise PreconditionRequired("The header If-Match is missing.", hint="Send the ETag of what you read.")
-    return match
+# What the parameters below are declared for is OpenAPI, where a header is one string: a client may send several lines.
+async def if_match(
+    request: Request, _sent: Annotated[None, Depends(_required)], _value: Annotated[str, _READ]
+) -> Match:
+    """Read a header that has to be there."""
+    return Match(parse_tags(_IF_MATCH, request.headers.getlist(_IF_MATCH)))
 
 
-def _if_none_match(request: Request, if_none_match: Annotated[list[str] | None, Header()] = None) -> NoneMatch:
-    return NoneMatch(parse_tags("If-None-Match", if_none_match), request.method in {"GET", "HEAD"})
+async def optional_if_match(request: Request, _value: Annotated[str | SkipJsonSchema[None], _READ] = None) -> Match:
+    """Read a header that may be there."""
+    return Match(parse_tags(_IF_MATCH, request.headers.getlist(_IF_MATCH)))
+
+
+async def if_none_match(request: Request, _value: Annotated[str | SkipJsonSchema[None], _KNOWN] = None) -> NoneMatch:
+    """Read a header that may be there."""
+    tags = parse_tags(_IF_NONE_MATCH, request.headers.getlist(_IF_NONE_MATCH))
+    return NoneMatch(tags, request.method in {"GET", "HEAD"})
 
 
 # Without the header, IfMatch answers 428 and the others let everything pass.
-IfMatch = Annotated[Match, Depends(_if_match)]
-OptionalIfMatch = Annotated[Match, Depends(_optional_if_match)]
-IfNoneMatch = Annotated[NoneMatch, Depends(_if_none_match)]
+IfMatch = Annotated[Match, Depends(if_match)]
+OptionalIfMatch = Annotated[Match, Depends(optional_if_match)]
+IfNoneMatch = Annotated[NoneMatch, Depends(if_none_match)]

@@ -13,12 +13,14 @@ from starlette.responses import JSONResponse, Response
 
 from querywright.engine import pool_snapshot, report_of
 from querywright.fastapi.problems import problem
+from querywright.fastapi.schemas import MEDIA_TYPE, PROBLEM, SCHEMAS
 from querywright.session import AsyncDatabase, Database
 
 __all__ = ["health_routes"]
 
 _log = logging.getLogger("querywright")
 _READY_SECONDS = 2.0
+_SILENT = "The database does not answer."
 
 
 def health_routes(db: AsyncDatabase | Database) -> APIRouter:
@@ -35,14 +37,16 @@ def health_routes(db: AsyncDatabase | Database) -> APIRouter:
         """The process answers."""
         return {"status": "ok"}
 
-    @router.get("/ready", responses={503: {"description": "The database does not answer."}})
+    @router.get(
+        "/ready", responses={503: {"description": _SILENT, "content": {MEDIA_TYPE: {"schema": SCHEMAS[PROBLEM]}}}}
+    )
     async def ready() -> Response:
         """The database answers."""
         try:
             await asyncio.wait_for(_probe(db), _READY_SECONDS)
         except (SQLAlchemyError, OSError, asyncio.TimeoutError) as error:
             _log.warning("Not ready: %s", report_of(error))
-            return problem(HTTPStatus.SERVICE_UNAVAILABLE, "The database does not answer.", retry=True)
+            return problem(HTTPStatus.SERVICE_UNAVAILABLE, _SILENT, retry=True)
         if _is_saturated(db):
             _log.warning("Every connection of the pool is in use, all %d.", db.settings.most_connections)
             return JSONResponse({"status": "saturated"})

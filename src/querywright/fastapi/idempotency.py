@@ -13,26 +13,31 @@ from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.params import Depends as Dependency
 from fastapi.routing import APIRoute
+from pydantic import StringConstraints
+from pydantic.json_schema import SkipJsonSchema
 from sqlalchemy.util import greenlet_spawn
 
-from querywright.errors import ConfigurationError, InvalidRequest
+from querywright.errors import ConfigurationError, InvalidRequest, KeyReused
 from querywright.fastapi.answers import FIRST_ERROR, leave_last
 from querywright.fastapi.dependencies import STATE, session_of
+from querywright.fastapi.json import adopt_status
 from querywright.fastapi.replays import REPLAYED_HEADERS, keep, replay
 from querywright.fastapi.writers import writes
 from querywright.session import AsyncSession, IdempotencyKey, IdempotencyKeys, Session
-from querywright.session.idempotency import Stored
+from querywright.session.idempotency import LONGEST_KEY, Stored
 
 __all__ = ["KEYS", "IdempotentRoute", "everybody"]
 
 KEYS = "querywright_idempotency"
 _HEADER = "Idempotency-Key"
+_Key = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_KEY)]
+_DECLARED = Header(alias=_HEADER, description="Names the request: a known name is answered as the first time.")
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 _NAMES: Any = (str, int, uuid.UUID)
 
@@ -126,7 +131,9 @@ class IdempotentRoute(APIRoute):
         # Older versions of FastAPI look for the names of annotations where the wrapper is, not in the user's module.
         with suppress(NameError):
             setattr(guarded, "__signature__", inspect.signature(endpoint, eval_str=True))  # noqa: B010 - functions have none
-        options["dependencies"] = [*(options.get("dependencies") or ()), Depends(_noting(self.caller))]
+        declared = Depends(_required if self.required else _optional)
+        given = [each for each in options.get("dependencies") or () if each != declared]
+        options["dependencies"] = [*given, declared, Depends(_noting(self.caller))]
         super().__init__(path, guarded, **options)
         if not writes(self.dependant):
             message = f"{path} does not take a Writer, so there is no transaction to keep its key in."
@@ -138,9 +145,7 @@ class IdempotentRoute(APIRoute):
 
         async def answer(request: Request) -> Response:
             value = request.headers.get(_HEADER)
-            if value is None and self.required:
-                raise InvalidRequest(f"The header {_HEADER} is missing.")
-            # The body first: whoever parses a form leaves nothing of it.
+            # Where it is required, FastAPI misses it. The body first: whoever parses a form leaves nothing of it.
             call = None if value is None else _Call(request, value, await _fingerprint(request))
             token = _call.set(call)
             try:
@@ -149,11 +154,21 @@ class IdempotentRoute(APIRoute):
                     await _settle(call, response, replayed)
             except _Replay as known:
                 return replay(known.kept)
+            except KeyReused as error:
+                error.location = ("header", _HEADER)
+                raise
             finally:
                 _call.reset(token)
             return response
 
         return answer
+
+
+# Their parameters are for OpenAPI, and for FastAPI to refuse a request without the header where it is required.
+async def _required(_value: Annotated[_Key, _DECLARED]) -> None: ...
+
+
+async def _optional(_value: Annotated[_Key | SkipJsonSchema[None], _DECLARED] = None) -> None: ...
 
 
 def _noting(caller: Dependency) -> Callable[..., Any]:
@@ -203,6 +218,7 @@ async def _settle(call: _Call, response: Response, replayed: frozenset[str]) -> 
     if call.session is None or call.key is None or (response.status_code >= FIRST_ERROR and not call.committed):
         # What was done is rolled back, with the key: a repetition does it anew.
         return
+    adopt_status(response, call.request.scope)
     await _in_session(call.session, call.key.settle, keep(response, replayed))
 
 
@@ -218,7 +234,10 @@ def _key(call: _Call) -> IdempotencyKey:
         hint = "Call install(app, db, idempotency=IdempotencyKeys(metadata))."
         raise ConfigurationError("The application has no table of idempotency keys.", hint=hint)
     if call.caller is None or call.caller == "":
-        raise InvalidRequest(f"The request does not say who sends it, so it cannot have the header {_HEADER}.")
+        raise InvalidRequest(
+            f"The request does not say who sends it, so it cannot have the header {_HEADER}.",
+            location=("header", _HEADER),
+        )
     if not isinstance(call.caller, _NAMES) or isinstance(call.caller, bool):
         message = (
             f"The caller of an idempotency key is a string, an integer or a UUID, not {type(call.caller).__name__}."

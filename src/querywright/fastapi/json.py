@@ -8,13 +8,20 @@ from typing import Any, Generic, TypeVar, get_args
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 from starlette.responses import Response, StreamingResponse
-from starlette.types import Send
+from starlette.types import Receive, Scope, Send
 
 from querywright.fetch import JsonBytes
 
-__all__ = ["Json", "JsonStream"]
+__all__ = ["Json", "JsonStream", "adopt_status"]
 
 Content = TypeVar("Content")
+
+
+class _Unsaid(int):
+    """The status of a response that names none; FastAPI reads a default out of the signature, and wants a number."""
+
+
+_OF_ROUTE = _Unsaid(200)
 
 
 class Json(Response, Generic[Content]):
@@ -24,7 +31,7 @@ class Json(Response, Generic[Content]):
 
     Args:
         content: The bytes, from ``fetch(...).json()`` or ``json_one()``; a type checker compares their model.
-        status_code: The status of the response; a ``status_code=`` of the route does not reach a ready response.
+        status_code: The status of the response; by default the ``status_code=`` of the route, or 200.
         headers: More headers.
 
     Example:
@@ -36,9 +43,14 @@ class Json(Response, Generic[Content]):
     media_type = "application/json"
 
     def __init__(
-        self, content: JsonBytes[Content], status_code: int = 200, headers: Mapping[str, str] | None = None
+        self, content: JsonBytes[Content], status_code: int = _OF_ROUTE, headers: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(content, status_code=status_code, headers=headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it, with the status of the route if it has none of its own."""
+        adopt_status(self, scope)
+        await super().__call__(scope, receive, send)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -56,7 +68,7 @@ class JsonStream(StreamingResponse, Generic[Content]):
 
     Args:
         pieces: What ``fetch(...).stream_json()`` gives.
-        status_code: The status of the response.
+        status_code: The status of the response; by default the ``status_code=`` of the route, or 200.
         headers: More headers.
         media_type: ``application/x-ndjson`` for ``stream_json(lines=True)``.
 
@@ -68,12 +80,17 @@ class JsonStream(StreamingResponse, Generic[Content]):
     def __init__(
         self,
         pieces: AsyncIterator[bytes] | Iterator[bytes],
-        status_code: int = 200,
+        status_code: int = _OF_ROUTE,
         headers: Mapping[str, str] | None = None,
         media_type: str = "application/json",
     ) -> None:
         super().__init__(pieces, status_code=status_code, headers=headers, media_type=media_type)
         self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it, with the status of the route if it has none of its own."""
+        adopt_status(self, scope)
+        await super().__call__(scope, receive, send)
 
     async def stream_response(self, send: Send) -> None:
         """Send the pieces, once there is one, and give the connection back, also when the reader is gone."""
@@ -96,6 +113,12 @@ async def _joined(first: Any, rest: AsyncIterator[Any]) -> AsyncIterator[Any]:
     yield first
     async for piece in rest:
         yield piece
+
+
+def adopt_status(response: Response, scope: Scope) -> None:
+    """Give a `Json` without a status of its own that of the route; FastAPI leaves ready responses as they are."""
+    if isinstance(response.status_code, _Unsaid):
+        response.status_code = int(getattr(scope.get("route"), "status_code", None) or response.status_code)
 
 
 def _content_schema(source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 
 from querywright.fastapi.writers import check_writers
+from querywright.fetch.checks import require_fitting
 from querywright.session import AsyncDatabase, Database
 
 __all__ = ["Lifespan", "lifespan"]
@@ -20,7 +21,8 @@ def lifespan(db: AsyncDatabase | Database) -> Lifespan:
     """Make a lifespan that closes the database's connections when the application stops.
 
     Nothing is opened at start: an application whose database is down still starts, answers 503, and recovers. A session
-    of one's own that ends after the response was sent is warned of.
+    of one's own that ends after the response was sent is warned of. A query that `prepare` has declared and that does
+    not fit its class, or cannot be written in the database's SQL, ends the start with a `ShapeError`.
 
     Args:
         db: The database that the application uses.
@@ -35,6 +37,7 @@ def lifespan(db: AsyncDatabase | Database) -> Lifespan:
     @asynccontextmanager
     async def run(app: FastAPI) -> AsyncIterator[None]:
         check_writers(app)
+        require_fitting(db.engine.dialect)
         try:
             yield
         finally:

@@ -31,13 +31,13 @@ from querywright.errors import (
     QuerywrightError,
     StaleData,
 )
-from querywright.fastapi.validation import install_validation
+from querywright.fastapi.refusals import refuse
 from querywright.session.retry import leaves
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup
 
-__all__ = ["install_handlers", "problem"]
+__all__ = ["install_handlers", "problem", "status_of"]
 
 _log = logging.getLogger("querywright")
 _STATUS: tuple[tuple[type[QuerywrightError], HTTPStatus], ...] = (
@@ -76,7 +76,11 @@ def install_handlers(app: FastAPI) -> None:
     for kind in _OURS:
         app.add_exception_handler(kind, _handle)  # type: ignore[arg-type]  # its type forgets websockets
     app.add_exception_handler(ExceptionGroup, _handle_group)  # type: ignore[arg-type]  # as above
-    install_validation(app)
+
+
+def status_of(kind: type) -> HTTPStatus | None:
+    """Return the status that an error of this class is answered with; ``None`` for 500 and what is not ours."""
+    return next((status for known, status in _STATUS if issubclass(kind, known)), None)
 
 
 async def _handle_group(connection: HTTPConnection, error: Exception) -> Response | None:
@@ -94,7 +98,7 @@ async def _handle(connection: HTTPConnection, error: Exception) -> Response | No
 
 async def _answer(connection: HTTPConnection, error: Exception, raised: Exception) -> Response | None:
     known = _known(error)
-    status = next((status for kind, status in _STATUS if isinstance(known, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
+    status = status_of(type(known)) or HTTPStatus.INTERNAL_SERVER_ERROR
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.error("%s: %s%s", _asked(connection), report_of(raised), lines_of(raised))
     elif isinstance(known, ConstraintViolation) and known is not error:
@@ -107,6 +111,8 @@ async def _answer(connection: HTTPConnection, error: Exception, raised: Exceptio
         return None
     if status is HTTPStatus.INTERNAL_SERVER_ERROR or known is None:
         return problem(HTTPStatus.INTERNAL_SERVER_ERROR)
+    if status is HTTPStatus.UNPROCESSABLE_ENTITY:
+        return await refuse(connection, known)
     detail = str(known) if isinstance(known, InvalidRequest) else known.message
     # Who does not know whether it was done (CommitOutcomeUnknown) must not be told to do it again.
     return problem(status, detail, retry=isinstance(known, DatabaseUnavailable))

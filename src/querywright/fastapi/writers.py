@@ -15,7 +15,7 @@ from fastapi.dependencies.models import Dependant
 
 from querywright.fastapi.dependencies import WRITERS
 
-__all__ = ["LateCommitWarning", "check_writers", "writes"]
+__all__ = ["LateCommitWarning", "check_writers", "dependants", "writes"]
 
 _SESSIONS = (sqlalchemy.orm.Session, sqlalchemy.ext.asyncio.AsyncSession)
 
@@ -30,13 +30,13 @@ def check_writers(app: FastAPI) -> None:
     FastAPI ends a dependency with ``yield`` after the response was sent, unless it says ``scope="function"``.
     """
     for route in _routes(app.routes):
-        for dependant in _dependants(route.dependant):
+        for dependant in dependants(route.dependant):
             _check(dependant, route.path)
 
 
 def writes(dependant: Dependant) -> bool:
     """Say whether a path operation takes a `Writer`, itself or through a dependency."""
-    return any(each.call in WRITERS for each in _dependants(dependant))
+    return any(each.call in WRITERS for each in dependants(dependant))
 
 
 def _check(dependant: Dependant, path: str) -> None:
@@ -69,7 +69,8 @@ def _routes(routes: Iterable[Any]) -> Iterator[Any]:
             yield from _routes(getattr(inner, "routes", ()))
 
 
-def _dependants(dependant: Dependant) -> Iterator[Dependant]:
+def dependants(dependant: Dependant) -> Iterator[Dependant]:
+    """List a path operation and its dependencies, with theirs."""
     yield dependant
     for below in dependant.dependencies:
-        yield from _dependants(below)
+        yield from dependants(below)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar, overload
 
 from sqlalchemy import Connection, Engine, Select
@@ -127,6 +128,9 @@ def fetch_query(bind: Any, query: Query) -> Any:
     if isinstance(bind, (Session, Connection, Engine)):
         return Fetch(bind, query)
     holder: HasEngine | HasAsyncEngine = bind
+    sessions = getattr(holder, "session_class", None)
+    if isinstance(sessions, type) and issubclass(sessions, Session):
+        query = replace(query, sessions=sessions)
     return fetch_query(holder.engine, query)
 
 

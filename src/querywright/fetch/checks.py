@@ -1,4 +1,4 @@
-"""Check at start-up that every declared query fits the database: its columns are there, its lists have an index."""
+"""Check at start-up that every declared query fits: its classes, and the database's columns and indexes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, overload
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Dialect, Inspector, Select, Table
-from sqlalchemy.exc import NoSuchTableError
+from sqlalchemy.exc import CompileError, NoSuchTableError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import Mapper, RelationshipProperty
 
@@ -20,7 +20,7 @@ from querywright.fetch.form import Form
 from querywright.fetch.nodes import Aggregate, Embedded, Groups, Node, Plan, Shape, ToMany, ToOne, Variants
 from querywright.fetch.prepared import declared
 
-__all__ = ["Finding", "check_shapes"]
+__all__ = ["Finding", "check_shapes", "require_fitting"]
 
 
 @dataclass(frozen=True)
@@ -90,17 +90,42 @@ def check_shapes(db: Any, *shapes: ShapePair) -> list[Finding] | Awaitable[list[
         return check(connection)
 
 
+def require_fitting(dialect: Dialect) -> None:
+    """Compile every query that `prepare` has declared, without a database.
+
+    Args:
+        dialect: That of the database which they will run on.
+
+    Raises:
+        ShapeError: Some do not fit their classes, or cannot be written in the database's SQL; it names all of them.
+    """
+    found = list(
+        dict.fromkeys(each for query in declared() for each in _misfits(query.model, query.statement, dialect))
+    )
+    if found:
+        first, others = found[0], " ".join(map(str, found[1:]))
+        raise ShapeError(first.path, first.problem, hint=f"{first.hint} {others}".strip())
+
+
+def _misfits(model: Any, statement: Select[Any], dialect: Dialect) -> Iterator[Finding]:
+    try:
+        _planned(model, statement, dialect)
+    except ShapeError as error:
+        yield Finding(error.path, error.reason, error.hint)
+    except CompileError as error:
+        yield Finding(getattr(model, "__name__", str(model)), f"{dialect.name} cannot run it: {error}.", "")
+
+
 async def _on_async(engine: AsyncEngine, check: Any) -> list[Finding]:
     async with engine.connect() as connection:
         return await connection.run_sync(check)
 
 
 def _check(connection: Connection, model: Any, statement: Select[Any]) -> Iterator[Finding]:
-    try:
-        plan = _planned(model, statement, connection.dialect)
-    except ShapeError as error:
-        yield Finding(error.path, error.reason, error.hint)
+    if misfits := list(_misfits(model, statement, connection.dialect)):
+        yield from misfits
         return
+    plan = _planned(model, statement, connection.dialect)
     inspector = sa.inspect(connection)
     missing = list(_missing(plan, inspector))
     yield from missing

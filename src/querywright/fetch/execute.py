@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Generic, NoReturn, TypeVar
 from weakref import WeakSet
 
@@ -22,8 +23,8 @@ from querywright.fetch.drivers import Rows, autocommitting, direct_call, has_dir
 from querywright.fetch.roots import root_mapper
 
 __all__ = [
-    "Bind", "JsonBytes", "Rows", "Seen", "close_streams", "connection_of", "routing", "run", "seen_by_session",
-    "stream", "streams_of",
+    "Bind", "JsonBytes", "Rows", "Seen", "close_streams", "connection_of", "has_listeners", "routing", "run",
+    "seen_by_session", "stream", "streams_of",
 ]  # fmt: skip
 
 Bind = Session | Connection | Engine
@@ -46,8 +47,10 @@ def run(bind: Engine | Connection, statement: Statement) -> Rows:
 
 
 def _is_direct(target: Connection | Engine) -> bool:
-    """Say whether the driver can be called straight: nobody else listens to cursor events."""
-    return has_direct_call(target.dialect) and not has_foreign_listeners(target)
+    """Say whether the driver can be called straight: nobody else listens to cursor events, or wants them logged."""
+    if not has_direct_call(target.dialect) or has_foreign_listeners(target):
+        return False
+    return not target.engine._should_log_info()  # noqa: SLF001 - ``echo`` does not know of Python's logging
 
 
 def _run_on_engine(engine: Engine, statement: Statement) -> Rows:
@@ -198,6 +201,17 @@ def seen_by_session(session: Session, statement: Select[Any], parameters: Mappin
     if not isinstance(answer, _Unread):
         raise _answered()
     return answer.seen(statement)
+
+
+def has_listeners(sessions: type[Session]) -> bool:
+    """Say whether anyone listens to ``do_orm_execute`` of all sessions of a class."""
+    return bool(_dispatch_of(sessions).do_orm_execute)  # type: ignore[arg-type]  # mypy asks its instances
+
+
+@cache
+def _dispatch_of(sessions: type[Session]) -> Any:
+    # Of any session of the class: it sees who is added to the class later.
+    return sessions().dispatch
 
 
 class _Unread(IteratorResult[Any]):

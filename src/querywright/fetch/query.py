@@ -18,7 +18,18 @@ from querywright.fetch.binding import Binder, CacheKey, SchemaMap, Statement
 from querywright.fetch.compile import MOST
 from querywright.fetch.compiled import Compiled, Prepared, prepare
 from querywright.fetch.decode import Dump, rewritten, to_bytes, validate
-from querywright.fetch.execute import Bind, Rows, Seen, connection_of, routing, run, seen_by_session, stream, streams_of
+from querywright.fetch.execute import (
+    Bind,
+    Rows,
+    Seen,
+    connection_of,
+    has_listeners,
+    routing,
+    run,
+    seen_by_session,
+    stream,
+    streams_of,
+)
 from querywright.fetch.fieldsets import Fieldset, fieldset
 from querywright.fetch.form import Form, Strategy
 from querywright.fetch.nodes import Plan
@@ -41,6 +52,7 @@ class Query:
         fields: The fields that a client asked for, as it wrote them.
         strategy: Whether one statement fetches all, or one for each level.
         compiled: Where the statement is compiled once for all, if a module declared it.
+        sessions: The sessions of the database that it was asked of, whose listeners see it though it needs none.
     """
 
     model: Any
@@ -49,6 +61,7 @@ class Query:
     fields: str | None = None
     strategy: Strategy = "auto"
     compiled: Compiled | None = None
+    sessions: type[Session] | None = None
 
     @property
     def plan(self) -> Plan:
@@ -68,7 +81,7 @@ class Query:
     def on(self, bind: Bind) -> Iterator[tuple[Query, Engine | Connection]]:
         """Enter a session: flush it, let its listeners change the statement, take its connection for oneself."""
         if not isinstance(bind, Session):
-            yield self, bind
+            yield self.seen_without_session(bind), bind
             return
         with exclusive(bind):
             seen = seen_by_session(bind, self.statement, self.parameters)
@@ -77,10 +90,17 @@ class Query:
     def seen_on(self, bind: Bind) -> tuple[Query, Engine | Connection]:
         """Return the same as `on`, without taking a connection of a session."""
         if not isinstance(bind, Session):
-            return self, bind
+            return self.seen_without_session(bind), bind
         with exclusive(bind):
             seen = seen_by_session(bind, self.statement, self.parameters)
             return self.as_seen(seen), bind.get_bind(**{**seen.arguments, **routing(seen.statement)})
+
+    def seen_without_session(self, bind: Engine | Connection) -> Query:
+        """Let those who listen to all sessions of a database change the statement, such as a filter of deleted rows."""
+        if self.sessions is None or not has_listeners(self.sessions):
+            return self
+        with self.sessions(bind) as session:
+            return self.as_seen(seen_by_session(session, self.statement, self.parameters))
 
     def as_seen(self, seen: Seen) -> Query:
         """Return what the listeners of a session made of it."""

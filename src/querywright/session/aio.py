@@ -9,11 +9,12 @@ from functools import partial, wraps
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
-from sqlalchemy import URL, Select, text
+from sqlalchemy import URL, Engine, Select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 from typing_extensions import Self, TypeVarTuple, Unpack
 
+from querywright.engine.adopted import adopt_async
 from querywright.engine.completion import to_the_end
 from querywright.engine.create import create_async_engine
 from querywright.engine.dialect import AUTOCOMMIT_OPTIONS
@@ -21,7 +22,7 @@ from querywright.engine.pool import dispose
 from querywright.fetch import AsyncFetch
 from querywright.fetch import fetch as fetch_from
 from querywright.fetch.form import Strategy
-from querywright.session.base import BaseDatabase, pause_after, settings_from
+from querywright.session.base import BaseDatabase, pause_after, settings_from, settings_of_engine
 from querywright.session.calling import call_all_async
 from querywright.session.idempotency import Claims, IdempotencyKey
 from querywright.session.nesting import Nested, Open, entered, surrounding, taking_part
@@ -44,7 +45,8 @@ class AsyncDatabase(BaseDatabase[AsyncEngine]):
     """One database, for asyncio; open it once per event loop and share it between tasks.
 
     Args:
-        source: A URL with an explicit driver, or `DatabaseSettings`; by default the environment.
+        source: A URL with an explicit driver, `DatabaseSettings`, or an engine of your own, whose pool is used; by
+            default the environment.
         options: Fields of `DatabaseSettings`, such as ``pool_size=10``.
 
     Raises:
@@ -61,9 +63,36 @@ class AsyncDatabase(BaseDatabase[AsyncEngine]):
         1
     """
 
-    def __init__(self, source: str | URL | DatabaseSettings | None = None, /, **options: Any) -> None:
-        settings = settings_from(source, options)
-        self._open(settings, create_async_engine(settings))
+    # Whose listeners see every fetch, as a tenant's filter must.
+    session_class = AsyncSession.sync_session_class
+
+    def __init__(self, source: str | URL | AsyncEngine | DatabaseSettings | None = None, /, **options: Any) -> None:
+        if isinstance(source, (Engine, AsyncEngine)):
+            engine = adopt_async(source)
+            self._open(settings_of_engine(source, options), engine, lent=True)
+        else:
+            settings = settings_from(source, options)
+            self._open(settings, create_async_engine(settings), lent=False)
+
+    @asynccontextmanager
+    async def replaced_by(
+        self, source: str | URL | AsyncEngine | DatabaseSettings, /, **options: Any
+    ) -> AsyncIterator[Self]:
+        """Use another database in a block, for tests: whoever has taken this object, at import or later, follows.
+
+        Args:
+            source: What to use instead, as for the database itself.
+            options: As for the database itself.
+
+        Raises:
+            NestedTransaction: A transaction of this database is open around it.
+        """
+        other = type(self)(source, **options)
+        with self._swapped(other):
+            try:
+                yield self
+            finally:
+                await self.dispose()
 
     def session(self, *, read_only: bool = False) -> AsyncSession:
         """Open a session; nothing is committed unless you call ``commit()``.
@@ -235,7 +264,7 @@ class AsyncDatabase(BaseDatabase[AsyncEngine]):
 
         See `querywright.fetch`.
         """
-        return fetch_from(self.engine, model, statement, parameters, fields=fields, strategy=strategy)
+        return fetch_from(self, model, statement, parameters, fields=fields, strategy=strategy)
 
     async def ping(self) -> None:
         """Make one round trip to the database.
@@ -254,8 +283,8 @@ class AsyncDatabase(BaseDatabase[AsyncEngine]):
         await _ping(self._engine_beside(create_async_engine))
 
     async def dispose(self) -> None:
-        """Close the idle connections; those in use are closed when they come back."""
-        for engine in filter(None, (self.engine, self._beside)):
+        """Close the idle connections; those in use are closed when they come back. An engine of your own stays open."""
+        for engine in self._own_engines():
             await greenlet_spawn(dispose, engine.sync_engine)
 
     async def __aenter__(self) -> Self:

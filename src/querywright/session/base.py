@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import URL, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from querywright.engine.create import is_memory
 from querywright.engine.dialect import sqlstate_of
+from querywright.engine.memory import is_memory
 from querywright.errors import ConfigurationError, DatabaseError
 from querywright.events import UnitRetried, emit
 from querywright.fetch.cursors import use_cursor_secret
 from querywright.session.idempotency import IdempotencyKey
+from querywright.session.nesting import surrounding
 from querywright.session.options import TransactionOptions
 from querywright.session.retry import Attempts, RetryBudget, RetryPolicy, leaves
 from querywright.session.turns import Turns
 from querywright.settings import DatabaseSettings
 
-__all__ = ["BaseDatabase", "pause_after", "settings_from"]
+__all__ = ["BaseDatabase", "pause_after", "settings_from", "settings_of_engine"]
 
 AnyEngine = TypeVar("AnyEngine", Engine, AsyncEngine)
+# Settings that are none of an engine.
+_BESIDE_ENGINE = frozenset({"cursor_secret", "hook_timeout"})
 
 
 class BaseDatabase(Generic[AnyEngine]):
@@ -29,7 +33,8 @@ class BaseDatabase(Generic[AnyEngine]):
 
     Args:
         settings: What to connect to, and how.
-        engine: The engine made of them.
+        engine: The engine made of them, or one of the application.
+        lent: Whether the application has made the engine, and closes it.
 
     Attributes:
         turns: Who in this process has which idempotency key.
@@ -39,15 +44,27 @@ class BaseDatabase(Generic[AnyEngine]):
     engine: AnyEngine
     turns: Turns
 
-    def _open(self, settings: DatabaseSettings, engine: AnyEngine) -> None:
+    def _open(self, settings: DatabaseSettings, engine: AnyEngine, *, lent: bool) -> None:
         self.settings = settings
         self.engine = engine
+        self._lent = lent
         self.turns = Turns(settings.lock_timeout or None)
         self._budget = RetryBudget()
         self._binds: dict[TransactionOptions, AnyEngine] = {}
         self._beside: AnyEngine | None = None
         if settings.cursor_secret:
             use_cursor_secret(engine, settings.cursor_secret.get_secret_value())
+
+    @contextmanager
+    def _swapped(self, other: BaseDatabase[AnyEngine]) -> Iterator[None]:
+        """Be another database, also for whoever has taken this object long ago."""
+        surrounding(self, None, TransactionOptions())
+        mine = dict(vars(self))
+        vars(self).update(vars(other))
+        try:
+            yield
+        finally:
+            vars(self).update(mine)
 
     def _bind(self, options: TransactionOptions) -> AnyEngine:
         """Return the engine whose connections begin transactions in this way."""
@@ -63,11 +80,15 @@ class BaseDatabase(Generic[AnyEngine]):
 
     def _engine_beside(self, create: Callable[[DatabaseSettings], AnyEngine]) -> AnyEngine:
         """Return an engine of one connection that nobody else waits for."""
-        if is_memory(self.engine.url):
+        if self._lent or is_memory(self.engine.url):
             return self.engine
         if self._beside is None:
             self._beside = create(self.settings.model_copy(update={"pool_size": 1, "max_overflow": 0}))
         return self._beside
+
+    def _own_engines(self) -> list[AnyEngine]:
+        made: list[AnyEngine] = [] if self._lent else [self.engine]
+        return made if self._beside is None else [*made, self._beside]
 
     def _attempts(self, attempts: int, deadline: float, also: Collection[str], key: IdempotencyKey | None) -> Attempts:
         if attempts < 1:
@@ -89,10 +110,26 @@ def pause_after(attempts: Attempts, error: Exception, work: Any) -> float | None
     return pause
 
 
+def settings_of_engine(engine: Engine | AsyncEngine, options: dict[str, Any]) -> DatabaseSettings:
+    """Make settings for an engine of the application, which has decided most of them itself.
+
+    Raises:
+        ConfigurationError: An option is one of those.
+    """
+    if decided := sorted(options.keys() - _BESIDE_ENGINE):
+        message = f"{decided[0]!r} cannot be set for an engine that is made already."
+        raise ConfigurationError(
+            message, hint=f"Give it to create_engine(). Beside an engine there are {', '.join(sorted(_BESIDE_ENGINE))}."
+        )
+    # How long its statements may run is not known.
+    return DatabaseSettings(url=engine.url.render_as_string(hide_password=False), statement_timeout=0, **options)
+
+
 def settings_from(source: str | URL | DatabaseSettings | None, options: dict[str, Any]) -> DatabaseSettings:
     """Make settings of what a database was given: a URL with options, settings, or nothing but the environment."""
     if isinstance(source, DatabaseSettings):
-        return source.model_copy(update=DatabaseSettings(url=source.url, **options).model_dump(include=set(options)))
+        given = DatabaseSettings(url=source.url, **options)
+        return source.model_copy(update={name: getattr(given, name) for name in options})
     if isinstance(source, URL):
         source = source.render_as_string(hide_password=False)
     return DatabaseSettings(**options) if source is None else DatabaseSettings(url=source, **options)

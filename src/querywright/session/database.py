@@ -10,15 +10,17 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from sqlalchemy import URL, Engine, Select, text
+from sqlalchemy.ext.asyncio import AsyncEngine
 from typing_extensions import Self, TypeVarTuple, Unpack
 
+from querywright.engine.adopted import adopt
 from querywright.engine.create import create_sync_engine
 from querywright.engine.dialect import AUTOCOMMIT_OPTIONS
 from querywright.engine.pool import dispose
 from querywright.fetch import Fetch
 from querywright.fetch import fetch as fetch_from
 from querywright.fetch.form import Strategy
-from querywright.session.base import BaseDatabase, pause_after, settings_from
+from querywright.session.base import BaseDatabase, pause_after, settings_from, settings_of_engine
 from querywright.session.calling import call_all
 from querywright.session.idempotency import Claims, IdempotencyKey
 from querywright.session.nesting import Nested, Open, entered, surrounding, taking_part
@@ -41,7 +43,8 @@ class Database(BaseDatabase[Engine]):
     """One database, for synchronous code; open it once and share it between threads.
 
     Args:
-        source: A URL with an explicit driver, or `DatabaseSettings`; by default the environment.
+        source: A URL with an explicit driver, `DatabaseSettings`, or an engine of your own, whose pool is used; by
+            default the environment.
         options: Fields of `DatabaseSettings`, such as ``pool_size=10``.
 
     Raises:
@@ -55,9 +58,41 @@ class Database(BaseDatabase[Engine]):
         1
     """
 
-    def __init__(self, source: str | URL | DatabaseSettings | None = None, /, **options: Any) -> None:
-        settings = settings_from(source, options)
-        self._open(settings, create_sync_engine(settings))
+    # Whose listeners see every fetch, as a tenant's filter must.
+    session_class = Session
+
+    def __init__(self, source: str | URL | Engine | DatabaseSettings | None = None, /, **options: Any) -> None:
+        if isinstance(source, (Engine, AsyncEngine)):
+            engine = adopt(source)
+            self._open(settings_of_engine(source, options), engine, lent=True)
+        else:
+            settings = settings_from(source, options)
+            self._open(settings, create_sync_engine(settings), lent=False)
+
+    @contextmanager
+    def replaced_by(self, source: str | URL | Engine | DatabaseSettings, /, **options: Any) -> Iterator[Self]:
+        """Use another database in a block, for tests: whoever has taken this object, at import or later, follows.
+
+        Args:
+            source: What to use instead, as for the database itself.
+            options: As for the database itself.
+
+        Raises:
+            NestedTransaction: A transaction of this database is open around it.
+
+        Example:
+            >>> from sqlalchemy import text
+            >>> db = Database("postgresql+psycopg://app@db.example.com/app")
+            >>> with db.replaced_by("sqlite+pysqlite:///:memory:"), db.transaction() as tx:
+            ...     tx.scalar(text("SELECT sqlite_version() IS NOT NULL"))
+            1
+        """
+        other = type(self)(source, **options)
+        with self._swapped(other):
+            try:
+                yield self
+            finally:
+                self.dispose()
 
     def session(self, *, read_only: bool = False) -> Session:
         """Open a session; nothing is committed unless you call ``commit()``.
@@ -225,7 +260,7 @@ class Database(BaseDatabase[Engine]):
 
         See `querywright.fetch`.
         """
-        return fetch_from(self.engine, model, statement, parameters, fields=fields, strategy=strategy)
+        return fetch_from(self, model, statement, parameters, fields=fields, strategy=strategy)
 
     def ping(self) -> None:
         """Make one round trip to the database.
@@ -244,8 +279,8 @@ class Database(BaseDatabase[Engine]):
         _ping(self._engine_beside(create_sync_engine))
 
     def dispose(self) -> None:
-        """Close the idle connections; those in use are closed when they come back."""
-        for engine in filter(None, (self.engine, self._beside)):
+        """Close the idle connections; those in use are closed when they come back. An engine of your own stays open."""
+        for engine in self._own_engines():
             dispose(engine)
 
     def __enter__(self) -> Self:

@@ -21,7 +21,7 @@ from querywright.session.locks import NamePart, lock_errors
 
 __all__ = ["Claims", "IdempotencyKey", "IdempotencyKeys", "Stored"]
 
-_LONGEST = 255
+LONGEST_KEY = 255
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class IdempotencyKeys:
         self.table = Table(
             name,
             metadata,
-            Column("key", String(_LONGEST), primary_key=True),
+            Column("key", String(LONGEST_KEY), primary_key=True),
             Column("fingerprint", String(64), nullable=False),
             Column("claim", String(32)),
             Column("result", JSON(none_as_null=True)),
@@ -76,8 +76,8 @@ class IdempotencyKeys:
             caller: Whose key it is, if clients choose keys: the same value of two callers names two units of work. The
                 table then holds a hash of both.
         """
-        if not 0 < len(value) <= _LONGEST:
-            raise KeyReused(f"An idempotency key has 1 to {_LONGEST} characters, not {len(value)}.")
+        if not 0 < len(value) <= LONGEST_KEY:
+            raise KeyReused(f"An idempotency key has 1 to {LONGEST_KEY} characters, not {len(value)}.")
         if caller is not None:
             value = hashlib.sha256(f"{len(str(caller))}:{caller}{value}".encode()).hexdigest()
         return IdempotencyKey(self.table, value, fingerprint)
