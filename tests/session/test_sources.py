@@ -153,8 +153,8 @@ async def test_an_engine_that_begins_by_hand(db: Database) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: AsyncDatabase(create_engine("sqlite+pysqlite:///a.db")), "Give it to Database"),
-        (lambda: Database(create_async_engine("sqlite+aiosqlite:///a.db")), "Give it to AsyncDatabase"),
+        (lambda: AsyncDatabase(create_engine("sqlite+pysqlite:///a.db")), "Give it to Database"),  # type: ignore[arg-type]
+        (lambda: Database(create_async_engine("sqlite+aiosqlite:///a.db")), "Give it to AsyncDatabase"),  # type: ignore[arg-type]
         (lambda: Database(create_engine("sqlite+pysqlite:///a.db"), pool_size=3), "'pool_size' cannot be set"),
         (lambda: Database(create_engine("sqlite+pysqlite:///:memory:")), "SingletonThreadPool"),
         (lambda: AsyncDatabase(create_async_engine("sqlite+aiosqlite:///:memory:")), "StaticPool"),
@@ -299,12 +299,13 @@ async def test_echo(
 async def test_a_database_is_replaced_beneath_its_object(db: AnyDatabase) -> None:
     await add(db, Tag(id=1, name="real"))
     engine, settings = db.engine, db.settings
-    bound, prepared = db.fetch, db.transaction
+    bound: Any = db.fetch
+    begin: Any = db.transaction
     url = f"sqlite+{'aiosqlite' if isinstance(db, AsyncDatabase) else 'pysqlite'}:///:memory:"
     if isinstance(db, AsyncDatabase):
         async with db.replaced_by(url, pool_size=2) as same:
             assert same is db
-            async with prepared() as tx:
+            async with begin() as tx:
                 await tx.run_sync(lambda sync: Base.metadata.create_all(sync.connection()))
             await add(db, Tag(id=1, name="of the test"))
             assert [tag.name for tag in await bound(TagOut, TAGS).all()] == ["of the test"]

@@ -124,7 +124,7 @@ class NoneMatch:
             raise PreconditionFailed("There is such a row already.")
 
 
-def parse_tags(header: str, lines: Sequence[str]) -> tuple[str, ...]:
+def parse_tags(header: str, lines: Sequence[str] | None) -> tuple[str, ...]:
     """Read the lines of a header.
 
     Raises:
