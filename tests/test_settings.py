@@ -79,3 +79,11 @@ def test_empty_variables_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", URL)
     monkeypatch.setenv("QUERYWRIGHT_POOL_SIZE", "")
     assert DatabaseSettings().pool_size == 5
+
+
+def test_a_secret_that_could_be_guessed() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        DatabaseSettings(url="sqlite://", cursor_secret="hunter2")  # noqa: S106 - it is refused
+    assert "QUERYWRIGHT_CURSOR_SECRET: has less than 16 characters" in str(caught.value)
+    assert "secrets.token_urlsafe(32)" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
