@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import APIRouter, FastAPI, Response
+from fastapi import APIRouter, Depends, FastAPI, Response
 from pydantic import BaseModel
 from sqlalchemy import MetaData, select
 
@@ -28,6 +28,7 @@ from querywright.fastapi import (
     Json,
     Reader,
     Writer,
+    everybody,
     install,
     lifespan,
 )
@@ -45,11 +46,15 @@ class Versioned(BaseModel):
     version: int
 
 
+class _PublicRoute(IdempotentRoute):
+    caller = Depends(everybody)
+
+
 def create_shop(db: AsyncDatabase) -> FastAPI:
     """What the blog does not have: entity tags, keys, pages, and fewer fields than there are."""
     app = FastAPI(title="Shop", lifespan=lifespan(db))
     install(app, db, idempotency=_KEYS, validation_problems=True)
-    router = APIRouter(route_class=IdempotentRoute)
+    router = APIRouter(route_class=_PublicRoute)
 
     @app.get("/sparse", operation_id="sparse")
     async def sparse(db: Reader, fields: str | None = None) -> Json[list[UserOut]]:

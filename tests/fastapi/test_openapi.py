@@ -24,6 +24,7 @@ from querywright.fastapi import (
     OptionalIfMatch,
     Reader,
     Writer,
+    everybody,
     install,
 )
 from tests.suite.models import Author, AuthorOut, Tag, TagOut
@@ -253,7 +254,11 @@ def parameters(endpoint: Callable[..., Any], route_class: Any = None) -> list[tu
     ]
 
 
-class Required(IdempotentRoute):
+class Public(IdempotentRoute):
+    caller = Depends(everybody)
+
+
+class Required(Public):
     required = True
 
 
@@ -262,7 +267,7 @@ def test_headers_are_strings() -> None:
     assert parameters(change_freely) == [("If-Match", False, {"type": "string"})]
     assert parameters(put_new) == [("If-None-Match", False, {"type": "string"})]
     key = {"type": "string", "minLength": 1, "maxLength": 255}
-    assert parameters(create, IdempotentRoute) == [("Idempotency-Key", False, key)]
+    assert parameters(create, Public) == [("Idempotency-Key", False, key)]
     assert parameters(create, Required) == [("Idempotency-Key", True, key)]
 
 

@@ -72,7 +72,8 @@ async def test_values_of_listeners(db: AnyDatabase) -> None:
     await add(db, Author(id=1, name="Ada"), Author(id=2, name="Bo"), Book(id=1, author_id=1, title="A"))
 
     def only_bo(state: ORMExecuteState) -> None:
-        state.statement = state.statement.where(Author.name == "Bo")
+        statement: Any = state.statement
+        state.statement = statement.where(Author.name == "Bo")
 
     with listening(sqlalchemy.orm.Session, only_bo):
         assert [row.id for row in await resolve(db.fetch(NameOut, select(Author)).all())] == [2]

@@ -86,9 +86,11 @@ class BaseDatabase(Generic[AnyEngine]):
             self._beside = create(self.settings.model_copy(update={"pool_size": 1, "max_overflow": 0}))
         return self._beside
 
-    def _own_engines(self) -> list[AnyEngine]:
-        made: list[AnyEngine] = [] if self._lent else [self.engine]
-        return made if self._beside is None else [*made, self._beside]
+    def _own_engines(self) -> Iterator[AnyEngine]:
+        if not self._lent:
+            yield self.engine
+        if self._beside is not None:
+            yield self._beside
 
     def _attempts(self, attempts: int, deadline: float, also: Collection[str], key: IdempotencyKey | None) -> Attempts:
         if attempts < 1:

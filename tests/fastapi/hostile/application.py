@@ -4,7 +4,7 @@
 
 from typing import Annotated, Any, get_args
 
-from fastapi import APIRouter, FastAPI, Header
+from fastapi import APIRouter, Depends, FastAPI, Header
 from fastapi.responses import JSONResponse
 from pydantic_core import to_json
 from sqlalchemy import insert, select
@@ -19,6 +19,7 @@ from querywright.fastapi import (
     SyncReader,
     SyncWriter,
     Writer,
+    everybody,
     install,
 )
 from tests.fastapi.hostile.models import FIELDS, Found, Sample, SampleIn, SampleOut, keys
@@ -50,8 +51,12 @@ def application(db: AnyDatabase) -> FastAPI:
     return app
 
 
+class _PublicRoute(IdempotentRoute):
+    caller = Depends(everybody)
+
+
 def _write(app: FastAPI, writer: Any) -> None:
-    router = APIRouter(route_class=IdempotentRoute)
+    router = APIRouter(route_class=_PublicRoute)
 
     async def create(sent: SampleIn, tx: Any = writer) -> SampleOut:
         row = Sample(**sent.model_dump(exclude_unset=True))
