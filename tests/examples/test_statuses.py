@@ -127,7 +127,12 @@ async def test_a_database_that_cannot_serve(blog: AsyncDatabase, url: str) -> No
         async with client_of(small) as (client, schema):
             for key in sorted(key for key in documented(schema) if key[2] == 503):
                 path, request = next(PLAIN[each] for each in PLAIN if each[:2] == key[:2] and each[2] < 300)
-                response = await client.request(key[0], path, **request)
+                if path == "/health/ready":
+                    # That the pool is used up says nothing of the database.
+                    async with small.replaced_by("sqlite+aiosqlite:////no/folder/blog.db"):
+                        response = await client.request(key[0], path, **request)
+                else:
+                    response = await client.request(key[0], path, **request)
                 require_documented(response, key, schema)
                 assert response.headers["retry-after"] == "1"
                 seen.add(key)

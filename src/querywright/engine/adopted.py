@@ -64,6 +64,6 @@ def _adopted(engine: Engine) -> Engine:
             install_sqlite_begin(ours)
     elif ours.dialect.name in {"mysql", "mariadb"}:
         install_mysql(ours)
-    install_replacing(ours.pool)
+    install_replacing(ours)
     forget_in_child(ours)
     return ours

@@ -161,8 +161,12 @@ def run_quickly(connection: Any, command: str) -> None:
 def _is_closed_asyncpg(connection: Any) -> bool:
     # asyncpg notices a closed socket by itself, so this needs no round trip.
     driver = connection.driver_connection
-    # An engine of the application's own has asyncpg's plain connections.
-    return bool(driver.is_closed() or (hasattr(driver, "is_of_other_loop") and driver.is_of_other_loop()))
+    return bool(driver.is_closed() or _is_of_other_loop(driver))
+
+
+def _is_of_other_loop(driver: Any) -> bool:
+    # An engine of the application's own has the driver's plain connections.
+    return hasattr(driver, "is_of_other_loop") and bool(driver.is_of_other_loop())
 
 
 def _is_closed_psycopg(connection: Any) -> bool:
@@ -175,7 +179,7 @@ def _is_closed_pymysql(connection: Any) -> bool:
 
 def _is_closed_aiomysql(connection: Any) -> bool:
     driver = connection.driver_connection
-    return bool(driver.closed or driver.is_of_other_loop())
+    return bool(driver.closed or _is_of_other_loop(driver))
 
 
 _IS_CLOSED = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, Pool, PoolProxiedConnection, PoolResetState, event
+from sqlalchemy import Connection, Engine, PoolProxiedConnection, PoolResetState, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -129,11 +129,17 @@ def _take_back_options(connection: Any, record: Any) -> None:
         record.finalize_callback.pop()(connection)
 
 
-def install_replacing(pool: Pool) -> None:
-    """Replace a connection whose session was changed, in a pool that is not ours and rolls back by itself."""
+def install_replacing(engine: Engine) -> None:
+    """Replace a connection that is not as it was, in a pool that is not ours and rolls back by itself.
 
-    def reset(_connection: Any, record: ConnectionPoolEntry | None, state: PoolResetState) -> None:
-        if state.asyncio_safe and record is not None and record.info.pop(_CHANGED, False):
+    It does not where SQLAlchemy takes a COMMIT that failed for the end of the transaction.
+    """
+
+    def reset(connection: Any, record: ConnectionPoolEntry | None, state: PoolResetState) -> None:
+        if not state.asyncio_safe or record is None:
+            return
+        changed = record.info.pop(_CHANGED, False)
+        if changed or (state.transaction_was_reset and state_of(engine.dialect, connection).in_transaction):
             record.invalidate()
 
-    event.listen(pool, "reset", reset)
+    event.listen(engine.pool, "reset", reset)
