@@ -34,6 +34,38 @@ PROMISES = {
     19: "a 2xx is durable",
     20: "streams hold no connection",
     21: "a changed connection is replaced",
+    22: "joined transactions are one",
+    23: "a session ends with its block",
+    24: "hooks end, each is called",
+    25: "keys: callers, repeats, hooks once",
+    26: "what is returned decides",
+    27: "what a statement leaves behind",
+    28: "cursors forged and read",
+    29: "hostile input is a 4xx",
+    30: "TLS, refused and forged",
+    31: "slow readers, readiness",
+    32: "the log names the cause",
+    33: "OpenAPI against the answers",
+    34: "engines, memory, a test's database",
+}
+
+# The files of tests that keep a promise without a fault of a server or a network.
+ELSEWHERE = {
+    "tests/suite/test_nesting.py": 22,
+    "tests/suite/test_session_ends.py": 23,
+    "tests/suite/test_hooks.py": 24,
+    "tests/fastapi/test_slow_keys.py": 25,
+    "tests/suite/test_run_keys.py": 25,
+    "tests/fastapi/test_answers.py": 26,
+    "tests/engine/test_changes.py": 27,
+    "tests/suite/test_cursors.py": 28,
+    "tests/fastapi/hostile/test_hostile.py": 29,
+    "tests/tls/test_servers.py": 30,
+    "tests/fastapi/test_streams.py": 31,
+    "tests/fastapi/test_reports.py": 32,
+    "tests/conformance/test_schemathesis.py": 33,
+    "tests/conformance/test_generated_client.py": 33,
+    "tests/session/test_sources.py": 34,
 }
 
 
@@ -128,14 +160,15 @@ def table(reports: Iterable[tuple[str, Any]]) -> Iterator[str]:
 
 
 def subject(item: pytest.Function) -> tuple[int, str] | None:
-    """Read a test's number from its name, ``test_a7_...``, and its driver from its parameters."""
+    """Read a test's number from its name, ``test_a7_...``, or its file, and its driver from its parameters."""
     prefix, _, _ = item.originalname.removeprefix("test_a").partition("_")
-    if not prefix.isdigit():
+    number = int(prefix) if prefix.isdigit() else ELSEWHERE.get(item.nodeid.partition("::")[0])
+    if number is None:
         return None
     callspec: Any = getattr(item, "callspec", None)
     parameters = callspec.params if callspec else {}
     driver = str(parameters.get("driver") or parameters.get("url") or "")
-    return int(prefix), driver.partition("+")[2] or driver
+    return number, driver.partition("+")[2] or driver
 
 
 def percentile(values: Iterable[float], rank: int) -> float:
@@ -153,3 +186,7 @@ def _number(value: object) -> str:
     if value is None:
         return "-"
     return f"{value:.2f} s" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    print(*ELSEWHERE)  # noqa: T201 - for the Makefile
