@@ -89,8 +89,8 @@ class DatabaseSettings(BaseSettings):
 
     Example:
         >>> settings = DatabaseSettings(url="sqlite+aiosqlite:///blog.db", pool_size=2)
-        >>> settings.pool_size, settings.pool_timeout
-        (2, 10.0)
+        >>> settings.pool_size, settings.statement_timeout
+        (2, 30.0)
     """
 
     model_config = SettingsConfigDict(

@@ -25,6 +25,7 @@ from querywright.fastapi import (
     everybody,
     install,
 )
+from querywright.fastapi.idempotency import _fingerprint
 from tests.suite.models import Tag, TagOut
 from tests.suite.support import AnyDatabase, resolve, transaction
 from tests.tables import needs
@@ -162,6 +163,17 @@ async def test_a_key_stands_for_one_request(client: httpx.AsyncClient, db: AnyDa
     assert (refusal["type"], refusal["loc"]) == ("key_reused", ["header", "Idempotency-Key"])
     assert (await post(client, key="k" * 256)).status_code == 422
     assert await count(db) == 1
+
+
+async def test_the_end_of_a_query_is_not_the_beginning_of_a_body() -> None:
+    async def fingerprint(query: bytes, body: bytes) -> str:
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body}
+
+        scope = {"type": "http", "method": "POST", "path": "/pay", "query_string": query, "headers": []}
+        return await _fingerprint(Request(scope, receive))
+
+    assert await fingerprint(b"amount=5", b"0") != await fingerprint(b"amount=50", b"")
 
 
 async def test_a_key_belongs_to_its_caller(client: httpx.AsyncClient, db: AnyDatabase) -> None:

@@ -71,7 +71,8 @@ CAUSES: dict[str, tuple[Work, int, dict[str, str]]] = {
         "sqlite": "no such column: absent",
     }),
     "syntax": (sql("SELEKT :value"), 500, {
-        "postgresql": 'syntax error at or near "SELEKT" (SQLSTATE 42601)',
+        # What it cites of the statement may be a value.
+        "postgresql": "syntax error (SQLSTATE 42601)",
         "mariadb": "You have an error in your SQL syntax",
         "sqlite": 'near "SELEKT": syntax error',
     }),

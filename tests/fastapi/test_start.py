@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -11,8 +12,8 @@ from sqlalchemy import JSON, Numeric, bindparam, func, select, type_coerce
 from sqlalchemy.dialects.postgresql import array
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, query_expression, with_expression
 
-from querywright import AsyncDatabase, Database, ShapeError, prepare
-from querywright.fastapi import lifespan
+from querywright import AsyncDatabase, ConfigurationError, Database, ShapeError, prepare
+from querywright.fastapi import install, lifespan
 from tests.suite.models import Author, NameOut
 
 URLS = (
@@ -70,3 +71,9 @@ async def test_what_fits_starts(address: str) -> None:
     query = prepare(NameOut, select(Author).where(Author.id == bindparam("id")))
     await start(address)
     assert query is not None
+
+
+@pytest.mark.parametrize("given", ["sqlite+aiosqlite:///a.db", FastAPI(), None])
+def test_what_is_no_database_is_not_installed(given: Any) -> None:
+    with pytest.raises(ConfigurationError, match="is given an AsyncDatabase or a Database, not"):
+        install(FastAPI(), given)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -192,3 +193,22 @@ async def test_a_task_that_is_cancelled_while_it_waits_takes_no_place(db: AsyncD
         assert await waiting == 10
         assert await count() == 10
         assert in_use(small) == 0
+
+
+async def test_a_stream_of_a_synchronous_database_ends_with_its_reader() -> None:
+    ended: list[int] = []
+
+    def pieces() -> Iterator[bytes]:
+        try:
+            yield b"["
+            yield b"]"
+        finally:
+            ended.append(1)
+
+    async def send(message: Any) -> None:
+        if message.get("body"):
+            raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await JsonStream(pieces()).stream_response(send)
+    assert ended == [1]

@@ -347,3 +347,12 @@ async def test_an_application_follows(db: AsyncDatabase) -> None:
                 assert (await client.get(path)).json() == [{"name": "of the test"}]
             assert (await client.get("/health/ready")).status_code == 200
         assert (await client.get("/tags")).json() == []
+
+
+async def test_who_replaces_a_database_keeps_the_secret_of_its_cursors() -> None:
+    async with AsyncDatabase("sqlite+aiosqlite:///a.db", cursor_secret="s" * 20) as db:
+        for options, secret in (({}, "s" * 20), ({"cursor_secret": "t" * 20}, "t" * 20)):
+            async with db.replaced_by("sqlite+aiosqlite:///:memory:", **options):
+                kept = db.settings.cursor_secret
+                assert kept is not None
+                assert kept.get_secret_value() == secret

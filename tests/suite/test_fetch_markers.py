@@ -10,8 +10,8 @@ from pydantic import create_model
 from sqlalchemy import desc, func, select
 
 from querywright import Avg, Count, Exists, Expr, First, Grouped, Keys, Latest, Many, Max, Min, Path, ShapeError, Sum
-from tests.suite.models import Out
-from tests.suite.support import AnyDatabase, resolve, statements
+from tests.suite.models import Author, Out
+from tests.suite.support import AnyDatabase, add, resolve, statements
 from tests.suite.zoo import Animal, Keeper, Keeping, Zoo
 
 ZOOS = select(Zoo).order_by(Zoo.country, Zoo.number)
@@ -166,3 +166,17 @@ async def test_keepers_of(zoo: AnyDatabase) -> None:
     shape = create_model("K", name=(str, ...), initial=(Annotated[str, Expr(lambda k: func.substr(k.name, 1, 1))], ...))
     rows = json.loads(await resolve(zoo.fetch(shape, select(Keeper).order_by(Keeper.id)).json()))
     assert rows == [{"name": "Ada", "initial": "A"}, {"name": "Bo", "initial": "B"}]
+
+
+class LatestPupil(Out):
+    id: int
+    pupil: Annotated[NamedOut | None, Latest("pupils", by="email")]
+
+
+async def test_the_latest_is_one_that_has_a_value(db: AnyDatabase) -> None:
+    """PostgreSQL sorts NULL before all other values, the other way round."""
+    pupils = [Author(id=2, name="a", email="a", mentor_id=1), Author(id=3, name="b", email="b", mentor_id=1)]
+    await add(db, Author(id=1, name="Ada"), *pupils, Author(id=4, name="none", mentor_id=1))
+    await add(db, Author(id=5, name="only", mentor_id=4))
+    found = await resolve(db.fetch(LatestPupil, select(Author).order_by(Author.id)).all())
+    assert [row.pupil and row.pupil.name for row in found] == ["b", None, None, "only", None]

@@ -117,7 +117,11 @@ async def test_bound_values_go_through_their_types(db: AnyDatabase) -> None:
 async def test_not_a_number_in_a_document_is_null(db: AnyDatabase) -> None:
     if db.engine.dialect.name != "sqlite":
         pytest.skip("PostgreSQL's and MariaDB's JSON holds no NaN")
-    await add(db, a_row(data_or_none={"a": [math.nan, math.inf, "NaN"]}))
+    await add(db, a_row(data_or_none={}))
+    # As others may have stored it; an engine of ours refuses it.
+    async with transaction(db) as tx:
+        stored = {"document": '{"a": [NaN, Infinity, "NaN"]}'}
+        await resolve(tx.execute(text(f"UPDATE {Everything.__tablename__} SET data_or_none = :document"), stored))
     expected = b'[{"data_or_none":{"a":[null,null,"NaN"]}}]'
     assert await resolve(db.fetch(DataOut, select(Everything)).json()) == expected
 

@@ -90,6 +90,31 @@ async def test_two_tasks_that_join_at_once_are_told(db: AsyncDatabase) -> None:
     assert await names(db) == ["again", "kept"]
 
 
+@pytest.mark.drivers(*ASYNC)
+@pytest.mark.parametrize("nested", ["join", "savepoint"])
+async def test_nothing_is_committed_while_a_part_of_it_is_still_running(db: AsyncDatabase, nested: Any) -> None:
+    inside, leave = asyncio.Event(), asyncio.Event()
+
+    async def part() -> None:
+        async with db.transaction(nested=nested) as tx:
+            tx.add(Tag(name="half"))
+            inside.set()
+            await leave.wait()
+            raise LookupError
+
+    left: Any = None
+    with pytest.raises(ConcurrentUse) as caught:
+        async with db.transaction() as tx:
+            tx.add(Tag(name="outer"))
+            left = asyncio.create_task(part())
+            await inside.wait()
+    assert "part" in caught.value.first
+    leave.set()
+    await asyncio.wait([left])
+    assert left.exception() is not None
+    assert await names(db) == []
+
+
 # SQLite has one writer at a time.
 @pytest.mark.drivers("postgresql+asyncpg", "postgresql+psycopg async", "mariadb+aiomysql")
 async def test_a_task_that_does_not_ask_is_on_its_own(db: AsyncDatabase) -> None:

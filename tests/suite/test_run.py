@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from collections.abc import Callable
@@ -9,12 +10,14 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import NullPool, create_engine, func, make_url, select, text
+from sqlalchemy import NullPool, create_engine, event, func, make_url, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm.exc import DetachedInstanceError
+from sqlalchemy.util import await_only
 
 from querywright import (
     AsyncDatabase,
+    AsyncSession,
     ConfigurationError,
     Database,
     DatabaseUnavailable,
@@ -263,3 +266,33 @@ async def test_a_group_of_conflicts_is_run_again(db: AnyDatabase) -> None:
 
     await run(db, work, also={"23505"})
     assert (len(attempts), await count(db)) == (2, 2)
+
+
+class _Collided(Exception):
+    sqlstate = "40001"
+
+
+@pytest.mark.drivers("sqlite+aiosqlite", "postgresql+psycopg async", "postgresql+asyncpg", "mariadb+aiomysql")
+async def test_who_is_cancelled_during_a_commit_that_fails_is_not_run_again(db: AsyncDatabase) -> None:
+    committing, refused = asyncio.Event(), asyncio.Event()
+    calls: list[int] = []
+
+    def refuse(_connection: Any) -> None:
+        committing.set()
+        await_only(refused.wait())
+        raise DBAPIError("COMMIT", None, _Collided())
+
+    async def work(tx: AsyncSession) -> None:
+        calls.append(1)
+        tx.add(Tag(name="cancelled"))
+
+    event.listen(db.engine.sync_engine, "commit", refuse)
+    task = asyncio.create_task(db.run(work))
+    await committing.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    refused.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    event.remove(db.engine.sync_engine, "commit", refuse)
+    assert calls == [1]

@@ -71,6 +71,16 @@ async def test_a_key_stands_for_one_request(keyed: AnyDatabase) -> None:
             keys(wrong, caller="ann")
 
 
+async def test_keys_are_compared_letter_by_letter(keyed: AnyDatabase) -> None:
+    """MySQL takes texts for equal that differ in case, accents, spaces at their end or emoji."""
+    alike = ["order-a", "ORDER-A", "order-á", "order-a ", "\U0001f600", "\U0001f601", "\ud800"]
+    for value in alike:
+        assert await run(keyed, insert, f"of {alike.index(value)}", key=keys(value)) == {
+            "name": f"of {alike.index(value)}"
+        }
+    assert await count(keyed) == len(alike)
+
+
 async def test_a_key_belongs_to_its_caller(keyed: AnyDatabase) -> None:
     callers = ["ann", "bob", 1, "11", "annk", None, ""]
     for each in callers:

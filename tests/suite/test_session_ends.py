@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import anyio
 import pytest
 from sqlalchemy import event, func, insert, select, text
 from sqlalchemy.exc import IllegalStateChangeError
@@ -113,6 +114,18 @@ async def test_a_task_that_is_still_connecting_gives_its_connection_back(db: Asy
     event.remove(db.engine.sync_engine.pool, "checkout", wait)
     async with db.transaction() as tx:
         tx.add(Tag(name="next"))
+
+
+@pytest.mark.drivers(*ASYNC)
+async def test_a_session_ends_in_a_scope_that_is_cancelled(db: AsyncDatabase) -> None:
+    """anyio cancels at every await, also while the session is closed."""
+    with anyio.CancelScope() as scope:
+        async with db.session() as kept:
+            await kept.execute(text("SELECT 1"))
+            scope.cancel()
+            await asyncio.sleep(0)
+    with pytest.raises(SessionEnded):
+        await kept.execute(text("SELECT 1"))
 
 
 async def test_no_fetch_has_its_connection_reset(db: AnyDatabase, monkeypatch: pytest.MonkeyPatch) -> None:

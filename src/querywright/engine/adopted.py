@@ -13,6 +13,7 @@ from querywright.engine.reset import install_replacing
 from querywright.engine.sqlite import install_sqlite_begin
 from querywright.engine.statements import install_timing
 from querywright.engine.transactions import install_transactions
+from querywright.engine.values import install_values
 from querywright.errors import ConfigurationError
 
 __all__ = ["adopt", "adopt_async"]
@@ -58,6 +59,7 @@ def _adopted(engine: Engine) -> Engine:
     ours = engine.execution_options()
     install_timing(ours)
     install_transactions(ours)
+    install_values(ours)
     if ours.dialect.name == "sqlite":
         # Who listens here begins by hand, as SQLAlchemy's guide tells, and twice is an error.
         if not engine.dispatch.begin:

@@ -20,12 +20,13 @@ async def to_the_end(work: Coroutine[Any, Any, Result]) -> Result:
         What the work returned.
 
     Raises:
-        asyncio.CancelledError: The caller was cancelled meanwhile; raised once the work is done.
+        asyncio.CancelledError: The caller was cancelled meanwhile; raised once the work is done. What that has failed
+            with is the cause: who is cancelled must not try again.
     """
     task = asyncio.ensure_future(work)
     cancellation = await _until_done(task)
-    if cancellation is not None and not task.cancelled() and task.exception() is None:
-        raise cancellation
+    if cancellation is not None and not task.cancelled():
+        raise cancellation from task.exception()
     return task.result()
 
 

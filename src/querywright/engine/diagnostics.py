@@ -96,7 +96,7 @@ def _read_asyncpg(error: Any, _statement: str) -> Diagnostics:
     if message is None and _is_about_connections(error):
         message = str(error)
     names = {kind: getattr(error, f"{kind}_name", None) for kind in ("table", "column", "constraint")}
-    return Diagnostics(message or "", **names)
+    return Diagnostics(_without_sql(message or ""), **names)
 
 
 def _read_psycopg(error: Any, _statement: str) -> Diagnostics:
@@ -104,7 +104,13 @@ def _read_psycopg(error: Any, _statement: str) -> Diagnostics:
     message = told.message_primary
     if message is None and _is_about_connections(error):
         message = str(error)
-    return Diagnostics(message or "", table=told.table_name, column=told.column_name, constraint=told.constraint_name)
+    names = {"table": told.table_name, "column": told.column_name, "constraint": told.constraint_name}
+    return Diagnostics(_without_sql(message or ""), **names)
+
+
+def _without_sql(message: str) -> str:
+    """Leave out the text of the statement, which the parser cites up to its end: it may hold a value."""
+    return message.partition(" at or near ")[0]
 
 
 def _is_about_connections(error: BaseException) -> bool:

@@ -251,6 +251,7 @@ async def _fingerprint(request: Request) -> str:
     # Not of request.url, which cannot be made of every Host and every query that a client may send.
     query = request.scope["query_string"].decode("latin-1")
     asked = (request.method, request.scope["path"], query)
-    digest = hashlib.sha256("\0".join(asked).encode())
+    # With their lengths: what ends the query must not be able to begin the body.
+    digest = hashlib.sha256("".join(f"{len(part)}:{part}" for part in asked).encode())
     digest.update(await request.body())
     return digest.hexdigest()

@@ -34,7 +34,7 @@ def install(
             of the application's own handler of ``RequestValidationError``.
 
     Raises:
-        ConfigurationError: It has a database already.
+        ConfigurationError: It has a database already, or this is none.
 
     Example:
         >>> from fastapi import FastAPI
@@ -44,6 +44,9 @@ def install(
         >>> app.url_path_for("ready")
         '/health/ready'
     """
+    if not isinstance(db, (AsyncDatabase, Database)):
+        message = f"An application is given an AsyncDatabase or a Database, not {type(db).__name__}."
+        raise ConfigurationError(message, hint="Write install(app, AsyncDatabase(...)).")
     if (installed := getattr(app.state, STATE, None)) is not None:
         message = f"The application has a database already, {installed!r}; it can have one."
         hint = "Call install() once. To use another database in a test, write: with db.replaced_by(url)."

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from typing import Any, Generic, TypeVar, get_args
 
+from anyio import CancelScope
+from fastapi.concurrency import run_in_threadpool
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 from starlette.responses import Response, StreamingResponse
@@ -102,6 +104,10 @@ class JsonStream(StreamingResponse, Generic[Content]):
         finally:
             if isinstance(self._pieces, AsyncIterator):
                 await self._pieces.aclose()  # type: ignore[attr-defined]
+            elif isinstance(self._pieces, Generator):
+                # Its thread has come back: a cancellation does not interrupt one.
+                with CancelScope(shield=True):
+                    await run_in_threadpool(self._pieces.close)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

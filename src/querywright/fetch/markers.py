@@ -164,7 +164,8 @@ class Latest(Marker):
 
     Args:
         relationship: The relationship.
-        by: The attribute, such as ``"created_at"``; of equal ones the greater primary key wins.
+        by: The attribute, such as ``"created_at"``; of equal ones the greater primary key wins, and NULL is less than
+            any.
         where: Only rows for which this holds.
 
     Example:

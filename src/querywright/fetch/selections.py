@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import inspect
-from sqlalchemy.orm import Mapper, RelationshipProperty
+from sqlalchemy.orm import ColumnProperty, Mapper, RelationshipProperty
 from sqlalchemy.sql.elements import _textual_label_reference
 from sqlalchemy.sql.util import ClauseAdapter
 from sqlalchemy.sql.visitors import replacement_traverse
@@ -57,11 +57,26 @@ _WITHOUT_REPETITION = (First, Latest, Exists, Min, Max)
 def _ordering(marker: Any, mapper: Mapper[Any]) -> list[Any]:
     keys = identity_of(mapper)
     if isinstance(marker, Latest):
-        return [sa.desc(key) if isinstance(key, str) else _descending(key) for key in (marker.by, *keys)]
+        descending: list[Any] = [
+            sa.desc(key) if isinstance(key, str) else _descending(key) for key in (marker.by, *keys)
+        ]
+        # NULL is no value, and PostgreSQL puts it before all others.
+        return [_is_null(marker.by), *descending] if _may_be_null(mapper, marker.by) else descending
     given = getattr(marker, "order_by", ())
     order = list(given) if isinstance(given, (tuple, list)) else [given]
     # Equal rows are told apart by their keys, or the first would be any of them.
     return [*order, *keys] if order and isinstance(marker, First) else order
+
+
+def _is_null(name: str) -> Build:
+    return lambda alias: getattr(alias, name).is_(None)
+
+
+def _may_be_null(mapper: Mapper[Any], name: str) -> bool:
+    attribute = mapper.attrs.get(name)
+    return not isinstance(attribute, ColumnProperty) or any(
+        getattr(column, "nullable", True) for column in attribute.columns
+    )
 
 
 def _descending(build: Build) -> Build:

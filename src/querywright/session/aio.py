@@ -82,12 +82,12 @@ class AsyncDatabase(BaseDatabase[AsyncEngine]):
 
         Args:
             source: What to use instead, as for the database itself.
-            options: As for the database itself.
+            options: As for the database itself; the ``cursor_secret`` is that of this one if none is given.
 
         Raises:
             NestedTransaction: A transaction of this database is open around it.
         """
-        other = type(self)(source, **options)
+        other = type(self)(source, **self._beside_options(source, options))
         with self._swapped(other):
             try:
                 yield self

@@ -55,6 +55,12 @@ class BaseDatabase(Generic[AnyEngine]):
         if settings.cursor_secret:
             use_cursor_secret(engine, settings.cursor_secret.get_secret_value())
 
+    def _beside_options(self, source: object, options: dict[str, Any]) -> dict[str, Any]:
+        """Add what a database in a test has in common with this one: who pages by hidden columns needs the secret."""
+        if self.settings.cursor_secret is None or isinstance(source, DatabaseSettings):
+            return options
+        return {"cursor_secret": self.settings.cursor_secret.get_secret_value(), **options}
+
     @contextmanager
     def _swapped(self, other: BaseDatabase[AnyEngine]) -> Iterator[None]:
         """Be another database, also for whoever has taken this object long ago."""

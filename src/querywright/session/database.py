@@ -75,7 +75,7 @@ class Database(BaseDatabase[Engine]):
 
         Args:
             source: What to use instead, as for the database itself.
-            options: As for the database itself.
+            options: As for the database itself; the ``cursor_secret`` is that of this one if none is given.
 
         Raises:
             NestedTransaction: A transaction of this database is open around it.
@@ -87,7 +87,7 @@ class Database(BaseDatabase[Engine]):
             ...     tx.scalar(text("SELECT sqlite_version() IS NOT NULL"))
             1
         """
-        other = type(self)(source, **options)
+        other = type(self)(source, **self._beside_options(source, options))
         with self._swapped(other):
             try:
                 yield self

@@ -74,13 +74,14 @@ class IdempotencyKeys:
             value: What names the unit of work, in at most 255 characters.
             fingerprint: A hash of what it is asked to do; the same key with another one is refused.
             caller: Whose key it is, if clients choose keys: the same value of two callers names two units of work. The
-                table then holds a hash of both.
+                table holds a hash of both.
         """
         if not 0 < len(value) <= LONGEST_KEY:
             raise KeyReused(f"An idempotency key has 1 to {LONGEST_KEY} characters, not {len(value)}.")
-        if caller is not None:
-            value = hashlib.sha256(f"{len(str(caller))}:{caller}{value}".encode()).hexdigest()
-        return IdempotencyKey(self.table, value, fingerprint)
+        # A hash, for MySQL compares texts without case, accents and spaces at the end.
+        whose = "" if caller is None else f"{len(str(caller))}:{caller}"
+        digest = hashlib.sha256(f"{whose}\0{value}".encode(errors="surrogatepass")).hexdigest()
+        return IdempotencyKey(self.table, digest, fingerprint)
 
     def purge(self, session: Session, older_than: dt.timedelta) -> int:
         """Delete keys of units of work that nobody will ask for again.

@@ -88,11 +88,18 @@ def surrounding(db: object, nested: Nested | None, options: TransactionOptions) 
 
 @contextmanager
 def entered(db: object, session: object, options: TransactionOptions) -> Iterator[None]:
-    """Let the code in the block find this transaction."""
+    """Let the code in the block find this transaction.
+
+    Raises:
+        ConcurrentUse: A block that takes part in it is still running at its end.
+    """
     opened = Open(db, session, options, runner())
     _open.set((*_open.get(), opened))
     try:
         yield
+        if opened.newest is not None:
+            # Half of what it does would be committed, and its failure come too late.
+            raise ConcurrentUse(describe(opened.newest.by), describe(runner()))
     finally:
         opened.over = True
         # Not with a token: what a generator opens in one context it may close in another.

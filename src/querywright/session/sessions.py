@@ -161,8 +161,10 @@ class Session(NamingSession):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Roll back what is open and give the connection back, for good."""
-        super().__exit__(kind, error, trace)
-        self.ended = self.ended or here()
+        try:
+            super().__exit__(kind, error, trace)
+        finally:
+            self.ended = self.ended or here()
 
 
 def _after_begin(session: Session, transaction: SessionTransaction, connection: Connection) -> None:
@@ -278,8 +280,11 @@ class AsyncSession(sqlalchemy.ext.asyncio.AsyncSession):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Roll back what is open and give the connection back, for good."""
-        await super().__aexit__(kind, error, trace)
-        self.sync_session.ended = self.sync_session.ended or here()
+        try:
+            await super().__aexit__(kind, error, trace)
+        finally:
+            # Also if the task was cancelled meanwhile, as under anyio at every await.
+            self.sync_session.ended = self.sync_session.ended or here()
 
     async def _call_hooks(self) -> None:
         if due := self.sync_session.hooks.take():
