@@ -11,9 +11,10 @@ import pytest
 from pydantic import AfterValidator
 from sqlalchemy import Connection, NullPool, create_engine, desc, select, text
 
-from querywright import Count, Database, DatabaseError, First, Grouped, Keys, Many, Path, fetch
+from querywright import Count, Database, DatabaseError, First, Grouped, Keys, Many, Path, fetch, use_cursor_secret
 from querywright.fetch import compiled
 from querywright.fetch.writers.mysql import MYSQL
+from tests.conftest import CURSOR_SECRET
 from tests.suite.models import Author, Book, Out, Tag
 
 pytestmark = pytest.mark.drivers("mariadb+pymysql")
@@ -107,6 +108,7 @@ async def stubborn(db: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     )
     # Its dialect is new, so that nothing is found that was compiled before.
     engine = create_engine(db.engine.url, poolclass=NullPool)
+    use_cursor_secret(engine, CURSOR_SECRET)
     with engine.connect() as connection:
         yield connection
     engine.dispose()
