@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Dialect
 
 __all__ = ["State", "state_of"]
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """The state of a connection.
 
     A cancelled call can leave it in a transaction, in autocommit or read only, without SQLAlchemy's knowledge.

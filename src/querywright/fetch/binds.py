@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, Protocol, TypeVar, overload
 
 from sqlalchemy import Connection, Engine, Select
@@ -18,7 +17,7 @@ from querywright.fetch.form import Strategy
 from querywright.fetch.query import Query
 from querywright.fetch.verbs import Fetch
 
-__all__ = ["AnyAsyncBind", "AnyBind", "HasAsyncEngine", "HasEngine", "fetch", "fetch_query"]
+__all__ = ["AnyAsyncBind", "AnyBind", "HasAsyncEngine", "HasEngine", "fetch", "fetch_query", "sessions_of"]
 
 Model = TypeVar("Model")
 
@@ -115,7 +114,14 @@ def fetch(
         >>> db.dispose()
     """
     require_kinds(model, statement)
-    return fetch_query(bind, Query(model, statement, parameters, fields, strategy))  # type: ignore[no-any-return]
+    query = Query(model, statement, parameters, fields, strategy, sessions=sessions_of(bind))
+    return fetch_query(bind, query)  # type: ignore[no-any-return]
+
+
+def sessions_of(bind: Any) -> type[Session] | None:
+    """Return the class of a database's sessions, whose listeners see what is fetched without one."""
+    sessions = getattr(bind, "session_class", None)
+    return sessions if isinstance(sessions, type) and issubclass(sessions, Session) else None
 
 
 def fetch_query(bind: Any, query: Query) -> Any:
@@ -128,9 +134,6 @@ def fetch_query(bind: Any, query: Query) -> Any:
     if isinstance(bind, (Session, Connection, Engine)):
         return Fetch(bind, query)
     holder: HasEngine | HasAsyncEngine = bind
-    sessions = getattr(holder, "session_class", None)
-    if isinstance(sessions, type) and issubclass(sessions, Session):
-        query = replace(query, sessions=sessions)
     return fetch_query(holder.engine, query)
 
 

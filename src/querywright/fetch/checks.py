@@ -99,21 +99,22 @@ def require_fitting(dialect: Dialect) -> None:
     Raises:
         ShapeError: Some do not fit their classes, or cannot be written in the database's SQL; it names all of them.
     """
-    found = list(
-        dict.fromkeys(each for query in declared() for each in _misfits(query.model, query.statement, dialect))
-    )
+    looked_at = (_planned(query.model, query.statement, dialect) for query in declared())
+    found = list(dict.fromkeys(each for each in looked_at if isinstance(each, Finding)))
     if found:
         first, others = found[0], " ".join(map(str, found[1:]))
         raise ShapeError(first.path, first.problem, hint=f"{first.hint} {others}".strip())
 
 
-def _misfits(model: Any, statement: Select[Any], dialect: Dialect) -> Iterator[Finding]:
+def _planned(model: Any, statement: Select[Any], dialect: Dialect) -> Plan | Finding:
+    """Plan and compile a query, or say why that cannot be done."""
     try:
-        _planned(model, statement, dialect)
+        require_kinds(model, statement)
+        return compile_fetch(model, statement, Form(array=True), dialect, None).plan
     except ShapeError as error:
-        yield Finding(error.path, error.reason, error.hint)
+        return Finding(error.path, error.reason, error.hint)
     except CompileError as error:
-        yield Finding(getattr(model, "__name__", str(model)), f"{dialect.name} cannot run it: {error}.", "")
+        return Finding(getattr(model, "__name__", str(model)), f"{dialect.name} cannot run it: {error}.", "")
 
 
 async def _on_async(engine: AsyncEngine, check: Any) -> list[Finding]:
@@ -122,20 +123,15 @@ async def _on_async(engine: AsyncEngine, check: Any) -> list[Finding]:
 
 
 def _check(connection: Connection, model: Any, statement: Select[Any]) -> Iterator[Finding]:
-    if misfits := list(_misfits(model, statement, connection.dialect)):
-        yield from misfits
-        return
     plan = _planned(model, statement, connection.dialect)
+    if isinstance(plan, Finding):
+        yield plan
+        return
     inspector = sa.inspect(connection)
     missing = list(_missing(plan, inspector))
     yield from missing
     if not missing:
         yield from _without_index(plan.root, plan.mapper, plan.root.path, inspector)
-
-
-def _planned(model: Any, statement: Select[Any], dialect: Dialect) -> Plan:
-    require_kinds(model, statement)
-    return compile_fetch(model, statement, Form(array=True), dialect, None).plan
 
 
 def _missing(plan: Plan, inspector: Inspector) -> Iterator[Finding]:

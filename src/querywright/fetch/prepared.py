@@ -8,7 +8,7 @@ from weakref import WeakSet
 from sqlalchemy import Select
 
 from querywright.fetch.aio import AsyncFetch
-from querywright.fetch.binds import AnyAsyncBind, AnyBind, fetch_query
+from querywright.fetch.binds import AnyAsyncBind, AnyBind, fetch_query, sessions_of
 from querywright.fetch.compiled import Compiled, require_kinds
 from querywright.fetch.plan import plan
 from querywright.fetch.query import Query
@@ -55,7 +55,7 @@ class PreparedQuery(Generic[Model]):
         Returns:
             A lazy `Fetch`, or `AsyncFetch` if the bind is asynchronous.
         """
-        query = Query(self.model, self.statement, parameters, compiled=self._compiled)
+        query = Query(self.model, self.statement, parameters, compiled=self._compiled, sessions=sessions_of(bind))
         return fetch_query(bind, query)  # type: ignore[no-any-return]
 
 
