@@ -356,3 +356,12 @@ async def test_who_replaces_a_database_keeps_the_secret_of_its_cursors() -> None
                 kept = db.settings.cursor_secret
                 assert kept is not None
                 assert kept.get_secret_value() == secret
+
+
+@pytest.mark.drivers("postgresql+asyncpg", "postgresql+psycopg", "postgresql+psycopg async")
+async def test_what_connect_args_say_of_tls_wins(url: str, request: pytest.FixtureRequest) -> None:
+    given: dict[str, Any] = {"ssl": False} if "asyncpg" in url else {"sslmode": "disable"}
+    kind = Database if request.node.callspec.params["url"] in SYNC else AsyncDatabase
+    db = kind(url, connect_args=given)
+    await resolve(db.ping())
+    await resolve(db.dispose())

@@ -11,7 +11,7 @@ from sqlalchemy import URL, Dialect, Engine, event
 
 from querywright.engine.limits import Limits
 from querywright.engine.mysql import tls_arguments
-from querywright.engine.opening import AsyncPool, Openings
+from querywright.engine.opening import Openings
 from querywright.engine.postgresql import asyncpg_tls_arguments, psycopg_tls_arguments
 from querywright.engine.tls import Tls
 
@@ -38,24 +38,21 @@ def install_connecting(engine: Engine, limits: Limits, tls: Tls) -> None:
     where = _host_of(engine.url)
 
     def do_connect(_dialect: Dialect, _record: Any, arguments: Any, options: Any) -> Any:
-        return _connect(dialect, lambda: connect(*arguments, **options, **secure(tls)), where)
+        # What connect_args say of TLS wins.
+        return _connect(dialect, lambda: connect(*arguments, **{**secure(tls), **options}), where)
 
     event.listen(engine, "do_connect", do_connect)
 
 
 def _undisturbed(engine: Engine, driver: Opening) -> Opening:
     """Open connections of a driver; the pool does it in such a way as well, but not where it replaces one."""
-    openings = Openings()
+    pool: Any = engine.pool
+    openings: Openings = pool.openings
 
     async def open_connection(*arguments: Any, **options: Any) -> Any:
         return await openings.open(driver(*arguments, **options), _close)
 
-    def finish(disposed: Engine) -> None:
-        openings.finish()
-        if isinstance(disposed.pool, AsyncPool):
-            disposed.pool.openings.finish()
-
-    event.listen(engine, "engine_disposed", finish)
+    event.listen(engine, "engine_disposed", lambda _: openings.finish())
     return open_connection
 
 
