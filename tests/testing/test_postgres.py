@@ -66,6 +66,16 @@ def test_a_restart_keeps_the_data_and_the_port(mode: ShutdownMode) -> None:
             assert session.scalar(text("SELECT answer FROM kept")) == 42
 
 
+def test_a_restart_keeps_its_programs_when_others_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    with EmbeddedPostgres() as server, Database(server.url("psycopg")) as db:
+        programs = server._programs
+        # A newer version, installed while the server runs: it refuses the cluster of the older one.
+        monkeypatch.setattr("querywright.testing.postgres._find_programs", lambda: Path("/newer/bin"))
+        server.restart()
+        db.ping()
+        assert server._programs == server.standby()._programs == programs
+
+
 def test_a_standby_follows_and_takes_over() -> None:
     server = EmbeddedPostgres(synchronous_commit="remote_apply", synchronous_standby_names="standby")
     with server as primary, primary.standby() as standby:

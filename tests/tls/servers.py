@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from unittest import mock
 
 from typing_extensions import Self
 
@@ -46,7 +45,9 @@ def postgres_with_tls(certificates: Certificates, name: str) -> Iterator[Embedde
         os.chown(key, account.pw_uid, account.pw_gid)
     certificate, authority = str(certificates.certificate(name)), str(certificates.authority)
     server = EmbeddedPostgres(ssl="on", ssl_cert_file=certificate, ssl_key_file=str(key), ssl_ca_file=authority)
-    with mock.patch.object(embedded, "_find_programs", debian_programs), server:
+    # Of this server alone: the others of this run keep theirs, while this one runs beside them.
+    server._programs = debian_programs()
+    with server:
         yield server
 
 

@@ -78,7 +78,8 @@ class EmbeddedPostgres:
 
     def start(self) -> None:
         """Initialise the data folder if it is empty, and start the server."""
-        self._programs = _find_programs()
+        # Looked for once: another version's programs do not read this cluster.
+        self._programs = self._programs or _find_programs()
         self._home.mkdir(parents=True, exist_ok=True)
         if account := _account():
             os.chown(self._home, account.pw_uid, account.pw_gid)
@@ -130,7 +131,7 @@ class EmbeddedPostgres:
             False
         """
         server = EmbeddedPostgres()
-        server._primary = self
+        server._primary, server._programs = self, self._programs
         # Promoted, it would wait at every COMMIT for a standby that it does not have.
         server._options = {**self._options, "synchronous_standby_names": "''", **options}
         return server
