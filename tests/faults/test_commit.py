@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from querywright.testing import EmbeddedPostgres
 from tests.faults.clients import Base, Receipt
 from tests.faults.proxy import Proxy
 from tests.faults.report import Figures
-from tests.suite.support import AnyDatabase, resolve, transaction
+from tests.suite.support import AnyDatabase, begun, resolve, session, transaction
 
 metadata = MetaData()
 keys = IdempotencyKeys(metadata)
@@ -88,6 +89,26 @@ async def test_a6_a_transaction_says_that_nobody_knows(
     assert hooks == []
     figures.sent, figures.leaked = 1, leaked(far)
     assert figures.leaked == 0
+
+
+@pytest.mark.parametrize("how", ["commit", "begin"])
+@pytest.mark.parametrize("reaches_server", [True, False])
+async def test_a6_a_session_that_is_committed_by_hand_says_the_same(
+    far: AnyDatabase, proxy: Proxy, how: str, *, reaches_server: bool
+) -> None:
+    hooks: list[str] = []
+    await count(far, "one")
+    proxy.cut_commits(1, reaches_server=reaches_server)
+    async with session(far) as opened:
+        with pytest.raises(CommitOutcomeUnknown):
+            async with begun(opened) if how == "begin" else nullcontext():
+                opened.on_commit(hooks.append, "commit")
+                opened.on_rollback(hooks.append, "rollback")
+                opened.add(Receipt(key="one"))
+            await resolve(opened.commit())
+    assert await count(far, "one") == int(reaches_server)
+    assert hooks == []
+    assert leaked(far) == 0
 
 
 async def test_a6_who_has_only_read_lost_a_connection(far: AnyDatabase, proxy: Proxy) -> None:

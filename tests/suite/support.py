@@ -48,6 +48,18 @@ async def session(db: AnyDatabase, **options: Any) -> AsyncIterator[Any]:
             yield sync_opened
 
 
+@asynccontextmanager
+async def begun(opened: Any) -> AsyncIterator[None]:
+    """Open a block of ``begin()`` of either kind."""
+    block = opened.begin()
+    if hasattr(block, "__aenter__"):
+        async with block:
+            yield
+    else:
+        with block:
+            yield
+
+
 async def collect(stream: Iterator[T] | AsyncIterator[T]) -> list[T]:
     """List what a stream of either kind gives."""
     return [item async for item in stream] if isinstance(stream, AsyncIterator) else list(stream)

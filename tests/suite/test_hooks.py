@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from contextlib import nullcontext
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
 import anyio
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 
 from querywright import AsyncDatabase, ConfigurationError, Database
 from querywright.engine import pool_snapshot
 from querywright.events import HookFailed, subscribed
+from tests.conftest import ASYNC
 from tests.suite.models import Tag
-from tests.suite.support import AnyDatabase, add, resolve, session, transaction
+from tests.suite.support import AnyDatabase, add, begun, resolve, session, transaction
 
 COUNT = select(func.count()).select_from(Tag)
 
@@ -271,3 +273,71 @@ async def test_a_cancellation_ends_what_hangs_and_loses_no_other(url: str, suite
         assert called == [1, 2, 3]
         async with db.session() as opened:
             assert await opened.scalar(COUNT) == 1
+
+
+async def test_a_block_of_begin_calls_its_hooks_at_its_end(db: AnyDatabase) -> None:
+    called: list[str] = []
+    async with session(db) as opened:
+        with pytest.raises(Boom):
+            async with begun(opened):
+                opened.on_rollback(called.append, "rollback")
+                raise Boom
+        assert called == ["rollback"]
+        async with begun(opened):
+            opened.on_commit(called.append, "commit")
+            opened.add(Tag(name="one"))
+        assert called == ["rollback", "commit"]
+    assert called == ["rollback", "commit"]
+
+
+@pytest.mark.drivers(*ASYNC)
+@pytest.mark.parametrize("block", [False, True], ids=["commit", "begin"])
+@pytest.mark.parametrize("moment", ["sent", "answered"])
+async def test_a_cancelled_commit_by_hand_is_committed(db: AsyncDatabase, moment: str, *, block: bool) -> None:
+    """Who is cancelled during the COMMIT is told so after it, and its hooks know that it was committed."""
+    called: list[str] = []
+
+    async def unit() -> None:
+        async with db.session() as opened:
+            async with opened.begin() if block else nullcontext():
+                opened.on_commit(called.append, "commit")
+                opened.on_rollback(called.append, "rollback")
+                opened.add(Tag(name="one"))
+                await opened.flush()
+                event.listen(db.engine.sync_engine, "commit", cancel)
+            if not block:
+                await opened.commit()
+            await asyncio.sleep(0)
+            called.append("went on")
+
+    def cancel(_: Any) -> None:
+        loop = asyncio.get_running_loop()
+        if moment == "sent":
+            task.cancel()
+        else:
+            loop.call_soon(loop.call_soon, task.cancel)
+
+    task = asyncio.create_task(unit())
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    event.remove(db.engine.sync_engine, "commit", cancel)
+    assert called == ["commit"]
+    async with db.session() as opened:
+        assert await opened.scalar(COUNT) == 1
+    assert pool_snapshot(db.engine.sync_engine).checked_out == 0
+
+
+async def test_a_hook_that_is_cancelled_by_itself_loses_no_other(
+    db: AnyDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
+    called: list[int] = []
+
+    def give_up() -> None:
+        raise asyncio.CancelledError
+
+    async with transaction(db) as tx:
+        for hook in (give_up, partial(called.append, 1)):
+            tx.on_commit(hook)
+        tx.add(Tag(name="one"))
+    assert called == [1]
+    assert "give_up of a transaction failed" in caplog.text

@@ -88,7 +88,7 @@ async def call_all_async(calls: Sequence[Call], limit: float) -> None:
             if inspect.isawaitable(result):
                 seconds = limit if cancellation is None else min(limit, _GRACE)
                 cancellation = await _awaited(call, result, seconds) or cancellation
-        except Exception as error:  # noqa: BLE001 - as above
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - as above; what is raised here is its own
             _report(call, error)
     if cancellation is not None:
         raise cancellation

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
 import sqlalchemy.ext.asyncio
 from sqlalchemy import Connection, Select, event
-from sqlalchemy.orm import SessionTransaction
+from sqlalchemy.ext.asyncio import AsyncSessionTransaction
+from sqlalchemy.orm import SessionTransaction, SessionTransactionOrigin
+from sqlalchemy.util.concurrency import in_greenlet
 from typing_extensions import TypeVarTuple, Unpack
 
+from querywright.engine.completion import undisturbed
 from querywright.engine.exclusive import exclusive
 from querywright.engine.transactions import manage, require_sound
 from querywright.errors import ManagedTransaction, SessionEnded
@@ -20,6 +24,7 @@ from querywright.fetch import fetch as fetch_from
 from querywright.fetch.execute import close_streams
 from querywright.fetch.form import Strategy
 from querywright.session.calling import call_all, call_all_async
+from querywright.session.committing import commit_on
 from querywright.session.hooks import Call, Hooks, require_sync
 from querywright.session.places import here
 from querywright.session.stale import NamingSession
@@ -46,6 +51,8 @@ class Session(NamingSession):
         self.ended: str | None = None
         # The connections that the transaction has begun on.
         self.begun: list[Connection] = []
+        # Whether to be able to find out what became of a COMMIT without an answer, for one more round trip.
+        self.find_out = False
         super().__init__(*args, **options)
 
     def fetch(
@@ -81,7 +88,7 @@ class Session(NamingSession):
             with self.begin_nested():
                 yield self
         finally:
-            self._call_hooks()
+            self.call_hooks()
 
     def on_commit(self, function: Callable[[Unpack[Arguments]], object], *arguments: Unpack[Arguments]) -> None:
         """Call a function once the COMMIT was acknowledged and the connection is free; never after a rollback.
@@ -104,7 +111,8 @@ class Session(NamingSession):
             self.begin()
         self.hooks.add(self.get_nested_transaction(), call, on_commit=on_commit)
 
-    def _call_hooks(self) -> None:
+    def call_hooks(self) -> None:
+        """Call what is due."""
         if self._calls_hooks and self.hooks.due:
             call_all(self.hooks.take(), self.hook_timeout)
 
@@ -130,7 +138,7 @@ class Session(NamingSession):
         with exclusive(self):
             close_streams(self)
             end()
-        self._call_hooks()
+        self.call_hooks()
 
     def flush(self, *args: Any, **options: Any) -> None:
         """Write what has changed."""
@@ -141,12 +149,13 @@ class Session(NamingSession):
         with exclusive(self):
             return super()._execute_internal(*args, **options)
 
-    def _autobegin_t(self, *args: Any, **options: Any) -> SessionTransaction:
+    def _autobegin_t(self, begin: bool = False) -> SessionTransaction:  # noqa: FBT001, FBT002 - SQLAlchemy's
         # Whatever a session is asked for, it begins with this.
         if self.ended is not None:
             raise SessionEnded(self.ended)
-        begun: SessionTransaction = super()._autobegin_t(*args, **options)
-        return begun
+        if not self.in_transaction() and (begin or self.autobegin):
+            return _Transaction(self, SessionTransactionOrigin.BEGIN if begin else SessionTransactionOrigin.AUTOBEGIN)
+        return super()._autobegin_t(begin)
 
     def _connection_for_bind(self, *args: Any, **options: Any) -> Connection:
         connection: Connection = super()._connection_for_bind(*args, **options)
@@ -165,6 +174,31 @@ class Session(NamingSession):
             super().__exit__(kind, error, trace)
         finally:
             self.ended = self.ended or here()
+
+
+class _Transaction(SessionTransaction):
+    """The transaction of a session, not one of its savepoints: whoever ends it is told truly how it ended."""
+
+    session: Session
+
+    def commit(self, *args: Any, **options: Any) -> None:
+        if self.is_active:
+            # All that is sent before the COMMIT, which a caller may still cancel.
+            self._prepare_impl()
+        session, commit = self.session, partial(super().commit, *args, **options)
+        # The end of a managed transaction is undisturbed as a whole.
+        if session.begun and in_greenlet() and not session.managed:
+            commit = partial(undisturbed, commit)
+        commit_on(list(session.begun), commit, session.hooks, find_out=session.find_out)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        session = self.session
+        try:
+            super().__exit__(kind, error, trace)
+        finally:
+            session.call_hooks()
 
 
 def _after_begin(session: Session, transaction: SessionTransaction, connection: Connection) -> None:
@@ -210,6 +244,21 @@ class _InnerSession(Session):
     _calls_hooks = False
 
 
+class AsyncTransaction(AsyncSessionTransaction):
+    """A block of ``begin()`` of an `AsyncSession`."""
+
+    session: AsyncSession
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the transaction, and call its hooks."""
+        try:
+            await super().__aexit__(kind, error, trace)
+        finally:
+            await self.session.call_hooks()
+
+
 class AsyncSession(sqlalchemy.ext.asyncio.AsyncSession):
     """A SQLAlchemy `AsyncSession` with `fetch`, `savepoint`, and hooks for its end."""
 
@@ -241,7 +290,7 @@ class AsyncSession(sqlalchemy.ext.asyncio.AsyncSession):
             async with self.begin_nested():
                 yield self
         finally:
-            await self._call_hooks()
+            await self.call_hooks()
 
     def on_commit(
         self, function: Callable[[Unpack[Arguments]], Awaitable[object] | object], *arguments: Unpack[Arguments]
@@ -261,20 +310,24 @@ class AsyncSession(sqlalchemy.ext.asyncio.AsyncSession):
         """Call a function once the transaction, or the savepoint it is asked for in, was rolled back."""
         self.sync_session.on_rollback(function, *arguments)
 
+    def begin(self) -> AsyncTransaction:
+        """Begin a transaction for an ``async with`` block, at whose end it is committed and its hooks are called."""
+        return AsyncTransaction(self)
+
     async def commit(self) -> None:
         """Flush and commit; refused inside a block of ``transaction()``."""
         await super().commit()
-        await self._call_hooks()
+        await self.call_hooks()
 
     async def rollback(self) -> None:
         """Roll back; refused inside a block of ``transaction()``."""
         await super().rollback()
-        await self._call_hooks()
+        await self.call_hooks()
 
     async def close(self) -> None:
         """Roll back what is open and give the connection back; refused inside a block of ``transaction()``."""
         await super().close()
-        await self._call_hooks()
+        await self.call_hooks()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -286,6 +339,7 @@ class AsyncSession(sqlalchemy.ext.asyncio.AsyncSession):
             # Also if the task was cancelled meanwhile, as under anyio at every await.
             self.sync_session.ended = self.sync_session.ended or here()
 
-    async def _call_hooks(self) -> None:
+    async def call_hooks(self) -> None:
+        """Call what is due, and await it."""
         if due := self.sync_session.hooks.take():
             await call_all_async(due, self.sync_session.hook_timeout)

@@ -6,16 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import sqlalchemy.orm
-from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from querywright.engine.dialect import READ_ONLY_OPTIONS
 from querywright.engine.exclusive import exclusive
-from querywright.engine.pool import cut, is_closed
-from querywright.errors import CommitOutcomeUnknown, ConcurrentUse, TransactionLost
+from querywright.engine.pool import cut
+from querywright.errors import ConcurrentUse, TransactionLost
 from querywright.fetch.execute import close_streams
 from querywright.session.options import TransactionOptions
-from querywright.session.outcome import Outcome, find_outcome, is_answer, take_receipt
 from querywright.session.sessions import Session
 from querywright.session.timeouts import bound
 
@@ -89,25 +86,8 @@ def _commit(session: Session, *, find_out: bool) -> None:
     close_streams(session)
     session.flush()
     _require_active(session)
-    begun = list(session.begun)
-    receipt = take_receipt(begun[0]) if find_out and len(begun) == 1 else None
-    sent = bool(begun) and not any(is_closed(each) for each in begun)
-    try:
-        sqlalchemy.orm.Session.commit(session)
-    except Exception as error:
-        if not sent or _only_reads(begun[0]) or is_answer(error, begun[0].dialect.name):
-            raise
-        outcome = find_outcome(begun[0].engine, receipt)
-        if outcome is Outcome.ABORTED:
-            raise
-        session.hooks.commit_unseen(took_effect=outcome is Outcome.COMMITTED)
-        if outcome is Outcome.UNKNOWN:
-            raise CommitOutcomeUnknown from error
-
-
-def _only_reads(connection: Connection) -> bool:
-    """Say whether a transaction cannot have written, so that it does not matter what became of its COMMIT."""
-    return READ_ONLY_OPTIONS[connection.dialect.name].items() <= connection.get_execution_options().items()
+    session.find_out = find_out
+    sqlalchemy.orm.Session.commit(session)
 
 
 def _require_active(session: Session) -> None:
