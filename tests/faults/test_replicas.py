@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import func, select, text
+from sqlalchemy.util import await_only
 
 from querywright import (
     AsyncDatabase,
@@ -142,14 +144,15 @@ async def test_a17_positions_come_from_clients(driver: str, routed: Any) -> None
 
 @pytest.mark.parametrize("driver", DRIVERS)
 async def test_a17_a_silent_replica_is_waited_for_once(
-    driver: str, servers: tuple[EmbeddedPostgres, EmbeddedPostgres], routed: Any
+    driver: str, servers: tuple[EmbeddedPostgres, EmbeddedPostgres], routed: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "querywright")
     now = 0.0
     waits: list[bool] = []
 
     class Counting(type(routed)):  # type: ignore[misc]
-        def _ends_in_time(self, asking: Any) -> bool:
-            waits.append(super()._ends_in_time(asking))
+        def _ends_in_time(self, asking: Any, seconds: float) -> bool:
+            waits.append(super()._ends_in_time(asking, seconds))
             return waits[-1]
 
     with Proxy(servers[1].port) as proxy:
@@ -167,6 +170,48 @@ async def test_a17_a_silent_replica_is_waited_for_once(
             now += 10
             await asyncio.sleep(0.05)
             reader = await resolve(routing.reader())
+        assert caplog.text.count("is left alone") == caplog.text.count("answers again") == 1
+        await resolve(replica.dispose())
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+async def test_a17_all_wait_for_a_silent_replica_together(
+    driver: str, servers: tuple[EmbeddedPostgres, EmbeddedPostgres], routed: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = 0.0
+    waits: list[float] = []
+    waiting, over = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    class Counting(type(routed)):  # type: ignore[misc]
+        def _ends_in_time(self, asking: Any, seconds: float) -> bool:
+            waits.append(seconds)
+            loop.call_soon_threadsafe(waiting.set)
+            if asynchronous:
+                await_only(asyncio.to_thread(over.wait))
+            else:
+                over.wait()
+            return asking.done()  # type: ignore[no-any-return]
+
+    async def read() -> None:
+        reader = await (routing.reader() if asynchronous else asyncio.to_thread(routing.reader))
+        assert reader is routed.primary
+
+    asynchronous = isinstance(routed.primary, AsyncDatabase)
+    with Proxy(servers[1].port) as proxy:
+        replica = type(routed.primary)(proxy.url(routed.replicas[0].settings.url.get_secret_value()), connect_timeout=2)
+        routing = Counting(routed.primary, replica, patience=0.4, clock=lambda: now)
+        proxy.blackhole()
+        readers = []
+        for moment in (0.0, 0.25, 0.375):
+            now = moment
+            readers.append(asyncio.create_task(read()))
+            await waiting.wait()
+            waiting.clear()
+        over.set()
+        await asyncio.gather(*readers)
+        assert waits == pytest.approx([0.4, 0.15, 0.025])
+        assert caplog.text.count("is left alone") == 1
         await resolve(replica.dispose())
 
 

@@ -1,7 +1,7 @@
 """Choose where to read: a replica that has what the client must see, or else the primary (PostgreSQL).
 
-Each replica is asked how far it has come. One that keeps silent is waited for once, not longer than ``patience``; from
-then on it is asked again from time to time, while nobody waits, until it has answered.
+Each replica is asked how far it has come. One that keeps silent is waited for once, by all who ask at that time and not
+longer than ``patience``; from then on it is asked again from time to time, while nobody waits, until it has answered.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ class _Routing(Generic[AnyDatabase]):
         self._turns = itertools.count()
         # By the numbers of replicas that have not answered last time, when they are asked again.
         self._resting: dict[int, float] = {}
+        # By the same, since when a replica has not answered: who comes later need not wait as long as the first.
+        self._silent_since: dict[int, float] = {}
         self._latest: Position | None = None
         # The event loop keeps no task alive by itself.
         self._asking: set[asyncio.Task[Any]] = set()
@@ -96,12 +98,13 @@ class _Routing(Generic[AnyDatabase]):
             if until is None:
                 yield number
             elif until <= self._clock():
-                self._leave_alone(number)
+                self._resting[number] = self._clock() + self._rest
                 self._begin(number)
 
     def _asked(self, number: int) -> Position | None:
+        since = self._silent_since.setdefault(number, self._clock())
         asking = self._begin(number)
-        if not self._ends_in_time(asking):
+        if not self._ends_in_time(asking, since + self._patience - self._clock()):
             self._leave_alone(number, f"no answer within {self._patience:g} s")
             return None
         position: Position | None = asking.result()
@@ -114,20 +117,25 @@ class _Routing(Generic[AnyDatabase]):
         except _FAILURES as error:
             self._leave_alone(number, report_of(error))
             return None
-        if self._clock() - begun <= self._patience:
-            self._resting.pop(number, None)
+        finally:
+            self._silent_since.pop(number, None)
+        if self._clock() - begun <= self._patience and self._resting.pop(number, None) is not None:
+            _log.info("%r answers again.", self.replicas[number])
         return position
 
-    def _leave_alone(self, number: int, reason: str = "") -> None:
+    def _leave_alone(self, number: int, reason: str) -> None:
+        was_asked = number not in self._resting
         self._resting[number] = self._clock() + self._rest
-        if reason:
-            _log.warning("%r is left alone for %g s: %s", self.replicas[number], self._rest, reason)
+        if was_asked:
+            # Once, however many wait for it and however long it stays so.
+            message = "%r is left alone, and asked again every %g s: %s"
+            _log.warning(message, self.replicas[number], self._rest, reason)
 
     def _begin(self, number: int) -> Any:
         """Begin to ask a replica, beside the caller."""
         raise NotImplementedError
 
-    def _ends_in_time(self, asking: Any) -> bool:
+    def _ends_in_time(self, asking: Any, seconds: float) -> bool:
         """Wait for the answer as long as is worth it."""
         raise NotImplementedError
 
@@ -183,9 +191,9 @@ class Replicas(_Routing[Database]):
         Thread(target=ask, name="querywright-replica", daemon=True).start()
         return asking
 
-    def _ends_in_time(self, asking: Future[Position | None]) -> bool:
+    def _ends_in_time(self, asking: Future[Position | None], seconds: float) -> bool:
         with suppress(TimeoutError, FutureTimeoutError):
-            asking.exception(self._patience)
+            asking.exception(max(0.0, seconds))
         return asking.done()
 
 
@@ -214,7 +222,7 @@ class AsyncReplicas(_Routing[AsyncDatabase]):
         asking.add_done_callback(self._asking.discard)
         return asking
 
-    def _ends_in_time(self, asking: asyncio.Task[Position | None]) -> bool:
+    def _ends_in_time(self, asking: asyncio.Task[Position | None], seconds: float) -> bool:
         # Not cancelled: to cancel the statement, the driver would ask the server again.
-        await_only(asyncio.wait({asking}, timeout=self._patience))
+        await_only(asyncio.wait({asking}, timeout=max(0.0, seconds)))
         return asking.done()
