@@ -143,6 +143,21 @@ def test_what_ends_a_transaction(dialect: str) -> None:
         assert traces_of(dialect, sql).ended == ""
 
 
+@pytest.mark.parametrize("dialect", ["mysql", "mariadb"])
+def test_what_commits_without_saying_so(dialect: str) -> None:
+    for sql in (
+        "SET autocommit=1",
+        "set @@session.AUTOCOMMIT = 0",
+        "SET sql_mode = '', `autocommit` = 1",
+        "/* x */ SET SESSION autocommit = ON",
+        "LOCK TABLES a WRITE",
+        "UNLOCK TABLES",
+    ):
+        assert traces_of(dialect, sql).ended
+    for sql in ("SET sql_mode = 'autocommit'", "SELECT @@autocommit", "UPDATE t SET autocommit = 1"):
+        assert traces_of(dialect, sql).ended == ""
+
+
 def test_long_statements_are_not_taken_apart() -> None:
     """An INSERT of many rows is sent as often as there are batches of them."""
     values = ", ".join(["(%(a)s, %(b)s)"] * 10_000)

@@ -340,6 +340,17 @@ async def test_a_command_that_ends_the_transaction_is_refused_in_its_block(db: A
     assert await count(db) == 0
 
 
+@pytest.mark.drivers("mariadb+pymysql", "mariadb+aiomysql")
+@pytest.mark.parametrize("command", ["SET autocommit = 1", "SET @@session.autocommit = 1", "LOCK TABLES tags WRITE"])
+async def test_what_commits_without_saying_so_is_refused_in_a_block(db: AnyDatabase, command: str) -> None:
+    with pytest.raises(ManagedTransaction):
+        async with transaction(db) as tx:
+            tx.add(Tag(name="lost"))
+            await resolve(tx.flush())
+            await resolve(tx.execute(text(command)))
+    assert await count(db) == 0
+
+
 async def test_savepoints_may_be_written_as_text(db: AnyDatabase) -> None:
     async with transaction(db) as tx:
         tx.add(Tag(name="one"))

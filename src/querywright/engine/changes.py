@@ -206,4 +206,10 @@ def _ends(dialect: str, tokens: Tokens) -> bool:
         return second == "transaction"
     if first == "prepare":
         return second == "transaction" and dialect == "postgresql"
+    if dialect in {"mysql", "mariadb"} and (
+        (first == "set" and "autocommit" in _names(tokens))
+        or (first in {"lock", "unlock"} and second.startswith("table"))
+    ):
+        # They commit at once (MariaDB manual, "SQL statements that cause an implicit commit").
+        return True
     return first in _ENDS
