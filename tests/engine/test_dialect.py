@@ -22,6 +22,8 @@ REFUSED = {
     f"mysql+asyncmy://{PG}": (True, "is not supported", "Write mysql+aiomysql://."),
     f"postgresql+asyncpg://{PG} ": (False, "Database cannot use the driver", "belongs to AsyncDatabase"),
     "sqlite+pysqlite:///x.db": (True, "AsyncDatabase cannot use the driver", "Write sqlite+aiosqlite://."),
+    "sqlite+aiosqlite://x.db": (True, "SQLite has no server", "three slashes"),
+    "sqlite+pysqlite://secret/x.db": (False, "SQLite has no server", "four before a path"),
     "what is this": (True, "cannot be read", "percent-encode"),
     "": (True, "cannot be read", "driver://"),
     "postgresql+asyncpg://user:p@ss:secret@host/app": (True, "cannot be read", "percent-encode"),

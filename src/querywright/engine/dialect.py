@@ -136,6 +136,10 @@ def parse_url(url: str | URL, *, asynchronous: bool) -> URL:
         message = "The database URL cannot be read."
         hint = "Write driver://user:password@host:port/name; percent-encode special characters in the password."
         raise ConfigurationError(message, hint=hint) from None
+    if parsed.drivername.startswith("sqlite") and (parsed.host or parsed.username or parsed.port):
+        # A name behind two slashes is a host.
+        hint = "Write three slashes before the name of a file, and four before a path from the root."
+        raise ConfigurationError("SQLite has no server, and the database URL names one.", hint=hint)
     usable = [d.name for d in DRIVERS.values() if (d.asynchronous if asynchronous else d.sync)]
     driver = DRIVERS.get(parsed.drivername)
     if driver is None or driver.name not in usable:
