@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from querywright import DatabaseSettings
 from querywright.testing import EmbeddedPostgres
 
 ROOT = Path(__file__).parents[1]
@@ -48,3 +49,16 @@ def test_blocks_run(document: Path, empty_database: str, tmp_path: Path) -> None
     command = [sys.executable, "-W", "error", "-W", FOREIGN_WARNING, "-c", RUNNER]
     done = subprocess.run(command, input=source, cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603 - our own code
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_page_on_connecting_has_every_setting_and_its_default() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \|(.*?)\|", (ROOT / "docs/connecting.md").read_text().split("## Settings")[1], re.MULTILINE
+    )
+    defaults = {name: default.strip(" `") for name, default in rows}
+    for name, field in DatabaseSettings.model_fields.items():
+        plain = field.default is not None and not field.is_required() and field.default_factory is None
+        assert defaults.pop(name) == (str(field.default) if plain else {"max_streams": "half of all"}.get(name, "")), (
+            name
+        )
+    assert defaults == {}
