@@ -9,7 +9,23 @@ import pytest
 from pydantic import create_model
 from sqlalchemy import desc, func, select
 
-from querywright import Avg, Count, Exists, Expr, First, Grouped, Keys, Latest, Many, Max, Min, Path, ShapeError, Sum
+from querywright import (
+    Avg,
+    Count,
+    DatabaseError,
+    Exists,
+    Expr,
+    First,
+    Grouped,
+    Keys,
+    Latest,
+    Many,
+    Max,
+    Min,
+    Path,
+    ShapeError,
+    Sum,
+)
 from tests.suite.models import Author, Out
 from tests.suite.support import AnyDatabase, add, resolve, statements
 from tests.suite.zoo import Animal, Keeper, Keeping, Zoo
@@ -139,6 +155,17 @@ REFUSED: dict[str, tuple[Any, Any, str]] = {
     "failing expression": (Annotated[int, Expr(lambda zoo: zoo.nothing)], Zoo, "its expression of Zoo fails"),
     "no expression": (Annotated[int, Expr(lambda _: 5)], Zoo, "its function makes int of Zoo, no SQL expression"),
     "keys of two columns": (Annotated[list[int], Keys("keepings")], Zoo, "has a primary key of several columns"),
+    "not called": (Annotated[int, Count], Zoo, "M.value: its marker Count is not called"),
+    "a path not called": (Annotated[str, Path], Zoo, "M.value: its marker Path is not called"),
+    "no name": (Annotated[int, Count(Zoo.animals)], Zoo, "M.value: its marker is given Zoo.animals. Write the name"),
+    "no path": (Annotated[str, Path(Zoo.name)], Zoo, "M.value: its marker is given Zoo.name"),
+    "what it is of as a path": (Annotated[int, Sum("animals.weight")], Zoo, 'as in Sum("animals", of="...")'),
+    "count of rows of rows": (Annotated[int, Count("animals.young")], Zoo, "Zoo.animals leads to many rows, and Count"),
+    "groups by what may be nothing": (
+        Annotated[dict[str | None, list[NamedOut]], Grouped("animals", by="parent_id")],
+        Zoo,
+        "Animal.parent_id may be NULL, and a key of a dict may not",
+    ),
     "groups of no dict": (Annotated[list[NamedOut], Grouped("animals", by="kind")], Zoo, "Grouped fills a dict"),
 }  # fmt: skip
 
@@ -180,3 +207,14 @@ async def test_the_latest_is_one_that_has_a_value(db: AnyDatabase) -> None:
     await add(db, Author(id=5, name="only", mentor_id=4))
     found = await resolve(db.fetch(LatestPupil, select(Author).order_by(Author.id)).all())
     assert [row.pupil and row.pupil.name for row in found] == ["b", None, None, "only", None]
+
+
+async def test_several_rows_of_a_key_that_has_one(zoo: AnyDatabase) -> None:
+    """Which of them is meant, nobody knows: SQL would take any."""
+    twins = [Animal(id=number, name="Twin", weight=1, kind="animal", country="de", zoo_number=1) for number in (90, 91)]
+    shape = create_model("N", animals=(Annotated[dict[str, NamedOut], Grouped("animals", by="name")], ...))
+    assert len(await resolve(zoo.fetch(shape, ZOOS).all())) == 3
+    await add(zoo, *twins)
+    for verb in ("all", "json"):
+        with pytest.raises(DatabaseError, match="A key of Grouped has several rows"):
+            await resolve(getattr(zoo.fetch(shape, ZOOS), verb)())

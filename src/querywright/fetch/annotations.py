@@ -125,8 +125,8 @@ def read_annotation(annotation: Any) -> Wanted:
 
 
 def _with_metadata(wanted: Wanted, metadata: Sequence[Any]) -> Wanted:
-    markers = tuple(item for item in metadata if isinstance(item, Marker))
-    others = [item for item in metadata if not isinstance(item, (Marker, *_NEUTRAL))]
+    markers = tuple(filter(_is_marker, metadata))
+    others = [item for item in metadata if not (_is_marker(item) or isinstance(item, _NEUTRAL))]
     return replace(
         wanted,
         reason=wanted.reason or next(map(_why, others), ""),
@@ -134,6 +134,11 @@ def _with_metadata(wanted: Wanted, metadata: Sequence[Any]) -> Wanted:
         markers=(*wanted.markers, *markers),
         altered=wanted.altered or not all(map(_only_checks, others)),
     )
+
+
+def _is_marker(item: Any) -> bool:
+    """Say so of a marker, also of one that was not called, which planning refuses."""
+    return isinstance(item, Marker) or (is_class(item) and issubclass(item, Marker))
 
 
 def _is_after(item: Any) -> bool:

@@ -16,7 +16,7 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 from querywright.errors import DatabaseError, InvalidRow
 from querywright.fetch.annotations import is_struct, read_annotation, union_members
 from querywright.fetch.unfinished import finish, without_capitals
-from querywright.fetch.writers import CUT, FEW_DIGITS, MISSING, MISSING_WITHIN, NOT_JSON, TOO_LARGE
+from querywright.fetch.writers import CUT, FEW_DIGITS, MISSING, MISSING_WITHIN, NOT_JSON, SEVERAL, TOO_LARGE
 
 __all__ = ["Dump", "read_json", "rewritten", "takes_options", "to_bytes", "validate", "verify", "write_json"]
 
@@ -105,6 +105,10 @@ _FAULTS = {
     TOO_LARGE: _TOO_LONG,
     CUT: _TOO_LONG,
     NOT_JSON: ("A JSON column holds a text that is none.", "Look for it with json_valid()."),
+    SEVERAL: (
+        "A key of Grouped has several rows, and the field's type one for each.",
+        "Annotate it as dict[K, list[Model]], or choose one of them by where=.",
+    ),
     FEW_DIGITS: ("The session's extra_float_digits is below 1: PostgreSQL cuts numbers off.", "Leave it at 1."),
 }
 

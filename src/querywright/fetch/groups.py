@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, LargeBinary, Select, case, cast, func, lit
 from querywright.fetch import related
 from querywright.fetch.nodes import Groups
 from querywright.fetch.related import Level
-from querywright.fetch.writers import TOO_LARGE, JsonWriter, SQLText
+from querywright.fetch.writers import SEVERAL, TOO_LARGE, JsonWriter, SQLText
 
 __all__ = ["write_groups"]
 
@@ -28,7 +28,7 @@ def write_groups(compiler: Any, node: Groups, level: Level) -> SQLText:
     position = func.row_number().over(order_by=order) if order and writer.aggregate_orders else literal_column("0")
     items = inner.select(item, key.label("k"), written.label("w"), position.label("n")).order_by(*order).subquery()
     array = writer.aggregate(items.c.o, [items.c.n] if order and writer.aggregate_orders else ())
-    array = func.max(items.c.o) if node.single else writer.join("[", array, "]")
+    array = _only(writer, items.c.o) if node.single else writer.join("[", array, "]")
     group = writer.join(_quoted(writer, items.c.w), ":", array).label("o")
     groups = select(group, items.c.k).group_by(items.c.k, items.c.w).order_by(items.c.k).subquery()
     whole = writer.enclosed("{", writer.aggregate(groups.c.o, [groups.c.k] if writer.aggregate_orders else ()), "}")
@@ -62,10 +62,15 @@ def _group(compiler: Any, node: Groups, rows: Level) -> Select[Any]:
     """Select the items of a group."""
     item = compiler.element(node.target, rows)
     if node.single:
-        return rows.select(func.max(compiler.writer.checked(item, node.path)))
+        return rows.select(_only(compiler.writer, compiler.writer.checked(item, node.path)))
     order = related.order_of(node.relationship, rows, node.rows, node.path)
     array: Select[Any] = compiler.array(item, rows, node.path, order)
     return array
+
+
+def _only(writer: JsonWriter, item: SQLText) -> ColumnElement[str]:
+    """Write the only row of a group; which one of several is meant, nobody knows."""
+    return case((func.count() > 1, writer.broken(SEVERAL)), else_=func.max(item))
 
 
 def _quoted(writer: JsonWriter, written: SQLText) -> SQLText:

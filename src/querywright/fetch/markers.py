@@ -186,7 +186,8 @@ class Latest(Marker):
 class Grouped(Marker):
     """Fill a dict: the values of an attribute of the related rows are the keys, their rows the values.
 
-    Annotated as ``dict[K, Model]`` each key has one row, as ``dict[K, list[Model]]`` a list; the keys are sorted.
+    Annotated as ``dict[K, list[Model]]`` each key has a list. Annotated as ``dict[K, Model]`` it has one row; if it has
+    several, fetching raises a `DatabaseError`. The keys are sorted.
 
     Args:
         relationship: The relationship.

@@ -141,9 +141,7 @@ class _Planner:
         wanted = replace(wanted, before=wanted.before or self.before)
         if each.key.input is None:
             raise ShapeError(path, "its validation alias is only a path.", hint="Add a plain name to its AliasChoices.")
-        if len(wanted.markers) > 1:
-            raise ShapeError(path, "it has more than one marker.")
-        marker = wanted.markers[0] if wanted.markers else None
+        marker = _marker(wanted, path)
         read = name if names_all(marker) else name_read(name, each.key, owner, path)
         value = (
             self.marked(marker, read, wanted, mapper, path)
@@ -172,6 +170,8 @@ class _Planner:
         assert isinstance(marker, (Selection, First, Latest, Grouped, Aggregated))  # noqa: S101 - there is no other
         *steps, last = (marker.relationship or name).split(".")
         if steps:
+            if isinstance(marker, Aggregated):
+                _require_one(marker, steps, mapper, path)
             return self.through(steps, partial(self.selected, marker, last), wanted, mapper, path)
         return self.selected(marker, last, wanted, mapper, path)
 
@@ -259,6 +259,8 @@ class _Planner:
         if encoding_of(unwrap_type(key.type)) is Encoding.CUSTOM:
             reason = f"{key.where} has a type of its own, and a key is written by the database."
             raise ShapeError(path, reason, hint="Group by a column of a plain type, or fetch a list and group that.")
+        if key.nullable:
+            raise ShapeError(path, f"{key.where} may be NULL, and a key of a dict may not.", hint="Fetch a list.")
         single = values.element is None
         target = self.row(values if single else values.element, mapper, f"{path}[]")  # type: ignore[arg-type]
         by = scalar(key, replace(read_annotation(wanted.type.__args__[0]), nullable=False), path)
@@ -283,6 +285,38 @@ class _Planner:
             hint = f"Write {type_name(wanted.type)} | None."
             raise ShapeError(path, f"{found.where} may be None, the field does not accept that.", hint=hint)
         return Embedded(shape, tuple(columns.values()))
+
+
+def _marker(wanted: Wanted, path: str) -> Marker | None:
+    """Return the marker of a field.
+
+    Raises:
+        ShapeError: There are several, or it was not called, or names what it means by something that is no text.
+    """
+    if len(wanted.markers) > 1:
+        raise ShapeError(path, "it has more than one marker.")
+    marker: Any = next(iter(wanted.markers), None)
+    if isinstance(marker, type):
+        raise ShapeError(path, f"its marker {marker.__name__} is not called.", hint=f"Write {marker.__name__}(...).")
+    named = getattr(marker, "path", getattr(marker, "relationship", None))
+    if named is not None and not isinstance(named, str):
+        raise ShapeError(path, f"its marker is given {named!s}.", hint="Write the name of the attribute, as a text.")
+    return marker  # type: ignore[no-any-return]
+
+
+def _require_one(marker: Aggregated, steps: list[str], mapper: Mapper[Any], path: str) -> None:
+    """Refuse to aggregate the rows of many rows: an aggregate is of one relationship."""
+    for name in steps:
+        found = find(mapper, name, path)
+        if isinstance(found, Relation) and found.relationship.uselist:
+            reason = (
+                f"{found.where} leads to many rows, and {type(marker).__name__} is of the rows of one relationship."
+            )
+            hint = f'What it is of is given by of=, as in {type(marker).__name__}("{name}", of="...").'
+            raise ShapeError(path, reason, hint=hint)
+        if not isinstance(found, Relation):
+            return
+        mapper = found.relationship.mapper
 
 
 def _tag(target: Target, discriminator: Scalar, path: str, mapper: Mapper[Any]) -> list[Field]:

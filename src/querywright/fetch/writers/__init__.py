@@ -7,6 +7,7 @@ from querywright.fetch.writers.base import (
     MISSING,
     MISSING_WITHIN,
     NOT_JSON,
+    SEVERAL,
     TOO_LARGE,
     UNFINISHED,
     JsonWriter,
@@ -19,8 +20,8 @@ from querywright.fetch.writers.postgresql import ASYNCPG, POSTGRESQL
 from querywright.fetch.writers.sqlite import SQLITE
 
 __all__ = [
-    "CUT", "FEW_DIGITS", "MISSING", "MISSING_WITHIN", "NOT_JSON", "TOO_LARGE", "UNFINISHED", "JsonWriter", "Member",
-    "Nesting", "SQLText", "writer_for",
+    "CUT", "FEW_DIGITS", "MISSING", "MISSING_WITHIN", "NOT_JSON", "SEVERAL", "TOO_LARGE", "UNFINISHED", "JsonWriter",
+    "Member", "Nesting", "SQLText", "writer_for",
 ]  # fmt: skip
 
 _WRITERS: dict[str, JsonWriter] = {"postgresql": POSTGRESQL, "sqlite": SQLITE, "mysql": MYSQL, "mariadb": MYSQL}

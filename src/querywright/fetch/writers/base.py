@@ -22,9 +22,9 @@ from querywright.fetch.columns import members_of
 from querywright.fetch.nodes import Encoding
 
 __all__ = [
-    "CUT", "EXPONENT", "FEW_DIGITS", "MISSING", "MISSING_WITHIN", "NOT_JSON", "TOO_LARGE", "UNFINISHED", "Encoder",
-    "Fragments", "JsonWriter", "Member", "Nesting", "SQLText", "Use", "Value", "as_text", "broken", "documents", "dump",
-    "join", "literal", "merged", "with_commas",
+    "CUT", "EXPONENT", "FEW_DIGITS", "MISSING", "MISSING_WITHIN", "NOT_JSON", "SEVERAL", "TOO_LARGE", "UNFINISHED",
+    "Encoder", "Fragments", "JsonWriter", "Member", "Nesting", "SQLText", "Use", "Value", "as_text", "broken",
+    "documents", "dump", "join", "literal", "merged", "with_commas",
 ]  # fmt: skip
 
 SQLText = ColumnElement[str]
@@ -46,6 +46,8 @@ MISSING_WITHIN = f"\\u0001{secrets.token_hex(16)}"
 TOO_LARGE = "too large"
 # Stands there where a column of JSON holds another text.
 NOT_JSON = "no JSON"
+# Stands there where a key has several rows and the model one.
+SEVERAL = "several rows"
 # Stands there where the session lets PostgreSQL cut digits off.
 FEW_DIGITS = "few digits"
 # Stands there where a text was cut; no name has such a character.
