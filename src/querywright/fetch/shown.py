@@ -14,8 +14,9 @@ from querywright.settings import RANDOM_TEXT
 __all__ = ["NEEDS_SECRET", "ShownOrder", "shown_order"]
 
 NEEDS_SECRET = (
-    "Give the database a cursor_secret (QUERYWRIGHT_CURSOR_SECRET), the same for all workers, which encrypts cursors;"
-    f" make one by: {RANDOM_TEXT}. Or show it in the model, order by what is shown, or page by number."
+    "Give the database a cursor_secret (QUERYWRIGHT_CURSOR_SECRET; for an engine of SQLAlchemy, use_cursor_secret()),"
+    f" the same for all workers, which encrypts cursors; make one by: {RANDOM_TEXT}."
+    " Or show it in the model, order by what is shown, or page by number."
 )
 
 
