@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -31,6 +33,7 @@ from tests.conftest import SYNC
 from tests.suite.models import Base, Tag, TagOut
 from tests.suite.support import AnyDatabase, add, resolve, run_sync, session, statements, transaction
 
+PG, MARIA = "postgresql+asyncpg://app@localhost/app", "mariadb+aiomysql://app@localhost/app"
 TAGS = select(Tag).order_by(Tag.id)
 MEMORY = (
     "sqlite+pysqlite:///:memory:",
@@ -146,7 +149,99 @@ async def test_an_engine_that_begins_by_hand(db: Database) -> None:
         tx.add(Tag(id=2, name="two"))
         tx.flush()
         raise ZeroDivisionError
+    with pytest.raises(OperationalError, match="readonly"), own.transaction(read_only=True) as tx:
+        tx.add(Tag(id=2, name="two"))
     assert await listed(own) == ["one"]
+    engine.dispose()
+
+
+@pytest.mark.drivers("sqlite+pysqlite", "sqlite+aiosqlite")
+@pytest.mark.parametrize("of", ["engine", "class"])
+async def test_an_engine_whose_begin_somebody_watches(db: AnyDatabase, of: str) -> None:
+    """Who listens may begin, but need not."""
+    watched: list[object] = []
+    watch = watched.append
+    async with engine_of(db) as engine:
+        sync = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
+        event.listen(sync if of == "engine" else Engine, "begin", watch)
+        try:
+            own = on(engine)
+            with pytest.raises(ZeroDivisionError):
+                async with transaction(own) as tx:
+                    async with nested(tx):
+                        tx.add(Tag(id=1, name="lost"))
+                    raise ZeroDivisionError
+            async with transaction(own) as tx:
+                assert await resolve(tx.scalar(select(Tag.id))) is None
+            async with transaction(own, read_only=True) as tx:
+                assert await resolve(tx.scalar(select(Tag.id))) is None
+            async with session(own) as opened:
+                opened.add(Tag(id=2, name="kept"))
+                await resolve(opened.commit())
+            assert await listed(own) == ["kept"]
+            assert watched
+        finally:
+            event.remove(sync if of == "engine" else Engine, "begin", watch)
+
+
+@asynccontextmanager
+async def nested(tx: Any) -> AsyncIterator[None]:
+    block = tx.savepoint()
+    if hasattr(block, "__aenter__"):
+        async with block:
+            yield
+    else:
+        with block:
+            yield
+
+
+def autocommitting(db: AnyDatabase, how: str) -> Any:
+    """An engine on which each statement is committed, or that is said to be in autocommit."""
+    make: Any = create_async_engine if isinstance(db, AsyncDatabase) else create_engine
+    url = db.engine.url
+    if how == "level":
+        return make(url, isolation_level="AUTOCOMMIT")
+    if how == "option":
+        return make(url).execution_options(isolation_level="AUTOCOMMIT")
+    return make(url, connect_args={"autocommit": how == "driver"})
+
+
+@pytest.mark.parametrize("how", ["level", "option", "driver", "driver not"])
+async def test_an_engine_in_autocommit(db: AnyDatabase, how: str) -> None:
+    """No block could roll back: it is refused when it is taken, or before the first statement."""
+    sqlite = db.engine.dialect.name == "sqlite"
+    if how.startswith("driver") and db.engine.dialect.driver == "asyncpg":
+        pytest.skip("asyncpg has no such argument")
+    if how.startswith("driver") and sqlite and not hasattr(sqlite3, "LEGACY_TRANSACTION_CONTROL"):
+        pytest.skip("sqlite3 has it since Python 3.12")
+    engine = autocommitting(db, how)
+    # On SQLite we begin ourselves, unless its driver does.
+    works = (how == "driver not") if not sqlite else not how.startswith("driver")
+    try:
+        with pytest.raises(ZeroDivisionError if works else ConfigurationError):
+            async with transaction(on(engine)) as tx:
+                tx.add(Tag(id=1, name="lost"))
+                await resolve(tx.flush())
+                raise ZeroDivisionError
+    finally:
+        await resolve(engine.dispose())
+    assert await listed(db) == []
+
+
+@pytest.mark.drivers("postgresql+asyncpg", "postgresql+psycopg", "postgresql+psycopg async")
+async def test_autocommit_in_the_middle(db: AnyDatabase) -> None:
+    with pytest.raises(ConfigurationError, match="there would be no transaction"):
+        async with transaction(db) as tx:
+            await resolve(tx.connection(execution_options={"isolation_level": "AUTOCOMMIT"}))
+    async with transaction(db) as tx:
+        tx.add(Tag(id=1, name="one"))
+    assert await listed(db) == ["one"]
+
+
+async def test_an_engine_whose_url_names_no_driver(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/plain.db")
+    with Database(engine).transaction() as tx:
+        tx.execute(text("SELECT 1"))
     engine.dispose()
 
 
@@ -158,6 +253,10 @@ async def test_an_engine_that_begins_by_hand(db: Database) -> None:
         (lambda: Database(create_engine("sqlite+pysqlite:///a.db"), pool_size=3), "'pool_size' cannot be set"),
         (lambda: Database(create_engine("sqlite+pysqlite:///:memory:")), "SingletonThreadPool"),
         (lambda: AsyncDatabase(create_async_engine("sqlite+aiosqlite:///:memory:")), "StaticPool"),
+        (
+            lambda: AsyncDatabase(create_async_engine(PG, execution_options={"isolation_level": "REPEATABLE READ"})),
+            "'isolation_level', which would win",
+        ),
     ],
 )
 def test_engines_that_do_not_fit(make: Any, message: str) -> None:
@@ -222,9 +321,6 @@ async def test_memory_that_is_shared_by_name() -> None:
         assert await listed(second) == ["one"]
 
 
-PG, MARIA = "postgresql+asyncpg://app@localhost/app", "mariadb+aiomysql://app@localhost/app"
-
-
 @pytest.mark.parametrize(
     ("source", "options", "message"),
     [
@@ -234,6 +330,9 @@ PG, MARIA = "postgresql+asyncpg://app@localhost/app", "mariadb+aiomysql://app@lo
             "connect_args has 'comand_timeout'.*Did you mean 'command_timeout'",
         ),
         (f"{PG}?connect_timeout=3", {}, "The URL's query has 'connect_timeout'.*It is a setting"),
+        (f"{PG.replace('asyncpg', 'psycopg')}?autocommit=true", {}, "The URL's query may not have 'autocommit'"),
+        (f"{MARIA}?autocommit=true", {}, "The URL's query may not have 'autocommit'"),
+        ("sqlite+aiosqlite:///a.db?isolation_level=x", {}, "The URL's query may not have 'isolation_level'"),
         (f"{PG}?whatever=1", {}, "which asyncpg does not take. It takes "),
         (PG.replace("asyncpg", "psycopg"), {"connect_args": {"server_settings": {}}}, "psycopg does not take"),
         (f"{MARIA}?whatever=1", {}, "which aiomysql does not take"),

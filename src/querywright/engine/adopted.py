@@ -19,6 +19,10 @@ from querywright.errors import ConfigurationError
 __all__ = ["adopt", "adopt_async"]
 
 
+# SQLAlchemy sets those of an engine after those of an engine that is derived from it.
+_OF_TRANSACTIONS = frozenset({"isolation_level", "postgresql_readonly", "postgresql_deferrable"})
+
+
 def adopt(engine: Engine | AsyncEngine) -> Engine:
     """Make an engine for `Database` of one of the application, with the same pool.
 
@@ -26,7 +30,8 @@ def adopt(engine: Engine | AsyncEngine) -> Engine:
     stays the application's own.
 
     Raises:
-        ConfigurationError: Its driver is not supported, or each of its connections has a database of its own.
+        ConfigurationError: Its driver is not supported, each of its connections has a database of its own, or it has
+            options that would win over those of a transaction.
     """
     if isinstance(engine, AsyncEngine):
         raise _of_the_other_kind("AsyncEngine", "AsyncDatabase")
@@ -47,7 +52,13 @@ def _of_the_other_kind(kind: str, owner: str) -> ConfigurationError:
 
 
 def _require_usable(engine: Engine, *, asynchronous: bool) -> None:
-    parse_url(engine.url, asynchronous=asynchronous)
+    # Its URL may leave the driver to SQLAlchemy.
+    name = f"{engine.dialect.name}+{engine.dialect.driver.removesuffix('_async')}"
+    parse_url(engine.url.set(drivername=name), asynchronous=asynchronous)
+    if engine.dialect.name == "postgresql" and (options := _OF_TRANSACTIONS & engine.get_execution_options().keys()):
+        message = f"The engine has the execution option {min(options)!r}, which would win over a transaction's own."
+        hint = "Leave it out, or give a default level to create_engine(isolation_level=...)."
+        raise ConfigurationError(message, hint=hint)
     if is_memory(engine.url) and not isinstance(engine.pool, QueuePool):
         message = f"From a {type(engine.pool).__name__} all get one connection, or each thread an empty database."
         hint = f"Give the URL {engine.url.drivername}:///:memory: instead of an engine."
@@ -61,9 +72,7 @@ def _adopted(engine: Engine) -> Engine:
     install_transactions(ours)
     install_values(ours)
     if ours.dialect.name == "sqlite":
-        # Who listens here begins by hand, as SQLAlchemy's guide tells, and twice is an error.
-        if not engine.dispatch.begin:
-            install_sqlite_begin(ours)
+        install_sqlite_begin(ours, late=bool(engine.dispatch.begin))
     elif ours.dialect.name in {"mysql", "mariadb"}:
         install_mysql(ours)
     install_replacing(ours)

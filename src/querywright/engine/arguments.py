@@ -6,7 +6,7 @@ import difflib
 import importlib
 import inspect
 import sqlite3
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import URL, Dialect
@@ -14,7 +14,7 @@ from sqlalchemy import URL, Dialect
 from querywright.errors import ConfigurationError
 from querywright.settings import DatabaseSettings
 
-__all__ = ["merged", "require_known"]
+__all__ = ["merged", "require_free", "require_known"]
 
 # What they decide, Querywright does.
 _OURS = {
@@ -41,15 +41,29 @@ def merged(driver: str, ours: Mapping[str, Any], given: Mapping[str, Any]) -> di
     Raises:
         ConfigurationError: One of them is not to be given.
     """
-    if refused := sorted(_OURS[driver] & given.keys()):
-        message = f"connect_args may not have {' or '.join(map(repr, refused))}: Querywright decides it for {driver}."
-        raise ConfigurationError(message, hint=_OWN_ENGINE)
+    require_free(driver, "connect_args", given)
     both = {
         name: join(ours[name], given[name])
         for (of, name), join in _JOINED.items()
         if of == driver and name in ours and name in given
     }
     return {**ours, **given, **both}
+
+
+def require_free(driver: str, source: str, names: Iterable[str]) -> None:
+    """Refuse what Querywright decides.
+
+    Args:
+        driver: The module of the driver.
+        source: Where the names stand.
+        names: The names of arguments.
+
+    Raises:
+        ConfigurationError: One of them is not to be given.
+    """
+    if refused := sorted(_OURS[driver].intersection(names)):
+        message = f"{source} may not have {' or '.join(map(repr, refused))}: Querywright decides it for {driver}."
+        raise ConfigurationError(message, hint=_OWN_ENGINE)
 
 
 def require_known(dialect: Dialect, url: URL, given: Mapping[str, Any]) -> None:

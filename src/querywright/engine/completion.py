@@ -37,8 +37,9 @@ def undisturbed(work: Callable[[], None]) -> None:
 
 async def _undisturbed(work: Callable[[], None]) -> None:
     task = asyncio.ensure_future(greenlet_spawn(work))
-    if await _until_done(task) is not None:
-        _cancel_later()
+    cancellation = await _until_done(task)
+    if cancellation is not None:
+        _cancel_later(cancellation)
     task.result()
 
 
@@ -55,11 +56,15 @@ async def _until_done(task: asyncio.Task[Any]) -> asyncio.CancelledError | None:
     return cancellation
 
 
-def _cancel_later() -> None:
-    """Cancel this task once more in place of a cancellation that it has not obeyed."""
+def _cancel_later(cancellation: asyncio.CancelledError) -> None:
+    """Cancel this task once more in place of a cancellation that it has not obeyed.
+
+    Args:
+        cancellation: That one: by its message anyio knows those of its own scopes.
+    """
     task = asyncio.current_task()
     if task is not None:
         if hasattr(task, "uncancel"):
             # Whoever cancelled it takes back as many as it has counted (Python 3.11).
             task.uncancel()
-        task.cancel()
+        task.cancel(*cancellation.args[:1])

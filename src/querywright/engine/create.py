@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.ext.asyncio import create_async_engine as sqlalchemy_create_async_engine
 
 from querywright.engine.advice import install_advice
-from querywright.engine.arguments import merged, require_known
+from querywright.engine.arguments import merged, require_free, require_known
 from querywright.engine.connecting import install_connecting
 from querywright.engine.dialect import driver_of, parse_url
 from querywright.engine.documents import write_json
@@ -82,6 +82,7 @@ def _plain(url: sqlalchemy.URL) -> sqlalchemy.URL:
 
 def _arguments(settings: DatabaseSettings, url: sqlalchemy.URL, pool: type[QueuePool]) -> dict[str, Any]:
     """Translate settings into the arguments of SQLAlchemy and of the driver."""
+    require_free(driver_of(url).module, "The URL's query", url.query)
     ours = _connect_arguments(settings, url)
     # What the URL says for itself wins; "options" holds both.
     ours = {name: value for name, value in ours.items() if name not in url.query or name == "options"}

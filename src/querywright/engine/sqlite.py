@@ -8,13 +8,20 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 
-__all__ = ["AUTOCOMMIT", "BEGIN_WRITING", "READ_ONLY", "SQLiteConnection", "install_sqlite", "install_sqlite_begin"]
+from querywright.engine.state import require_transactions
+
+__all__ = [
+    "AUTOCOMMIT", "BEGIN_WRITING", "BEGUN", "READ_ONLY", "SQLiteConnection", "begin_late", "install_sqlite",
+    "install_sqlite_begin",
+]  # fmt: skip
 
 # Execution options that say how a transaction of this connection begins.
 AUTOCOMMIT = "querywright_autocommit"
 READ_ONLY = "querywright_read_only"
 
 _QUERY_ONLY = "querywright_query_only"
+# Whether the transaction of a connection has begun; None where there is to be none.
+BEGUN = "querywright_begun"
 # Waits for other writers, and takes the lock that a COMMIT needs.
 BEGIN_WRITING = "BEGIN IMMEDIATE"
 
@@ -39,9 +46,30 @@ def install_sqlite(engine: Engine) -> None:
     install_sqlite_begin(engine)
 
 
-def install_sqlite_begin(engine: Engine) -> None:
-    """Begin transactions explicitly, whatever the pragmas of a connection."""
-    event.listen(engine, "begin", _begin)
+def install_sqlite_begin(engine: Engine, *, late: bool = False) -> None:
+    """Begin transactions explicitly, whatever the pragmas of a connection.
+
+    Args:
+        engine: The engine.
+        late: Whether others listen, who may begin by hand, as SQLAlchemy's guide tells: twice is an error, and they are
+            called after us. Then `begin_late` does it.
+    """
+    event.listen(engine, "begin", _leave_to_others if late else _begin)
+
+
+def begin_late(connection: Connection) -> None:
+    """Begin a transaction that has been left to others, unless one of them has."""
+    if connection.info.get(BEGUN) is not False:
+        return
+    if getattr(connection.connection.driver_connection, "in_transaction", False):
+        _set_query_only(connection)
+        connection.info[BEGUN] = True
+    else:
+        _begin(connection)
+
+
+def _leave_to_others(connection: Connection) -> None:
+    connection.info[BEGUN] = None if connection.get_execution_options().get(AUTOCOMMIT) else False
 
 
 def _configure(connection: Any, _record: Any) -> None:
@@ -62,12 +90,19 @@ def _begin(connection: Connection) -> None:
     """
     options = connection.get_execution_options()
     if options.get(AUTOCOMMIT):
+        connection.info[BEGUN] = None
         return
-    read_only = bool(options.get(READ_ONLY))
+    require_transactions(connection.dialect, connection.connection.dbapi_connection)
+    _set_query_only(connection)
+    connection.exec_driver_sql("BEGIN" if options.get(READ_ONLY) else BEGIN_WRITING)
+    connection.info[BEGUN] = True
+
+
+def _set_query_only(connection: Connection) -> None:
+    read_only = bool(connection.get_execution_options().get(READ_ONLY))
     if connection.info.get(_QUERY_ONLY, False) != read_only:
         # Nobody knows it of a connection whose user was cancelled here.
         connection.info[_QUERY_ONLY] = None
         # In this spelling it counts as ours, see changes.py.
         connection.exec_driver_sql(f"PRAGMA query_only({int(read_only)})")
         connection.info[_QUERY_ONLY] = read_only
-    connection.exec_driver_sql("BEGIN" if read_only else BEGIN_WRITING)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 from sqlalchemy import Dialect
 
-__all__ = ["State", "state_of"]
+from querywright.errors import ConfigurationError
+
+__all__ = ["State", "require_transactions", "state_of"]
 
 
 class State(NamedTuple):
@@ -33,6 +36,22 @@ def state_of(dialect: Dialect, lent: Any) -> State:
         lent: What SQLAlchemy's pool lends: the driver's connection, or the adapter around an asynchronous one.
     """
     return _STATE_OF[dialect.driver](dialect, lent, getattr(lent, "driver_connection", lent))
+
+
+def require_transactions(dialect: Dialect, lent: Any) -> None:
+    """Refuse a driver that commits each statement, or begins and commits in a way that leaves SQLAlchemy no part in it.
+
+    Args:
+        dialect: The dialect of the connection.
+        lent: As above.
+
+    Raises:
+        ConfigurationError: It does.
+    """
+    if _COMMITS[dialect.driver](lent, getattr(lent, "driver_connection", lent)):
+        message = "The connection is in autocommit, so there would be no transaction."
+        hint = "Make the engine without isolation_level='AUTOCOMMIT', and without the driver's argument autocommit."
+        raise ConfigurationError(message, hint=hint)
 
 
 def _asyncpg(dialect: Dialect, lent: Any, driver: Any) -> State:
@@ -74,6 +93,20 @@ def _mysql(_dialect: Dialect, _lent: Any, driver: Any) -> State:
     return State(status & (_AUTOCOMMIT | _NO_BACKSLASH_ESCAPES), bool(status & (_IN_TRANSACTION | _IN_READ_ONLY)))
 
 
+def _sqlite_has_control(_lent: Any, driver: Any) -> bool:
+    # Where COMMIT does nothing, or a transaction is always open: sqlite3's attribute autocommit of Python 3.12.
+    legacy = getattr(sqlite3, "LEGACY_TRANSACTION_CONTROL", None)
+    return getattr(getattr(driver, "_conn", driver), "autocommit", legacy) != legacy
+
+
+_COMMITS: dict[str, Callable[[Any, Any], bool]] = {
+    "asyncpg": lambda lent, _: str(lent.isolation_level).lower() == "autocommit",
+    "psycopg": lambda _, driver: bool(driver.autocommit),
+    "pysqlite": _sqlite_has_control,
+    "aiosqlite": _sqlite_has_control,
+    "pymysql": lambda _, driver: bool(driver.server_status & _AUTOCOMMIT),
+    "aiomysql": lambda _, driver: bool(driver.server_status & _AUTOCOMMIT),
+}
 _STATE_OF: dict[str, Callable[[Dialect, Any, Any], State]] = {
     "asyncpg": _asyncpg,
     "psycopg": _psycopg,

@@ -9,7 +9,8 @@ from weakref import WeakKeyDictionary, WeakSet
 from sqlalchemy import Connection, Engine, ExceptionContext, RootTransaction, event
 
 from querywright.engine.dialect import sqlstate_of
-from querywright.engine.sqlite import AUTOCOMMIT
+from querywright.engine.sqlite import BEGUN
+from querywright.engine.state import require_transactions
 from querywright.errors import ManagedTransaction, TransactionLost
 
 __all__ = ["install_transactions", "manage", "require_sound", "require_unmanaged"]
@@ -49,7 +50,12 @@ def require_sound(connection: Connection) -> None:
 
 
 def manage(connection: Connection) -> None:
-    """Let only the block that has it end the transaction of a connection."""
+    """Let only the block that has it end the transaction of a connection.
+
+    Raises:
+        ConfigurationError: There would be none.
+    """
+    require_transactions(connection.dialect, connection.connection.dbapi_connection)
     transaction = connection.get_transaction()
     if transaction is not None:
         _managed.add(transaction)
@@ -112,8 +118,10 @@ def _lost_psycopg(connection: Connection) -> bool:
 
 def _lost_sqlite(connection: Connection) -> bool:
     # A full disk or an input/output error rolls back everything (https://www.sqlite.org/lang_transaction.html).
-    begun = not connection.get_execution_options().get(AUTOCOMMIT)
-    return begun and not _driver_connection(connection.connection.dbapi_connection).in_transaction
+    return (
+        bool(connection.info.get(BEGUN))
+        and not _driver_connection(connection.connection.dbapi_connection).in_transaction
+    )
 
 
 _LOST: dict[str, Callable[[Connection], bool]] = {

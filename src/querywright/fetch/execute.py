@@ -15,6 +15,7 @@ from sqlalchemy.orm import ORMExecuteState, Session
 
 from querywright.engine.dialect import AUTOCOMMIT_OPTIONS, READ_ONLY_OPTIONS
 from querywright.engine.reset import mark_changed
+from querywright.engine.sqlite import begin_late
 from querywright.engine.statements import has_foreign_listeners
 from querywright.errors import ShapeError
 from querywright.events import StatementExecuted, emit, has_subscribers
@@ -94,6 +95,7 @@ def _run_on_cursor(connection: Connection, statement: Statement) -> Rows:
 def _run_in_transaction(connection: Connection, statement: Statement) -> Rows:
     if not connection.in_transaction():
         connection.begin()
+        begin_late(connection)
     if statement.changes:
         mark_changed(connection)
     adapted: Any = connection.connection.dbapi_connection

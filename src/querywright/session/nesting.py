@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
 from querywright.engine.exclusive import Holder, describe, runner
-from querywright.errors import ConcurrentUse, ConfigurationError, NestedTransaction
+from querywright.errors import ConcurrentUse, ConfigurationError, NestedTransaction, TransactionLost
 from querywright.session.options import TransactionOptions
 
 __all__ = ["Nested", "Open", "entered", "share", "surrounding", "taking_part"]
@@ -119,6 +119,7 @@ def taking_part(outer: Open[Any]) -> Iterator[None]:
 
     Raises:
         ConcurrentUse: Another one has begun meanwhile and not ended: half of each would be committed or rolled back.
+        TransactionLost: The transaction has ended before the block, and with it what the block has written.
     """
     mine = next((each for each in reversed(_parts.get()) if each.of is outer), None)
     if outer.newest is not None and outer.newest is not mine:
@@ -128,6 +129,9 @@ def taking_part(outer: Open[Any]) -> Iterator[None]:
     _parts.set((*_parts.get(), part))
     try:
         yield
+        if outer.over:
+            message = "The transaction that this block took part in had ended before it, and nothing was committed."
+            raise TransactionLost(message, hint="Wait for what takes part before the transaction ends.")
     finally:
         outer.newest = mine
         _parts.set(tuple(each for each in _parts.get() if each is not part))

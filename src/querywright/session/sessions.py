@@ -17,6 +17,7 @@ from typing_extensions import TypeVarTuple, Unpack
 
 from querywright.engine.completion import undisturbed
 from querywright.engine.exclusive import exclusive
+from querywright.engine.sqlite import begin_late
 from querywright.engine.transactions import manage, require_sound
 from querywright.errors import ManagedTransaction, SessionEnded
 from querywright.fetch import AsyncFetch, Fetch
@@ -204,6 +205,7 @@ class _Transaction(SessionTransaction):
 def _after_begin(session: Session, transaction: SessionTransaction, connection: Connection) -> None:
     if not transaction.nested:
         session.begun.append(connection)
+        begin_late(connection)
     if session.managed:
         manage(connection)
 

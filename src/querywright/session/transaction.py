@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import sqlalchemy.orm
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import PendingRollbackError, SQLAlchemyError
 
 from querywright.engine.exclusive import exclusive
 from querywright.engine.pool import cut
@@ -84,10 +84,12 @@ def abandon(session: Session, where: str) -> None:
 def _commit(session: Session, *, find_out: bool) -> None:
     _require_active(session)
     close_streams(session)
-    session.flush()
-    _require_active(session)
     session.find_out = find_out
-    sqlalchemy.orm.Session.commit(session)
+    try:
+        sqlalchemy.orm.Session.commit(session)
+    except PendingRollbackError as error:
+        message = "A statement was cut off and the error was caught, but its connection is lost, and all with it."
+        raise TransactionLost(message, hint="Let the error out.") from error
 
 
 def _require_active(session: Session) -> None:
