@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from querywright import AsyncDatabase, ConcurrentUse, Database
+from querywright import AsyncDatabase, ConcurrentUse, Database, TransactionLost
+from querywright.engine import pool_snapshot
 from tests.conftest import ASYNC, SYNC
 from tests.suite.models import Tag
 from tests.suite.support import AnyDatabase, resolve, session
@@ -163,3 +164,56 @@ async def test_threads_take_part_in_what_their_context_holds(db: Database, neste
     assert failed == []
     with db.session() as opened:
         assert sorted(opened.scalars(select(Tag.name))) == ["after", "one", "two"]
+
+
+@pytest.mark.drivers(*ASYNC)
+@pytest.mark.parametrize("nested", ["join", "savepoint"])
+@pytest.mark.parametrize("flushed", [True, False])
+async def test_who_takes_part_longer_than_there_is_a_transaction_is_told(
+    db: AsyncDatabase, nested: Any, *, flushed: bool
+) -> None:
+    inside, leave = asyncio.Event(), asyncio.Event()
+
+    async def part() -> None:
+        async with db.transaction(nested=nested) as tx:
+            tx.add(Tag(name="lost"))
+            if flushed:
+                await tx.flush()
+            inside.set()
+            await leave.wait()
+
+    with pytest.raises(LookupError):
+        async with db.transaction():
+            task = asyncio.create_task(part())
+            await inside.wait()
+            raise LookupError
+    leave.set()
+    with pytest.raises(TransactionLost, match="had ended before it"):
+        await task
+    assert await names(db) == []
+    assert pool_snapshot(db.engine.sync_engine).checked_out == 0
+
+
+@pytest.mark.drivers(*SYNC)
+async def test_threads_that_take_part_longer_are_told(db: Database) -> None:
+    inside, leave, told = threading.Event(), threading.Event(), []
+
+    def part() -> None:
+        try:
+            with db.transaction(nested="join") as tx:
+                tx.add(Tag(name="lost"))
+                inside.set()
+                leave.wait(60)
+        except TransactionLost as error:
+            told.append(error)
+
+    thread: threading.Thread | None = None
+    with pytest.raises(LookupError), db.transaction():
+        thread = threading.Thread(target=copy_context().run, args=(part,))
+        thread.start()
+        inside.wait(60)
+        raise LookupError
+    leave.set()
+    assert thread is not None
+    thread.join()
+    assert len(told) == 1

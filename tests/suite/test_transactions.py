@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 import querywright
 from querywright import AsyncDatabase, Database, ManagedTransaction, TransactionLost, fetch
 from querywright.engine import pool_snapshot
+from querywright.session import Session
 from tests.suite.models import Author, NameOut, Tag, TagOut
 from tests.suite.support import AnyDatabase, add, resolve, session, statements, transaction
 
@@ -360,3 +361,33 @@ async def test_savepoints_may_be_written_as_text(db: AnyDatabase) -> None:
         await resolve(tx.flush())
         await resolve(tx.execute(text("ROLLBACK TO SAVEPOINT mine")))
     assert await count(db) == 1
+
+
+async def test_who_listens_before_a_commit_sees_what_it_will_write(db: AnyDatabase) -> None:
+    """As in SQLAlchemy: an audit of what is new writes with it."""
+    seen: list[str] = []
+
+    def audit(opened: Session) -> None:
+        if opened.get_nested_transaction() is None and (new := [each.name for each in opened.new]):
+            seen.extend(new)
+            opened.add(Tag(name="audit"))
+
+    event.listen(Session, "before_commit", audit)
+    try:
+        async with transaction(db) as tx:
+            tx.add(Tag(name="one"))
+    finally:
+        event.remove(Session, "before_commit", audit)
+    assert seen == ["one"]
+    assert await count(db) == 2
+
+
+async def test_who_swallows_that_a_connection_was_given_up_is_told(db: AnyDatabase) -> None:
+    """As after a timeout around one statement; SQLAlchemy's words ask for a rollback() that a block refuses."""
+    with pytest.raises(TransactionLost, match="its connection is lost"):
+        async with transaction(db) as tx:
+            tx.add(Tag(name="lost"))
+            await resolve(tx.flush())
+            connection = await resolve(tx.connection())
+            await resolve(connection.invalidate())
+    assert await count(db) == 0
