@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
-from fastapi import Depends, FastAPI, HTTPException, Response
+from anyio import to_thread
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Response
 from fastapi.responses import JSONResponse, StreamingResponse
-from sqlalchemy import select
+from sqlalchemy import MetaData, select
 
-from querywright import AsyncDatabase, NestedTransaction
+from querywright import AsyncDatabase, Database, IdempotencyKeys, NestedTransaction
 from querywright.engine import pool_snapshot
-from querywright.fastapi import KeepingWriter, SyncKeepingWriter, SyncWriter, Writer, install
-from tests.suite.models import Tag
+from querywright.fastapi import (
+    IdempotentRoute,
+    JsonStream,
+    KeepingWriter,
+    SyncKeepingWriter,
+    SyncReader,
+    SyncWriter,
+    Writer,
+    everybody,
+    install,
+)
+from tests.suite.models import Tag, TagOut
 from tests.suite.support import AnyDatabase, resolve, session
 
 pytestmark = pytest.mark.drivers("sqlite+aiosqlite", "sqlite+pysqlite", "postgresql+asyncpg", "postgresql+psycopg")
+KEYS = IdempotencyKeys(MetaData())
 ANSWERS: dict[str, Any] = {
     "a value": lambda _: {"name": "x"},
     "nothing": lambda _: None,
@@ -168,3 +182,124 @@ async def test_blocks_of_the_path_operation_see_its_transaction(
     assert (await client.post("/")).status_code == 422
     assert refused == ["refused"]
     assert await names(db) == []
+
+
+async def swallowing() -> AsyncIterator[None]:
+    with suppress(BaseException):
+        yield
+
+
+def swallowing_by_return() -> Iterator[None]:
+    try:
+        yield
+    finally:
+        return  # noqa: B012 - it is the fault
+
+
+@pytest.mark.parametrize("swallow", [swallowing, swallowing_by_return])
+@pytest.mark.parametrize("error", [HTTPException(402), ValueError(), asyncio.CancelledError()], ids=repr)
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.filterwarnings("ignore:.*'return' in a 'finally' block:SyntaxWarning")
+async def test_what_a_dependency_swallows_is_rolled_back(
+    db: AnyDatabase, app: FastAPI, client: httpx.AsyncClient, swallow: Any, error: BaseException, *, first: bool
+) -> None:
+    """FastAPI has no response then: the client reads 500, so nothing may stay."""
+    ended: list[str] = []
+    dependency: Any = Depends(swallow, scope="function")
+
+    def fail(tx: Any) -> None:
+        tx.add(Tag(name="written"))
+        tx.on_commit(ended.append, "commit")
+        tx.on_rollback(ended.append, "rollback")
+        raise error
+
+    options: dict[str, Any] = {"dependencies": [dependency]} if first else {}
+    if isinstance(db, AsyncDatabase):
+
+        @app.post("/", **options)
+        async def asynchronous(tx: Writer, _: None = dependency) -> None:
+            fail(tx)
+
+        @app.post("/kept", **options)
+        async def kept(tx: KeepingWriter, _: None = dependency) -> None:
+            fail(tx)
+    else:
+
+        @app.post("/", **options)
+        def synchronous(tx: SyncWriter, _: None = dependency) -> None:
+            fail(tx)
+
+        @app.post("/kept", **options)
+        def sync_kept(tx: SyncKeepingWriter, _: None = dependency) -> None:
+            fail(tx)
+
+    for path in ("/", "/kept"):
+        assert (await client.post(path)).status_code == 500
+    assert ended == ["rollback", "rollback"]
+    assert await names(db) == []
+
+
+async def test_an_error_that_is_raised_as_an_answer_keeps_what_is_to_be_kept(
+    db: AnyDatabase, app: FastAPI, client: httpx.AsyncClient
+) -> None:
+    """A failed login is a 401 that is raised, as FastAPI's guide has it; any other exception is none."""
+    errors = {"answer": HTTPException(401), "fault": ValueError()}
+    if isinstance(db, AsyncDatabase):
+
+        @app.post("/{which}")
+        async def asynchronous(which: str, tx: KeepingWriter) -> None:
+            tx.add(Tag(name=which))
+            raise errors[which]
+    else:
+
+        @app.post("/{which}")
+        def synchronous(which: str, tx: SyncKeepingWriter) -> None:
+            tx.add(Tag(name=which))
+            raise errors[which]
+
+    assert (await client.post("/answer")).status_code == 401
+    assert (await client.post("/fault")).status_code == 500
+    assert await names(db) == ["answer"]
+
+
+@pytest.mark.drivers("sqlite+pysqlite", "postgresql+psycopg")
+async def test_who_has_a_connection_waits_for_no_thread(url: str, suite_tables: None) -> None:
+    """All of the threads that path operations share may be waiting for a connection."""
+    threads = to_thread.current_default_thread_limiter()
+    before, threads.total_tokens = threads.total_tokens, 2
+    app = FastAPI()
+
+    class Route(IdempotentRoute):
+        caller = Depends(everybody)
+
+    keyed = APIRouter(route_class=Route)
+
+    @app.post("/plain")
+    def plain(tx: SyncWriter) -> None:
+        tx.add(Tag(name=str(uuid4())))
+        tx.flush()
+
+    @keyed.post("/keyed")
+    def with_key(tx: SyncWriter) -> None:
+        plain(tx)
+
+    @app.get("/stream")
+    def stream(db: SyncReader) -> JsonStream[list[TagOut]]:
+        return JsonStream(db.fetch(TagOut, select(Tag)).stream_json())
+
+    with Database(url, pool_size=1, max_overflow=0) as db:
+        install(app, db, idempotency=KEYS)
+        app.include_router(keyed)
+        KEYS.table.create(db.engine)
+        client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
+        try:
+            answers = await asyncio.gather(
+                *(client.post("/plain") for _ in range(8)),
+                *(client.post("/keyed", headers={"Idempotency-Key": str(number)}) for number in range(8)),
+                *(client.get("/stream") for _ in range(8)),
+            )
+        finally:
+            threads.total_tokens = before
+            await client.aclose()
+            KEYS.table.drop(db.engine)
+    assert [answer.status_code for answer in answers] == [200] * 24

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
+from functools import partial
 from types import FrameType, TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import fastapi.routing
-from starlette.concurrency import run_in_threadpool
+from anyio import CapacityLimiter, to_thread
+from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-__all__ = ["FIRST_ERROR", "InThread", "enter_last_to_leave", "leave_last"]
+__all__ = ["FIRST_ERROR", "InThread", "enter_last_to_leave", "in_own_thread", "keep_nothing_raised", "leave_last"]
 
 Entered = TypeVar("Entered")
+Result = TypeVar("Result")
 # FastAPI ends with it what says scope="function": after the path operation, before the response is sent.
 _STACK = "fastapi_function_astack"
 FIRST_ERROR = 400
+# What only FastAPI's handling of an HTTP request has beside the stack.
+_ANSWERING = "response_awaited"
+_KEPT = "querywright_keeps_nothing_raised"
 
 
 class _Refused(Exception):
-    """The path operation has answered with an error, without raising one."""
+    """The path operation has answered with an error, without raising one, or what it raised was swallowed."""
 
 
 async def enter_last_to_leave(
@@ -29,17 +36,18 @@ async def enter_last_to_leave(
 ) -> Entered:
     """Enter a transaction that ends once all other dependencies with ``scope="function"`` have.
 
-    It is rolled back if one of them fails, and if a path operation returns a response with a status from 400 on.
+    It is rolled back if one of them fails, if a path operation returns a response with a status from 400 on, and if it
+    raises, whoever swallows that.
 
     Args:
         connection: The request.
         transaction: What to enter.
-        keep: Whether it is committed whatever the status.
+        keep: Whether it is committed whatever the status, returned or raised as an `HTTPException`.
     """
     stack: AsyncExitStack = connection.scope[_STACK]
     others = stack.pop_all()
     try:
-        return await stack.enter_async_context(transaction if keep else _Answered(transaction))
+        return await stack.enter_async_context(_Answered(connection, transaction, keep=keep))
     finally:
         stack.push_async_exit(others)
 
@@ -57,6 +65,19 @@ def leave_last(connection: HTTPConnection, held: AbstractContextManager[object])
     stack.push_async_exit(others)
 
 
+def keep_nothing_raised(connection: HTTPConnection) -> None:
+    """Have a transaction that keeps what was written commit only what a path operation has returned."""
+    connection.scope[_KEPT] = True
+
+
+async def in_own_thread(function: Callable[..., Result], *arguments: Any) -> Result:
+    """Call a function that has a connection in a thread that is not of those which path operations share.
+
+    All of them may be waiting for that connection.
+    """
+    return await to_thread.run_sync(partial(function, *arguments), limiter=CapacityLimiter(1))
+
+
 class InThread(AbstractAsyncContextManager[Entered]):
     """Enter a synchronous transaction at once, which asks the database nothing, and leave it in a thread.
 
@@ -72,14 +93,22 @@ class InThread(AbstractAsyncContextManager[Entered]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        return await run_in_threadpool(self._transaction.__exit__, kind, error, trace)
+        return await in_own_thread(self._transaction.__exit__, kind, error, trace)
 
 
 class _Answered(AbstractAsyncContextManager[Entered]):
     """Leave a transaction with an error where the answer is one."""
 
-    def __init__(self, transaction: AbstractAsyncContextManager[Entered]) -> None:
+    def __init__(
+        self,
+        connection: HTTPConnection,
+        transaction: AbstractAsyncContextManager[Entered] | InThread[Entered],
+        *,
+        keep: bool,
+    ) -> None:
+        self._connection = connection
         self._transaction = transaction
+        self._keep = keep
 
     async def __aenter__(self) -> Entered:
         return await self._transaction.__aenter__()
@@ -87,19 +116,24 @@ class _Answered(AbstractAsyncContextManager[Entered]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        response = None if error is not None else _response()
-        if response is None or response.status_code < FIRST_ERROR:
+        if self._keep and isinstance(error, HTTPException) and _KEPT not in self._connection.scope:
+            # It is an answer.
+            await self._transaction.__aexit__(None, None, None)
+            return None
+        if error is not None or not self._is_refused():
             return await self._transaction.__aexit__(kind, error, trace)
         await self._transaction.__aexit__(_Refused, _Refused(), None)
         return None
 
-
-def _response() -> Response | None:
-    """Return the response that FastAPI has in hand while it ends its dependencies; it passes it to nobody."""
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - see above
-    while frame is not None:
-        if frame.f_code.co_filename == fastapi.routing.__file__ and "function_stack" in frame.f_locals:
-            response = frame.f_locals.get("response")
-            return response if isinstance(response, Response) else None
-        frame = frame.f_back
-    return None
+    def _is_refused(self) -> bool:
+        """Look at the response that FastAPI has in hand while it ends its dependencies; it passes it to nobody."""
+        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - see above
+        while frame is not None:
+            if frame.f_code.co_filename == fastapi.routing.__file__ and "function_stack" in frame.f_locals:
+                response = frame.f_locals.get("response")
+                if isinstance(response, Response):
+                    return response.status_code >= FIRST_ERROR and not self._keep
+                # There is none where the path operation has raised, and a dependency swallowed it.
+                return _ANSWERING in frame.f_locals
+            frame = frame.f_back
+        return False

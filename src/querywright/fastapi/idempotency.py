@@ -12,11 +12,10 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from typing import Annotated, Any, ClassVar
 
 from fastapi import Depends, Header, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from fastapi.params import Depends as Dependency
 from fastapi.routing import APIRoute
 from pydantic import StringConstraints
@@ -24,7 +23,7 @@ from pydantic.json_schema import SkipJsonSchema
 from sqlalchemy.util import greenlet_spawn
 
 from querywright.errors import ConfigurationError, InvalidRequest, KeyReused
-from querywright.fastapi.answers import FIRST_ERROR, leave_last
+from querywright.fastapi.answers import FIRST_ERROR, in_own_thread, keep_nothing_raised, leave_last
 from querywright.fastapi.dependencies import STATE, session_of
 from querywright.fastapi.json import adopt_status
 from querywright.fastapi.replays import REPLAYED_HEADERS, keep, replay
@@ -193,7 +192,7 @@ def _guarded(endpoint: Callable[..., Any]) -> Callable[..., Any]:
     async def guarded(*args: Any, **kwargs: Any) -> Any:
         if (call := _call.get()) and call.session is None:
             await _begin(call)
-        return await (endpoint(*args, **kwargs) if asynchronous else run_in_threadpool(endpoint, *args, **kwargs))
+        return await (endpoint(*args, **kwargs) if asynchronous else in_own_thread(partial(endpoint, *args, **kwargs)))
 
     return guarded
 
@@ -207,6 +206,8 @@ async def _begin(call: _Call) -> None:
     # If a dependency has used the transaction, it has a connection, and to wait with it could take them all.
     turn = await greenlet_spawn(turns.take, call.key, patient=not sync.begun)
     leave_last(call.request, turn)
+    # Of what is raised there would be a key without a response.
+    keep_nothing_raised(call.request)
     stored: Stored | None = await _in_session(session, call.key.claim)
     if stored is not None:
         raise _Replay(stored.result)
@@ -225,7 +226,7 @@ async def _settle(call: _Call, response: Response, replayed: frozenset[str]) -> 
 async def _in_session(session: AsyncSession | Session, work: Callable[..., Any], *arguments: Any) -> Any:
     if isinstance(session, AsyncSession):
         return await session.run_sync(work, *arguments)
-    return await run_in_threadpool(work, session, *arguments)
+    return await in_own_thread(work, session, *arguments)
 
 
 def _key(call: _Call) -> IdempotencyKey:

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from typing import Any, Generic, TypeVar, get_args
 
 from anyio import CancelScope
-from fastapi.concurrency import run_in_threadpool
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from querywright.fastapi.answers import in_own_thread
 from querywright.fetch import JsonBytes
 
 __all__ = ["Json", "JsonStream", "adopt_status"]
@@ -86,7 +86,8 @@ class JsonStream(StreamingResponse, Generic[Content]):
         headers: Mapping[str, str] | None = None,
         media_type: str = "application/json",
     ) -> None:
-        super().__init__(pieces, status_code=status_code, headers=headers, media_type=media_type)
+        given = pieces if isinstance(pieces, AsyncIterator) else _in_threads(pieces)
+        super().__init__(given, status_code=status_code, headers=headers, media_type=media_type)
         self._pieces = pieces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -107,12 +108,18 @@ class JsonStream(StreamingResponse, Generic[Content]):
             elif isinstance(self._pieces, Generator):
                 # Its thread has come back: a cancellation does not interrupt one.
                 with CancelScope(shield=True):
-                    await run_in_threadpool(self._pieces.close)
+                    await in_own_thread(self._pieces.close)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Describe the response by its content."""
         return _content_schema(source, handler)
+
+
+async def _in_threads(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    # Not StopIteration, which no coroutine may raise.
+    while (piece := await in_own_thread(next, pieces, None)) is not None:
+        yield piece
 
 
 async def _joined(first: Any, rest: AsyncIterator[Any]) -> AsyncIterator[Any]:
