@@ -159,7 +159,7 @@ async def test_an_empty_cursor_is_as_none(authors: AnyDatabase) -> None:
 @pytest.mark.drivers("sqlite+pysqlite")
 @pytest.mark.parametrize("fields", [5, b"id", ["id", 5], [["id"]], [None]])
 async def test_fields_of_another_kind_are_told(db: AnyDatabase, fields: Any) -> None:
-    with pytest.raises(ShapeError, match="^fields: expected a text, or a list of texts, got"):
+    with pytest.raises(ShapeError, match="fields: expected a text, or a list of texts, got"):
         fetch(db, SparseOut, AUTHORS, fields=fields)
 
 
