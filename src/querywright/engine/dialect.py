@@ -196,8 +196,10 @@ _SQLSTATES: dict[str, tuple[type[DatabaseError], str]] = {
 _BAD_VALUE = "A value does not fit its column."
 _UNKNOWN = "The database reported an error."
 _UNAVAILABLE = (DatabaseUnavailable, "The database cannot be reached at the moment.")
-# Class 08: connection exceptions; 53: insufficient resources; 57P: operator intervention.
-_UNAVAILABLE_PREFIXES = ("08", "53", "57P")
+# Class 08: connections; 28: a role or its password; 3D: a database; 53: resources; 57P: operator intervention.
+_UNAVAILABLE_PREFIXES = ("08", "28", "3D", "53", "57P")
+# Where it is asked for a connection: a right to the database, a setting that it does not know or not take.
+_KEEPS_OUT_PREFIXES = ("22", "42")
 
 _POOL_STATE = re.compile(r"size (\d+) overflow (\d+) reached, .* timeout ([\d.]+)")
 
@@ -270,7 +272,7 @@ def _refused(original: BaseException | None) -> DatabaseError:
 def _kind_of(error: DBAPIError, state: str) -> tuple[type[DatabaseError], str]:
     if state in _SQLSTATES:
         return _SQLSTATES[state]
-    if is_connection_loss(error) or state.startswith(_UNAVAILABLE_PREFIXES):
+    if is_connection_loss(error) or state.startswith(_UNAVAILABLE_PREFIXES) or _is_kept_out(error, state):
         return _UNAVAILABLE
     if state.startswith("22") or (type(error).__name__ == "DataError" and not was_reading(error.orig)):
         return InvalidValue, _BAD_VALUE
@@ -279,6 +281,12 @@ def _kind_of(error: DBAPIError, state: str) -> tuple[type[DatabaseError], str]:
     if state.startswith("23"):
         return ConstraintViolation, "A row breaks a constraint."
     return DatabaseError, _UNKNOWN
+
+
+def _is_kept_out(error: DBAPIError, state: str) -> bool:
+    """Recognise a server that lets nobody in; libpq has no codes for what asyncpg and MySQL have some for."""
+    kind = type(error).__name__
+    return error.statement is None and kind == "OperationalError" and state.startswith(_KEEPS_OUT_PREFIXES)
 
 
 def _pool_timeout(error: SATimeoutError) -> DatabaseUnavailable:

@@ -69,6 +69,7 @@ _SQLSTATES = {
     1969: "57014",  # max_statement_time, MariaDB
     3024: "57014",  # max_execution_time, MySQL
     1040: "53300",  # too many connections
+    **dict.fromkeys((1045, 1129, 1130, 1698, 1820, 1862, 3118, 3955, 4151), "28000"),  # an account or a host
     _NOT_READY: "08006",  # a node of Galera that is not ready
     1053: "57P01",  # shutdown
     1927: "57P01",  # killed
