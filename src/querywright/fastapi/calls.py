@@ -135,7 +135,8 @@ def _function(value: Any) -> FunctionType | None:
 
 def _raised(code: CodeType) -> Iterator[HTTPStatus]:
     """Find the statuses between the name of HTTPException and where it is raised: it may be one or the other."""
-    raising, branches = False, set[int]()
+    raising = False
+    branches: set[Any] = set()
     for each, following in pairwise(dis.get_instructions(code)):
         raising |= each.argval == _HTTP_EXCEPTION or each.offset in branches
         status = _status(each.argval)

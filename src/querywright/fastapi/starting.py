@@ -30,6 +30,7 @@ def require_installed(app: FastAPI) -> None:
 def _require(app: FastAPI, route: Any) -> None:
     for each in dependants(route.dependant):
         if each.call in KINDS and each.call not in app.dependency_overrides:
-            installed(app, KINDS[each.call])
+            kind: Any = KINDS[each.call]
+            installed(app, kind)
     if isinstance(route, IdempotentRoute):
         keys_of(app)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from querywright.errors import ShapeError, UnknownFields
 from querywright.fetch.nodes import Embedded, Field, Groups, Node, Plan, Shape, ToMany, ToOne, Variants
@@ -39,14 +40,13 @@ def in_one_text(fields: Fields | None) -> str | None:
         >>> in_one_text(["id,name", "posts.title"]), in_one_text("")
         ('id,name,posts.title', None)
     """
-    if fields is None or isinstance(fields, str):
-        joined = fields or ""
-    else:
-        several = list(fields) if isinstance(fields, Iterable) and not isinstance(fields, bytes) else [fields]
-        if wrong := [each for each in several if not isinstance(each, str)]:
-            reason = f"expected a text, or a list of texts, got {type(wrong[0])}."
-            raise ShapeError("fields", reason, hint='Write "id,name", or ["id", "name"].')
-        joined = ",".join(several)
+    given: Any = "" if fields is None else fields
+    is_one = isinstance(given, str) or not isinstance(given, Iterable)
+    several: list[Any] = [given] if is_one else list(given)
+    if wrong := [each for each in several if not isinstance(each, str)]:
+        reason = f"expected a text, or a list of texts, got {type(wrong[0])}."
+        raise ShapeError("fields", reason, hint='Write "id,name", or ["id", "name"].')
+    joined = ",".join(several)
     return joined if joined.strip(", ") else None
 
 
