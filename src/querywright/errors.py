@@ -229,15 +229,26 @@ class ConcurrentUse(SessionMisuse):
         self.second = second
 
 
+def _is_name(entity: str) -> bool:
+    """Tell the name of a class from a sentence."""
+    return entity.replace(".", "_").isidentifier() and not entity.endswith(".")
+
+
 class NotFound(QuerywrightError, NoResultFound):
     """A statement that had to return a row returned none.
 
     Args:
-        entity: The name of the mapped class.
+        entity: The name of the mapped class; or a sentence of your own, which is told as it is.
+
+    Example:
+        >>> print(NotFound("Book"))
+        No Book matches the statement.
+        >>> print(NotFound("There is no such book."))
+        There is no such book.
     """
 
     def __init__(self, entity: str) -> None:
-        super().__init__(f"No {entity} matches the statement.")
+        super().__init__(f"No {entity} matches the statement." if _is_name(entity) else entity)
         self.entity = entity
 
 
@@ -245,12 +256,12 @@ class MultipleFound(QuerywrightError, MultipleResultsFound):
     """A statement that had to return at most one row returned more.
 
     Args:
-        entity: The name of the mapped class.
+        entity: The name of the mapped class; or a sentence of your own, which is told as it is.
     """
 
     def __init__(self, entity: str) -> None:
         super().__init__(
-            f"More than one {entity} matches the statement.",
+            f"More than one {entity} matches the statement." if _is_name(entity) else entity,
             hint="Narrow it with where(), or use first() or all().",
         )
         self.entity = entity

@@ -27,7 +27,7 @@ def mysql(number: int, message: str, kind: type[DBAPIError] = OperationalError) 
     [
         (1146, "Table 'app.nowhere' doesn't exist", "Table 'app.nowhere' doesn't exist (error 1146)"),
         (1411, f"Incorrect datetime value: '{VALUE}' for function str_to_date",
-         "Incorrect datetime value: '...' for function str_to_date (error 1411)"),
+         "A value does not fit its column. (error 1411, SQLSTATE 22007)"),
         (1064, f"use near '{IMITATION}' at line 1", "use near '...' at line 1 (error 1064)"),
         (1062, f"Duplicate entry '{IMITATION}' for key 'tags.name'",
          "A row with the same unique value already exists: table tags, constraint name (error 1062, SQLSTATE 23505)"),
@@ -64,7 +64,7 @@ def sqlite() -> Iterator[sqlite3.Connection]:
         ("SELECT ? FROM nowhere", "no such table: nowhere"),
         ("SELECT absent, ? FROM t", "no such column: absent"),
         ("SELECT data, ? FROM t", "The database reported an error."),
-        ("SELECT json_extract('{}', ?)", "The database reported an error."),
+        ("SELECT json_extract('{}', ?)", "A value does not fit its column."),
         ("DELETE FROM t WHERE ? = 'hunter2'", "The database reported an error."),
         ("INSERT INTO t (a, b) VALUES ('y', ?)",
          "A row with the same unique value already exists: constraint index 'lowered'"),

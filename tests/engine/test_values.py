@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Dialect, String, literal, select
-from sqlalchemy.exc import StatementError
+from sqlalchemy.exc import DataError, DBAPIError, StatementError
 from sqlalchemy.types import TypeDecorator
 from typing_extensions import override
 
 from querywright import Database, DatabaseError, InvalidValue
 from querywright.engine import classify
+from querywright.engine.mysql import mysql_sqlstate
 from querywright.engine.values import column_of
 
 
@@ -64,3 +65,58 @@ class MySQLError(Exception):
 )
 def test_the_column_that_a_server_names(words: str, column: str | None) -> None:
     assert column_of(MySQLError(1366, words)) == column
+
+
+# Class 22 as https://www.postgresql.org/docs/18/errcodes-appendix.html has it.
+SENT = [
+    "22000", "2202E", "22021", "22008", "2200C", "22025", "22024", "22015", "22006", "22018", "22007", "2200D",
+    "22009", "2201B", "2201W", "2201X", "2201G", "22014", "22016", "22013", "2202H", "2202G", "22023", "22004",
+    "22003", "22026", "22001", "2200F", "22P02", "22P03", "22P04", "22P05", "2200L", "2200M", "2200N", "2200S",
+    "2200T", "22030", "22032", "22037", "2203D", "2203E",
+]  # fmt: skip
+COMPUTED = [
+    "22012", "2201E", "2201F", "22P01", "22011", "22027", "2200H",
+]  # fmt: skip
+FOUND = [
+    "22031", "22033", "22034", "22035", "22036", "22038", "22039", "2203A", "2203B", "2203C", "2203F", "2203G",
+]  # fmt: skip
+WRITTEN = [
+    "22002", "22005", "22010", "22019", "2200B", "2200G", "22022", "22P06",
+]  # fmt: skip
+
+
+class ServerError(Exception):
+    def __init__(self, sqlstate: str) -> None:
+        super().__init__("its words")
+        self.sqlstate = sqlstate
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [(SENT, InvalidValue), (COMPUTED, DatabaseError), (FOUND, DatabaseError), (WRITTEN, DatabaseError)],
+)
+def test_whose_fault_the_codes_of_data_are(states: list[str], expected: type[DatabaseError]) -> None:
+    # As SQLAlchemy's dialects have it: DataError for psycopg, DBAPIError for asyncpg.
+    for kind in (DataError, DBAPIError):
+        known = {state: type(classify(kind("SELECT", {}, ServerError(state)))) for state in states}
+        assert known == dict.fromkeys(states, expected)
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "state"),
+    [
+        (1064, "You have an error in your SQL syntax; check the manual [...] near '-1' at line 3", "2201W"),
+        (1064, "You have an error in your SQL syntax; check the manual [...] near '-1, 3' at line 3", "2201W"),
+        (1064, f"You have an error in your SQL syntax; check the manual [...] near '{10**79}' at line 3", "2201W"),
+        (1064, f"You have an error in your SQL syntax; check the manual [...] near '{2**64}' at line 1", "2201W"),
+        (1064, "You have an error in your SQL syntax; check the manual [...] near '5' at line 1", None),
+        (1064, "You have an error in your SQL syntax; check the manual [...] near 'FORM t' at line 1", None),
+        (1064, "You have an error in your SQL syntax; check the manual [...] near ''-1'' at line 1", None),
+        (1064, "syntax error, unexpected $end, expecting FTS_TERM or FTS_NUMB or '*'", "2201B"),
+        (1365, "Division by 0", "22012"),
+        (1298, "Unknown or incorrect time zone: 'Mars'", "22023"),
+        ([1064], "", None),
+    ],
+)
+def test_the_codes_of_mysql(number: Any, words: str, state: str | None) -> None:
+    assert mysql_sqlstate((number, words)) == state

@@ -276,9 +276,6 @@ async def test_sync_databases(db: Database) -> None:
     def list_tags(db: SyncReader) -> Json[list[TagOut]]:
         return Json(db.fetch(TagOut, select(Tag)).json())
 
-    @app.get("/wrong")
-    async def wrong(db: Reader) -> None: ...
-
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
@@ -287,7 +284,6 @@ async def test_sync_databases(db: Database) -> None:
         assert (await client.post("/tags")).status_code == 200
         assert (await client.get("/tags")).json() == [{"name": "sync"}]
         assert (await client.get("/health/ready")).status_code == 200
-        assert (await client.get("/wrong")).status_code == 500
 
 
 def test_json_keeps_its_status_and_headers() -> None:
@@ -296,11 +292,19 @@ def test_json_keeps_its_status_and_headers() -> None:
 
 
 async def test_errors_of_querywright_need_no_sqlalchemy(app: FastAPI, client: httpx.AsyncClient) -> None:
+    errors = {
+        "missing": NotFound("Thing"),
+        "sentence": NotFound("There is no such thing."),
+        "conflict": Conflict("Somebody was faster."),
+    }
+
     @app.get("/raise/{name}")
     async def fail(name: str) -> None:
-        raise {"missing": NotFound("Thing"), "conflict": Conflict("Somebody was faster.")}[name]
+        raise errors[name]
 
-    assert (await client.get("/raise/missing")).status_code == 404
+    for name, detail in (("missing", "No Thing matches the statement."), ("sentence", "There is no such thing.")):
+        answer = await client.get(f"/raise/{name}")
+        assert (answer.status_code, answer.json()["detail"]) == (404, detail)
     assert (await client.get("/raise/conflict")).json()["detail"] == "Somebody was faster."
 
 

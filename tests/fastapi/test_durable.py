@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
 import pytest
 from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, WebSocket
 from fastapi.responses import StreamingResponse
-from sqlalchemy import func, select
+from sqlalchemy import create_engine, func, select
+from sqlalchemy.orm import Session, sessionmaker
 
-from querywright import AsyncDatabase, AsyncSession, CommitOutcomeUnknown
+from querywright import AsyncDatabase, AsyncSession, CommitOutcomeUnknown, Database, UnitOfWork
 from querywright.engine import pool_snapshot
 from querywright.fastapi import LateCommitWarning, Reader, Writer, install, lifespan
 from querywright.fastapi.dependencies import WRITERS
@@ -219,6 +222,85 @@ async def test_a_session_of_ones_own_that_ends_late_is_warned_of(app: FastAPI, d
         pass
 
     with pytest.warns(LateCommitWarning, match="own, a dependency of /own"):
+        await start(app)
+
+
+plain = create_engine("sqlite+pysqlite:///never-opened.db")
+make_session = sessionmaker(plain)
+never_opened = Database("sqlite+pysqlite:///never-opened.db")
+
+
+async def of_a_reader(db: Reader):  # type: ignore[no-untyped-def]  # noqa: ANN201 - that nothing is said is the point
+    async with db.transaction() as tx:
+        yield tx
+
+
+def of_a_factory():  # type: ignore[no-untyped-def]  # noqa: ANN201 - as above
+    with make_session() as opened:
+        yield opened
+
+
+def of_a_class():  # type: ignore[no-untyped-def]  # noqa: ANN201 - as above
+    with Session(plain) as opened:
+        yield opened
+
+
+def of_a_database() -> Iterator[Any]:
+    with never_opened.session() as opened:
+        yield opened
+
+
+def of_another() -> Iterator[NotImported]:  # type: ignore[name-defined]  # noqa: F821 - as under TYPE_CHECKING
+    yield from of_a_database()
+
+
+def of_a_unit() -> Iterator[UnitOfWork]:
+    with UnitOfWork(never_opened) as unit:
+        yield unit
+
+
+class OfAnObject:
+    def __call__(self):  # type: ignore[no-untyped-def]  # noqa: ANN204 - as above
+        with make_session() as opened:
+            yield opened
+
+
+GENERATORS: list[Callable[..., Any]] = [
+    of_a_reader, of_a_factory, of_a_class, of_a_database, of_another, of_a_unit, OfAnObject(), partial(of_a_factory),
+]  # fmt: skip
+
+
+@pytest.mark.drivers("sqlite+aiosqlite")
+@pytest.mark.parametrize("generator", GENERATORS)
+async def test_a_session_is_known_by_the_code_that_opens_it(app: FastAPI, generator: Callable[..., Any]) -> None:
+    given = Depends(generator)
+
+    async def late(_given: Any = given) -> None: ...
+
+    app.post("/own")(late)
+    with pytest.warns(LateCommitWarning, match="a dependency of /own"):
+        await start(app)
+
+
+async def reads(db: Reader):  # type: ignore[no-untyped-def]  # noqa: ANN201 - as above
+    yield await db.fetch(TagOut, select(Tag)).all()
+
+
+def opens_a_file():  # type: ignore[no-untyped-def]  # noqa: ANN201 - as above
+    with Path(__file__).open() as session:
+        yield session
+
+
+@pytest.mark.drivers("sqlite+aiosqlite")
+@pytest.mark.parametrize("generator", [reads, opens_a_file])
+async def test_other_generators_are_not_warned_of(app: FastAPI, generator: Callable[..., Any]) -> None:
+    given = Depends(generator)
+
+    async def late(_given: Any = given) -> None: ...
+
+    app.post("/own")(late)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         await start(app)
 
 

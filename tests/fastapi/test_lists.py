@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Annotated
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Query
 from fastapi.responses import StreamingResponse
 from sqlalchemy import select
 
-from querywright import AsyncDatabase, Page
+from querywright import AsyncDatabase, Page, fetch
 from querywright.fastapi import Json, Reader, install, lifespan
 from tests.suite.models import Tag, TagOut
 from tests.suite.support import add
@@ -31,6 +32,10 @@ def routes(app: FastAPI) -> None:
     @app.get("/sparse")
     async def sparse(db: Reader, fields: str) -> Json[list[TagOut]]:
         return Json(await db.fetch(TagOut, TAGS, fields=fields).json())
+
+    @app.get("/several")
+    async def several(db: Reader, fields: Annotated[list[str], Query()]) -> Json[list[TagOut]]:
+        return Json(await fetch(db, TagOut, TAGS, fields=fields).json())
 
     @app.get("/stream")
     async def stream(db: Reader) -> StreamingResponse:
@@ -64,6 +69,7 @@ async def test_pages(client: httpx.AsyncClient) -> None:
         ("/page?after=forged", "invalid_cursor", "The cursor is not one of this list. Begin again at the first page."),
         ("/page?size=0", "invalid_page", "A page has 1 to 1000 rows, not 0."),
         ("/sparse?fields=id", "unknown_fields", "There is no field 'id'. There are name."),
+        ("/several?fields=name&fields=id", "unknown_fields", "There is no field 'id'. There are name."),
     ],
 )
 async def test_what_a_client_gets_wrong_is_a_422(client: httpx.AsyncClient, path: str, kind: str, message: str) -> None:
@@ -75,6 +81,14 @@ async def test_what_a_client_gets_wrong_is_a_422(client: httpx.AsyncClient, path
 async def test_sparse_fieldsets_and_streams(client: httpx.AsyncClient) -> None:
     assert (await client.get("/sparse?fields=name")).json()[0] == {"name": "tag 1"}
     assert [row["name"] for row in (await client.get("/stream")).json()] == [f"tag {n}" for n in range(1, 6)]
+
+
+@pytest.mark.parametrize(
+    "path", ["/sparse?fields=", "/several?fields=", "/several?fields=name&fields=", "/page?after="]
+)
+async def test_an_empty_parameter_is_as_none(client: httpx.AsyncClient, path: str) -> None:
+    response = await client.get(path)
+    assert (response.status_code, b'{"name":"tag 1"}' in response.content) == (200, True)
 
 
 async def test_openapi_knows_the_page(client: httpx.AsyncClient) -> None:

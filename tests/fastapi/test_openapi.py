@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Annotated, Any
 
 import httpx
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
+from fastapi import status as statuses_of_fastapi
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from sqlalchemy import select
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from querywright import AsyncDatabase, AsyncRepository, AsyncUnitOfWork, Conflict, InvalidRequest, NotFound, Page
 from querywright.fastapi import (
@@ -435,3 +439,88 @@ def test_one_database_for_each_application() -> None:
         with pytest.raises(Exception, match="has a database already"):
             install(app, db)
     assert app.state.querywright is unused
+
+
+class Status(enum.Enum):
+    ON = "on"
+    OFF = "off"
+
+
+class SwitchOut(BaseModel):
+    id: int
+    status: Status
+    others: list[Status]
+
+
+def test_what_has_no_members_is_not_reduced() -> None:
+    app = FastAPI()
+    install(app, unused)
+
+    @app.get("/sparse")
+    async def sparse(db: Reader, fields: str | None = None) -> Json[list[SwitchOut]]:
+        return Json(await db.fetch(SwitchOut, select(Author), fields=fields).json())
+
+    schemas = app.openapi()["components"]["schemas"]
+    assert [name for name in schemas if name.endswith("Sparse")] == ["SwitchOutSparse"]
+    assert schemas["SwitchOutSparse"]["properties"]["status"] == {"$ref": "#/components/schemas/Status"}
+
+
+def require_owner(owner: str) -> None:
+    if owner == "nobody":
+        raise HTTPException(status_code=statuses_of_fastapi.HTTP_403_FORBIDDEN, detail={"owner": owner})
+
+
+async def raising(kind: int, tx: Writer, _owner: Annotated[None, Depends(require_owner)]) -> None:
+    if kind > 450:
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY if kind == 500 else 409, "Said by the route.")
+    if kind == 409:
+        raise Conflict("Said by Querywright.")
+    raise InvalidRequest("Said by Querywright.")
+
+
+def fits(schema: dict[str, Any], value: Any, schemas: dict[str, Any]) -> bool:
+    """Compare a body with a schema, as far as those of errors go."""
+    if "$ref" in schema:
+        return fits(schemas[schema["$ref"].rpartition("/")[2]], value, schemas)
+    if "anyOf" in schema:
+        return any(fits(each, value, schemas) for each in schema["anyOf"])
+    kinds = {"object": dict, "array": list, "string": str, "integer": int}
+    if not isinstance(value, kinds.get(schema.get("type", ""), object)):
+        return False
+    if not isinstance(value, dict):
+        return True
+    members = {name: each for name, each in schema.get("properties", {}).items() if name in value}
+    whole = set(schema.get("required", ())) <= set(value)
+    return whole and all(fits(each, value[name], schemas) for name, each in members.items())
+
+
+@pytest.mark.drivers("sqlite+aiosqlite")
+@pytest.mark.parametrize("problems", [False, True])
+async def test_what_a_route_raises_itself_is_described_as_it_is_sent(db: AsyncDatabase, *, problems: bool) -> None:
+    app = FastAPI()
+    install(app, db, validation_problems=problems)
+    app.post("/raising")(raising)
+    app.post("/described", responses={409: {"description": "Mine."}, 403: {"description": "Mine."}})(raising)
+    described = documented(app, "/raising", "post")["responses"]
+    assert sorted(described) == ["200", "403", "409", "422", "503"]
+    mine = documented(app, "/described", "post")["responses"]
+    assert mine["409"] == mine["403"] == {"description": "Mine."}
+    schemas = app.openapi()["components"]["schemas"]
+    async with client_of(app) as client:
+        for kind, owner in ((409, "ann"), (451, "ann"), (422, "ann"), (500, "ann"), (0, "nobody"), ("x", "ann")):
+            answer = await client.post("/raising", params={"kind": kind, "owner": owner})
+            content = described[str(int(answer.status_code))]["content"][answer.headers["content-type"]]
+            assert fits(content["schema"], answer.json(), schemas), (kind, answer.text)
+
+
+def test_a_handler_of_its_own_answers_what_a_route_raises() -> None:
+    app = FastAPI()
+    install(app, unused)
+    app.post("/raising")(raising)
+
+    @app.exception_handler(StarletteHTTPException)
+    async def handle(_request: Request, error: Exception) -> JSONResponse:
+        return JSONResponse(str(error), 400)
+
+    assert sorted(documented(app, "/raising", "post")["responses"]) == ["200", "409", "422", "503"]
+    assert list(documented(app, "/raising", "post")["responses"]["409"]["content"]) == ["application/problem+json"]

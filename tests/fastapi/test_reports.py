@@ -193,9 +193,27 @@ async def test_an_operator_reads_why_there_is_no_connection(
         async with called(application(db)) as client:
             response = await client.post("/causes/table")
         await resolve(db.dispose())
-        assert response.status_code in {500, 503}
+        assert (response.status_code, response.headers.get("retry-after"), changes) == (503, "1", changes)
         assert told in only_report(caplog, level=logging.ERROR).splitlines()[0]
         assert "nowhere" not in response.text
+
+
+@pytest.mark.drivers(*POSTGRES)
+async def test_an_operator_reads_that_a_role_may_not_connect(
+    url: str, suite_tables: None, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> None:
+    kind = Database if request.node.callspec.params["url"] in SYNC else AsyncDatabase
+    database = str(make_url(url).database)
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
+    given = f'CREATE ROLE powerless LOGIN; REVOKE CONNECT ON DATABASE "{database}" FROM PUBLIC'
+    taken = f'GRANT CONNECT ON DATABASE "{database}" TO PUBLIC; DROP ROLE powerless'
+    with changed(engine, given, taken):
+        db = kind(make_url(url).set(username="powerless"))
+        async with called(application(db)) as client:
+            response = await client.post("/causes/table")
+        await resolve(db.dispose())
+    assert (response.status_code, response.headers.get("retry-after")) == (503, "1")
+    assert "permission denied for database" in only_report(caplog, level=logging.ERROR).splitlines()[0]
 
 
 @pytest.fixture

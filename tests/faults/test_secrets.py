@@ -140,6 +140,7 @@ async def test_a15_password_not_shown_for_a_bad_password(
             assert await run_sync(opened, lambda sync: sync.scalar(text("SELECT current_user"))) == ROLE
         await resolve(db.dispose())
     assert any("password authentication failed" in each for each in caught)
+    assert any(each.startswith("DatabaseUnavailable(") for each in caught)
 
 
 def bad_settings(url: str) -> DatabaseSettings:

@@ -133,6 +133,36 @@ async def test_sparse_fieldsets(authors: AnyDatabase, model: Any) -> None:
     assert [list(book) for book in books] == [["id", "bookTitle"]] * 2
 
 
+@pytest.mark.parametrize("fields", [["id", "books.bookTitle"], ("id,books.bookTitle",), ["", "id", "books.bookTitle,"]])
+async def test_fields_may_come_in_several_texts(authors: AnyDatabase, fields: Any) -> None:
+    whole = await resolve(fetch(authors, SparseOut, AUTHORS, fields="id,books.bookTitle").json())
+    assert await resolve(fetch(authors, SparseOut, AUTHORS, fields=fields).json()) == whole
+
+
+@pytest.mark.parametrize("fields", ["", ",", " , ", [], [""], ["", ","]])
+async def test_fields_that_name_nothing_are_as_none(authors: AnyDatabase, fields: Any) -> None:
+    whole = await resolve(fetch(authors, SparseOut, AUTHORS).json())
+    assert await resolve(fetch(authors, SparseOut, AUTHORS, fields=fields).json()) == whole
+
+
+async def test_an_empty_cursor_is_as_none(authors: AnyDatabase) -> None:
+    query = fetch(authors, SparseOut, AUTHORS)
+    first = await resolve(query.page(size=1))
+    for cursors in ({"after": ""}, {"before": ""}, {"after": "", "before": ""}):
+        page = await resolve(query.page(size=1, **cursors))
+        assert (page.items, bool(page.next), page.previous) == (first.items, bool(first.next), None)
+    again = await resolve(query.page(size=1, after=first.next, before=""))
+    assert again.items != first.items
+    assert json.loads(await resolve(query.json_page(size=1, number=2, after="")))["items"][0]["id"] == again.items[0].id
+
+
+@pytest.mark.drivers("sqlite+pysqlite")
+@pytest.mark.parametrize("fields", [5, b"id", ["id", 5], [["id"]], [None]])
+async def test_fields_of_another_kind_are_told(db: AnyDatabase, fields: Any) -> None:
+    with pytest.raises(ShapeError, match="fields: expected a text, or a list of texts, got"):
+        fetch(db, SparseOut, AUTHORS, fields=fields)
+
+
 async def test_fields_that_nobody_asked_for_are_not_read(authors: AnyDatabase) -> None:
     sql = authors.fetch(SparseOut, AUTHORS, fields="id").sql()
     assert "books" not in sql
@@ -140,11 +170,11 @@ async def test_fields_that_nobody_asked_for_are_not_read(authors: AnyDatabase) -
 
 @pytest.mark.drivers("sqlite+pysqlite")
 @pytest.mark.parametrize(
-    "fields", ["nmae", "id,books.title", "name.x", "", ",", "books.", "id;DROP TABLE authors", "'"]
+    "fields", ["nmae", "id,books.title", "name.x", "books.", "id;DROP TABLE authors", "'", ["id", "nmae"], ["id\0"]]
 )
-async def test_unknown_fields_are_told(db: AnyDatabase, fields: str) -> None:
+async def test_unknown_fields_are_told(db: AnyDatabase, fields: Any) -> None:
     with pytest.raises(UnknownFields) as caught:
-        await resolve(db.fetch(SparseOut, AUTHORS, fields=fields).json())
+        await resolve(fetch(db, SparseOut, AUTHORS, fields=fields).json())
     assert caught.value.allowed == ("id", "name", "email", "books", "books.id", "books.bookTitle", "count")
 
 

@@ -153,12 +153,14 @@ def _connect(dialect: Any, connect: Callable[[], Any], where: str) -> Any:
 
 
 def _failure(dbapi: Any, error: Exception, where: str) -> Exception | None:
-    """Make an OperationalError of what is none; ``None`` if the error is one that SQLAlchemy knows, or no driver's."""
+    """Make an OperationalError of what is none; ``None`` if the error is one already, or no driver's."""
     # Where no host is a primary, for example: 2.1 translates it, but not into a failure to connect.
     internal = getattr(dbapi, "InternalClientError", ())
-    if isinstance(error, dbapi.Error) and not isinstance(error, internal):
-        return None
     state = getattr(error, "sqlstate", None)
+    # 2.1 makes a ProgrammingError of a role without a right to the database.
+    is_known = isinstance(error, dbapi.Error) and not isinstance(error, internal)
+    if is_known and (state is None or isinstance(error, dbapi.OperationalError)):
+        return None
     if state is not None:
         failure: Exception = dbapi.OperationalError(f"SQLSTATE {state} while connecting")
         failure.sqlstate = failure.pgcode = state  # type: ignore[attr-defined] # where SQLAlchemy keeps it

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError
 
 from querywright.engine.dialect import classify, sqlstate_of
+from querywright.errors import DatabaseUnavailable, InvalidValue
 
 __all__ = ["Diagnostics", "diagnose"]
 
@@ -64,7 +65,11 @@ def diagnose(error: DBAPIError) -> Diagnostics:
     read = next(_readings(error), Diagnostics(""))
     known = classify(error)
     ours = known.message if known is not None else ""
-    if (state or "").startswith(("22", "23")) or type(error).__name__ in {"DataError", "IntegrityError"}:
+    is_of_values = isinstance(known, InvalidValue) or (state or "").startswith(("22", "23"))
+    if (is_of_values and not isinstance(known, DatabaseUnavailable)) or type(error).__name__ in {
+        "DataError",
+        "IntegrityError",
+    }:
         return replace(read, message=ours, sqlstate=state)
     # What goes wrong outside of any statement has no values.
     other = ours if error.statement is not None else str(error.orig)

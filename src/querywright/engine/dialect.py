@@ -14,10 +14,10 @@ from sqlalchemy.exc import TimeoutError as SATimeoutError
 from querywright.engine.advice import advice_in
 from querywright.engine.mysql import ISOLATION as MYSQL_ISOLATION
 from querywright.engine.mysql import READ_ONLY as MYSQL_READ_ONLY
-from querywright.engine.mysql import SQLSTATES as MYSQL_SQLSTATES
+from querywright.engine.mysql import mysql_sqlstate
 from querywright.engine.sqlite import AUTOCOMMIT as SQLITE_AUTOCOMMIT
 from querywright.engine.sqlite import READ_ONLY as SQLITE_READ_ONLY
-from querywright.engine.values import column_of, refuses_value, was_reading
+from querywright.engine.values import OF_APPLICATION, column_of, refuses_text, refuses_value, was_reading
 from querywright.errors import (
     ConfigurationError,
     Conflict,
@@ -172,6 +172,7 @@ def driver_of(url: URL) -> Driver:
     return DRIVERS[url.drivername]
 
 
+_NO_PATTERN = "2201B"
 # https://www.postgresql.org/docs/18/errcodes-appendix.html
 _SQLSTATES: dict[str, tuple[type[DatabaseError], str]] = {
     "23505": (Conflict, "A row with the same unique value already exists."),
@@ -181,6 +182,11 @@ _SQLSTATES: dict[str, tuple[type[DatabaseError], str]] = {
     "23514": (InvalidValue, "A value breaks a rule of the table."),
     "22001": (InvalidValue, "A text is longer than its column."),
     "22003": (InvalidValue, "A number is out of range."),
+    "2201W": (InvalidValue, "A limit or offset is negative, or too large."),
+    "2201X": (InvalidValue, "A limit or offset is negative, or too large."),
+    _NO_PATTERN: (InvalidValue, "A search or pattern cannot be read."),
+    "22025": (InvalidValue, "A search or pattern cannot be read."),
+    **{state: (DatabaseError, message) for state, message in OF_APPLICATION.items()},
     "25006": (DatabaseUnavailable, "The database takes no writes."),
     "40001": (TransactionConflict, "The transaction collided with another."),
     "40P01": (TransactionConflict, "The transaction was chosen to end a deadlock."),
@@ -194,8 +200,10 @@ _SQLSTATES: dict[str, tuple[type[DatabaseError], str]] = {
 _BAD_VALUE = "A value does not fit its column."
 _UNKNOWN = "The database reported an error."
 _UNAVAILABLE = (DatabaseUnavailable, "The database cannot be reached at the moment.")
-# Class 08: connection exceptions; 53: insufficient resources; 57P: operator intervention.
-_UNAVAILABLE_PREFIXES = ("08", "53", "57P")
+# Class 08: connections; 28: a role or its password; 3D: a database; 53: resources; 57P: operator intervention.
+_UNAVAILABLE_PREFIXES = ("08", "28", "3D", "53", "57P")
+# Where it is asked for a connection: a right to the database, a setting that it does not know or not take.
+_KEEPS_OUT_PREFIXES = ("22", "42")
 
 _POOL_STATE = re.compile(r"size (\d+) overflow (\d+) reached, .* timeout ([\d.]+)")
 
@@ -218,6 +226,15 @@ _SQLITE_MESSAGES = {
     "LIKE or GLOB pattern too complex": "54001",
     "integer overflow": "22003",
     "datatype mismatch": "22000",
+    "JSON path error": "22023",
+    "bad JSON path": "22023",
+    "fts5: ": _NO_PATTERN,
+    "unterminated string": _NO_PATTERN,
+    "unknown special query": _NO_PATTERN,
+    "malformed MATCH expression": _NO_PATTERN,
+    'expected integer, got "': _NO_PATTERN,
+    "argument of ntile": "22014",
+    "second argument to nth_value": "22016",
 }
 # What drivers of PostgreSQL refuse to send, without a code.
 _TOO_MANY_PARAMETERS = re.compile("number of query arguments cannot exceed|number of parameters must be between")
@@ -243,7 +260,7 @@ def classify(error: BaseException) -> DatabaseError | None:
     if not isinstance(error, DBAPIError):
         return _refused(error.orig)
     state = sqlstate_of(error.orig)
-    kind, message = _kind_of(error, state or "")
+    kind, message = _kind_of(error, _NO_PATTERN if refuses_text(error) else state or "")
     if kind is InvalidValue:
         return InvalidValue(message, sqlstate=state, column=column_of(error.orig))
     return kind(message, sqlstate=state, hint=advice_in(error))
@@ -259,7 +276,7 @@ def _refused(original: BaseException | None) -> DatabaseError:
 def _kind_of(error: DBAPIError, state: str) -> tuple[type[DatabaseError], str]:
     if state in _SQLSTATES:
         return _SQLSTATES[state]
-    if is_connection_loss(error) or state.startswith(_UNAVAILABLE_PREFIXES):
+    if is_connection_loss(error) or state.startswith(_UNAVAILABLE_PREFIXES) or _is_kept_out(error, state):
         return _UNAVAILABLE
     if state.startswith("22") or (type(error).__name__ == "DataError" and not was_reading(error.orig)):
         return InvalidValue, _BAD_VALUE
@@ -268,6 +285,12 @@ def _kind_of(error: DBAPIError, state: str) -> tuple[type[DatabaseError], str]:
     if state.startswith("23"):
         return ConstraintViolation, "A row breaks a constraint."
     return DatabaseError, _UNKNOWN
+
+
+def _is_kept_out(error: DBAPIError, state: str) -> bool:
+    """Recognise a server that lets nobody in; libpq has no codes for what asyncpg and MySQL have some for."""
+    kind = type(error).__name__
+    return error.statement is None and kind == "OperationalError" and state.startswith(_KEEPS_OUT_PREFIXES)
 
 
 def _pool_timeout(error: SATimeoutError) -> DatabaseUnavailable:
@@ -286,10 +309,8 @@ def sqlstate_of(original: Any) -> str | None:
         >>> sqlstate_of(sqlite3.OperationalError("database is locked"))
         '55P03'
     """
-    arguments = getattr(original, "args", ())
-    # Others have whatever they like there, such as a list.
-    if arguments and isinstance(arguments[0], int) and arguments[0] in MYSQL_SQLSTATES:
-        return MYSQL_SQLSTATES[arguments[0]]
+    if state := mysql_sqlstate(getattr(original, "args", ())):
+        return state
     # SQLAlchemy leaves the code of asyncpg's InvalidCachedStatementError behind, in the error's cause.
     for error in (original, getattr(original, "__cause__", None)):
         if state := getattr(error, "sqlstate", None) or getattr(error, "pgcode", None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from sqlalchemy import Connection, Engine, ExceptionContext, event
@@ -10,7 +11,7 @@ from querywright.engine.limits import Limits
 from querywright.engine.tls import Tls
 from querywright.settings import DatabaseSettings
 
-__all__ = ["ISOLATION", "READ_ONLY", "SQLSTATES", "connect_arguments", "install_mysql", "tls_arguments"]
+__all__ = ["ISOLATION", "READ_ONLY", "connect_arguments", "install_mysql", "mysql_sqlstate", "tls_arguments"]
 
 # Execution options that say how a transaction of this connection begins.
 READ_ONLY = "querywright_mysql_read_only"
@@ -18,11 +19,16 @@ ISOLATION = "querywright_mysql_isolation"
 
 _DEADLOCK = 1213
 _NOT_READY = 1047
+_SYNTAX = 1064
+# A driver writes values into the statement, so that one which no LIMIT takes is where the parser stops.
+_NO_ROW_COUNT = re.compile(r" near '(?:-\d|\d{20})")
+# The words of AGAINST have a parser of their own, whose errors have the number of the other one.
+_NO_SEARCH = "syntax error, unexpected"
 
 # The SQLSTATE that the errors of a server and of its client libraries would have elsewhere; their own is HY000 or
 # 23000 for most. https://dev.mysql.com/doc/mysql-errors/8.0/en/server-error-reference.html and
 # https://mariadb.com/kb/en/mariadb-error-codes/
-SQLSTATES = {
+_SQLSTATES = {
     1062: "23505",  # duplicate entry
     1586: "23505",
     1216: "23503",  # no such parent row
@@ -41,10 +47,19 @@ SQLSTATES = {
     1366: "22000",
     1300: "22021",  # no text of the character set
     1367: "22007",
+    1411: "22007",  # incorrect value for a function of dates
+    1525: "22007",  # incorrect value of a date or number
+    1298: "22023",  # no such time zone
+    1365: "22012",  # division by zero
+    3020: "2201E",  # a logarithm that there is not, MySQL
+    4084: "2200H",  # a sequence has run out, MariaDB
+    4024: "22014",  # NTILE of no parts, MariaDB
     1441: "22008",  # out of range in a function of dates
     1916: "22003",  # out of range in a cast, MariaDB
     1139: "2201B",  # no regular expression
-    3140: "22032",  # no JSON, MySQL
+    **dict.fromkeys((3685, 3686, *range(3688, 3701)), "2201B"),  # no regular expression, MySQL 8
+    **dict.fromkeys((3140, 3141, 4037, 4038), "22032"),  # no JSON; for JSON_TABLE, MariaDB
+    **dict.fromkeys((3143, 3149, 3153), "22023"),  # no path of JSON, MySQL
     1118: "54000",  # a row too large
     1153: "54000",  # a packet too large
     _DEADLOCK: "40001",
@@ -54,6 +69,7 @@ SQLSTATES = {
     1969: "57014",  # max_statement_time, MariaDB
     3024: "57014",  # max_execution_time, MySQL
     1040: "53300",  # too many connections
+    **dict.fromkeys((1045, 1129, 1130, 1698, 1820, 1862, 3118, 3955, 4151), "28000"),  # an account or a host
     _NOT_READY: "08006",  # a node of Galera that is not ready
     1053: "57P01",  # shutdown
     1927: "57P01",  # killed
@@ -62,6 +78,24 @@ SQLSTATES = {
     2006: "08006",
     2013: "08006",
 }
+
+
+def mysql_sqlstate(arguments: Any) -> str | None:
+    """Find the SQLSTATE of an error by its number; ``None`` if it is not known, or none of MySQL's.
+
+    Example:
+        >>> mysql_sqlstate((1064, "You have an error in your SQL syntax; check the manual near '-1' at line 1"))
+        '2201W'
+    """
+    number, message = (*arguments, None, "")[:2]
+    # Others have whatever they like there, such as a list.
+    if not isinstance(number, int):
+        return None
+    if number == _SYNTAX and _NO_ROW_COUNT.search(str(message)):
+        return "2201W"
+    if number == _SYNTAX and str(message).startswith(_NO_SEARCH):
+        return "2201B"
+    return _SQLSTATES.get(number)
 
 
 def connect_arguments(settings: DatabaseSettings, driver: str) -> dict[str, Any]:

@@ -7,11 +7,33 @@ from types import TracebackType
 from typing import Any
 
 from sqlalchemy import Engine, ExceptionContext, event
-from sqlalchemy.exc import StatementError
+from sqlalchemy.exc import DBAPIError, StatementError
 
 from querywright.errors import InvalidValue
 
-__all__ = ["column_of", "install_values", "refuses_value", "was_reading"]
+__all__ = ["OF_APPLICATION", "column_of", "install_values", "refuses_text", "refuses_value", "was_reading"]
+
+# The codes of class 22 that speak of no value that was sent: of what a statement computes of its rows, of documents in
+# them, and of itself. All others may be a client's: what the server reads, stores or compares, and the arguments that
+# stand in a statement, such as LIMIT. https://www.postgresql.org/docs/18/errcodes-appendix.html
+OF_APPLICATION = {
+    "22012": "A statement divides by zero.",
+    "2201E": "A statement takes a logarithm that there is not.",
+    "2201F": "A statement takes a power that there is not.",
+    "22P01": "A statement computes what is no number.",
+    "22011": "A statement cuts a text to a negative length.",
+    "22027": "A statement cuts off more than one character.",
+    "2200H": "A sequence has no more numbers.",
+    # What SQL/JSON does not find in a document, where a path is strict or has to lead to one item.
+    **dict.fromkeys(
+        ("22031", "22033", "22034", "22035", "22036", "22038", "22039", "2203A", "2203B", "2203C", "2203F", "2203G"),
+        "A document is not as a statement expects it.",
+    ),
+    # Escape characters, types and variables, which the text of a statement or function chooses.
+    **dict.fromkeys(
+        ("22002", "22005", "22010", "22019", "2200B", "2200G", "22022", "22P06"), "A statement cannot run as it is."
+    ),
+}
 
 # What types raise, and drivers before they send: a number out of range, half of a surrogate pair, an unknown name of an
 # enum, a document too deep for its parser. A TypeError or AttributeError is of a value that never was of the type.
@@ -21,6 +43,10 @@ _REFUSALS = (InvalidValue, ValueError, ArithmeticError, LookupError, RecursionEr
 _OF_DRIVERS = (InvalidValue, UnicodeEncodeError, ArithmeticError, RecursionError)
 # What SQLAlchemy calls of a TypeDecorator.
 _TAKES_VALUE = "process_bind_param"
+# Values in a language of their own, which PostgreSQL parses where it reads them: the error is one of syntax, without a
+# place in the statement.
+_LANGUAGES = re.compile(r"\b(?:tsquery|jsonpath|lquery|ltxtquery)\b")
+_NO_COLUMN = re.compile(r"no such column: (\S+)$")
 # At its end, for the value itself stands before it. MySQL's and MariaDB's, and SQLite's.
 _NAMED = re.compile(
     r"(?:column|field) [`'](?:[^`']*`\.`)*([^`']+)[`'] (?:at row \d+|cannot be null|doesn't have a default value)$"
@@ -55,6 +81,31 @@ def was_reading(error: BaseException | None) -> bool:
             return True
         trace = trace.tb_next
     return False
+
+
+def refuses_text(error: DBAPIError) -> bool:
+    """Say whether a server could not read a text that is a search, a pattern or a path, where no code tells.
+
+    Example:
+        >>> import sqlite3
+        >>> failed = sqlite3.OperationalError("user-defined function raised exception")
+        >>> refuses_text(DBAPIError("SELECT name FROM tags WHERE name REGEXP ?", None, failed))
+        True
+    """
+    original: Any = error.orig
+    for each in (original, getattr(original, "__cause__", None)):
+        if getattr(each, "sqlstate", None) == "42601":
+            told = getattr(each, "diag", each)
+            message = getattr(told, "message_primary", None) or getattr(told, "message", None)
+            places = ("statement_position", "position", "internal_position")
+            if message and not any(getattr(told, place, None) for place in places):
+                return _LANGUAGES.search(message) is not None
+    text, statement = str(original), error.statement or ""
+    if text == "user-defined function raised exception":
+        return " REGEXP " in statement
+    # A full-text search of SQLite takes a word with a colon or a minus behind it for one.
+    found = _NO_COLUMN.match(text)
+    return found is not None and " MATCH " in statement and found[1] not in statement
 
 
 def column_of(original: Any) -> str | None:

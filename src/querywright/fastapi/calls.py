@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dis
 import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from http import HTTPStatus
+from itertools import pairwise
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -19,7 +22,15 @@ _ATTRIBUTE = frozenset({"LOAD_ATTR", "LOAD_METHOD"})
 _GLOBAL = frozenset({"LOAD_GLOBAL", "LOAD_NAME"})
 # Python 3.11 and 3.12 have an instruction for the names of keywords; before and after, they are the constant before.
 _KEYWORDS = "KW_NAMES"
+_JUMPS = frozenset({*dis.hasjrel, *dis.hasjabs})
+_RAISE, _COMPARE = "RAISE_VARARGS", "COMPARE_OP"
+_HTTP_EXCEPTION = "HTTPException"
+# ``status.HTTP_409_CONFLICT``, of FastAPI and Starlette.
+_STATUS_NAME = re.compile(r"HTTP_(\d{3})_[A-Z_]+")
 _WITH_KEYWORDS = frozenset({"CALL_FUNCTION_KW", "CALL_KW"})
+
+
+_ERRORS = frozenset(status for status in HTTPStatus if status >= HTTPStatus.BAD_REQUEST)
 
 
 @dataclass
@@ -31,12 +42,14 @@ class Calls:
         values: What those names stand for, where that can be told.
         one: Whether something is read that need not be there; what is read after a flush was just written.
         narrowed: Whether a fetch is narrowed to the fields that a client asks for.
+        raised: The statuses that an HTTPException is raised with.
     """
 
     names: set[str] = field(default_factory=set)
     values: list[Any] = field(default_factory=list)
     one: bool = False
     narrowed: bool = False
+    raised: set[HTTPStatus] = field(default_factory=set)
 
     def add(self, function: FunctionType) -> None:
         """Read one function."""
@@ -45,20 +58,23 @@ class Calls:
         names = read.names
         self.one |= not _ONE.isdisjoint(names[: names.index("flush")] if "flush" in names else names)
         self.narrowed |= "fields" in read.keywords and "fetch" in names
+        self.raised |= read.raised
         self.names.update(names)
         self.values.extend(_values(function, read.global_names))
 
 
 @dataclass
 class _Reading:
-    """What code mentions, in its order; with global names apart, and the keywords of its calls."""
+    """What code mentions, in its order; with global names apart, the keywords of its calls, and statuses it raises."""
 
     names: list[str] = field(default_factory=list)
     global_names: set[str] = field(default_factory=set)
     keywords: set[str] = field(default_factory=set)
+    raised: set[HTTPStatus] = field(default_factory=set)
 
     def add(self, code: CodeType) -> None:
         before: Any = None
+        self.raised.update(_raised(code))
         for each in dis.get_instructions(code):
             if each.opname in _ATTRIBUTE | _GLOBAL:
                 self.names.append(str(each.argval))
@@ -115,6 +131,28 @@ def _function(value: Any) -> FunctionType | None:
         value = value.fget
     value = inspect.unwrap(value) if isinstance(value, FunctionType) else None
     return value if isinstance(value, FunctionType) else None
+
+
+def _raised(code: CodeType) -> Iterator[HTTPStatus]:
+    """Find the statuses between the name of HTTPException and where it is raised: it may be one or the other."""
+    raising = False
+    branches: set[Any] = set()
+    for each, following in pairwise(dis.get_instructions(code)):
+        raising |= each.argval == _HTTP_EXCEPTION or each.offset in branches
+        status = _status(each.argval)
+        if raising and each.opcode in _JUMPS:
+            branches.add(each.argval)
+        elif raising and status is not None and following.opname != _COMPARE:
+            yield status
+        raising &= each.opname != _RAISE
+
+
+def _status(value: Any) -> HTTPStatus | None:
+    """Read a status as code has it: a number, or the name of one."""
+    if isinstance(value, str):
+        found = _STATUS_NAME.fullmatch(value)
+        value = int(found[1]) if found else HTTPStatus.__members__.get(value)
+    return HTTPStatus(value) if type(value) in {int, HTTPStatus} and value in _ERRORS else None
 
 
 def _values(function: FunctionType, names: set[str]) -> Iterator[Any]:

@@ -13,8 +13,8 @@ from querywright.session import AsyncDatabase, AsyncSession, Database, Session
 from querywright.session.nesting import share
 
 __all__ = [
-    "READERS", "STATE", "WRITERS", "KeepingWriter", "Reader", "SyncKeepingWriter", "SyncReader", "SyncWriter",
-    "Writer", "session_of",
+    "KINDS", "READERS", "STATE", "WRITERS", "KeepingWriter", "Reader", "SyncKeepingWriter", "SyncReader", "SyncWriter",
+    "Writer", "installed", "session_of",
 ]  # fmt: skip
 
 STATE = "querywright"
@@ -23,8 +23,13 @@ AnySession = TypeVar("AnySession", AsyncSession, Session)
 AnyDatabase = TypeVar("AnyDatabase", AsyncDatabase, Database)
 
 
-def _installed(connection: HTTPConnection, kind: type[AnyDatabase]) -> AnyDatabase:
-    db = getattr(connection.app.state, STATE, None)
+def installed(app: Any, kind: type[AnyDatabase]) -> AnyDatabase:
+    """Return the database of an application.
+
+    Raises:
+        ConfigurationError: It has none, or one of the other kind.
+    """
+    db = getattr(app.state, STATE, None)
     if isinstance(db, kind):
         return db
     if db is None:
@@ -35,7 +40,7 @@ def _installed(connection: HTTPConnection, kind: type[AnyDatabase]) -> AnyDataba
 
 
 def _reader(connection: HTTPConnection) -> AsyncDatabase:
-    return _installed(connection, AsyncDatabase)
+    return installed(connection.app, AsyncDatabase)
 
 
 async def _writer(connection: HTTPConnection) -> AsyncSession:
@@ -47,12 +52,12 @@ async def _keeping_writer(connection: HTTPConnection) -> AsyncSession:
 
 
 async def _write(connection: HTTPConnection, *, keep: bool) -> AsyncSession:
-    transaction = _installed(connection, AsyncDatabase).transaction()
+    transaction = installed(connection.app, AsyncDatabase).transaction()
     return _noted(connection, await enter_last_to_leave(connection, transaction, keep=keep), keep=keep)
 
 
 def _sync_reader(connection: HTTPConnection) -> Database:
-    return _installed(connection, Database)
+    return installed(connection.app, Database)
 
 
 async def _sync_writer(connection: HTTPConnection) -> Session:
@@ -64,7 +69,7 @@ async def _sync_keeping_writer(connection: HTTPConnection) -> Session:
 
 
 async def _write_in_thread(connection: HTTPConnection, *, keep: bool) -> Session:
-    transaction = InThread(_installed(connection, Database).transaction())
+    transaction = InThread(installed(connection.app, Database).transaction())
     session = await enter_last_to_leave(connection, transaction, keep=keep)
     # The path operation runs in a thread, which inherits the context of this task.
     share(session)
@@ -84,6 +89,11 @@ def session_of(connection: HTTPConnection) -> tuple[Any, bool]:
 
 READERS = (_reader, _sync_reader)
 WRITERS = (_writer, _keeping_writer, _sync_writer, _sync_keeping_writer)
+# The kind of database that each needs.
+KINDS: dict[Any, type[AsyncDatabase | Database]] = {
+    **dict.fromkeys((_reader, _writer, _keeping_writer), AsyncDatabase),
+    **dict.fromkeys((_sync_reader, _sync_writer, _sync_keeping_writer), Database),
+}
 
 
 # FastAPI's default scope "request" ends a dependency after the response was sent: the client would read 200 before

@@ -15,6 +15,7 @@ from sqlalchemy import inspect
 from sqlalchemy.orm import InstanceState
 
 from querywright.errors import ConfigurationError, InvalidRequest, PreconditionFailed, PreconditionRequired
+from querywright.fastapi.returned import require_finished
 
 __all__ = [
     "IfMatch", "IfNoneMatch", "OptionalIfMatch", "etag", "if_match", "if_none_match", "optional_if_match", "parse_tags",
@@ -38,7 +39,7 @@ def etag(row: object) -> str:
             ``version``.
 
     Raises:
-        ConfigurationError: It has no version, or changes that the next flush will count.
+        ConfigurationError: It has no version, or changes that the next flush will count, or was not awaited.
 
     Example:
         >>> from types import SimpleNamespace
@@ -53,6 +54,7 @@ def etag(row: object) -> str:
 
 
 def _version(row: object) -> object:
+    require_finished(row)
     state = inspect(row, raiseerr=False)
     if isinstance(state, InstanceState) and state.mapper.version_id_col is not None:
         if state.persistent and state.modified:
@@ -87,6 +89,7 @@ class Match:
         Raises:
             PreconditionFailed: It is another; answered with 412.
         """
+        require_finished(row)
         # Strong comparison: a weak tag matches nothing (RFC 9110, section 13.1.1).
         if self.tags and (row is None or (self.tags != _ANY and etag(row) not in self.tags)):
             raise PreconditionFailed(_CHANGED, hint="Read it again.")
@@ -114,6 +117,7 @@ class NoneMatch:
             fastapi.HTTPException: The client that reads has it; answered with 304.
             PreconditionFailed: A client wants to write, and there is such a row; answered with 412.
         """
+        require_finished(row)
         if row is None or not self.tags:
             return
         current = etag(row)

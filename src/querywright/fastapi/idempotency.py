@@ -19,7 +19,6 @@ from fastapi import Depends, Header, Request, Response
 from fastapi.params import Depends as Dependency
 from fastapi.routing import APIRoute
 from pydantic import StringConstraints
-from pydantic.json_schema import SkipJsonSchema
 from sqlalchemy.util import greenlet_spawn
 
 from querywright.errors import ConfigurationError, InvalidRequest, KeyReused
@@ -31,7 +30,7 @@ from querywright.fastapi.writers import writes
 from querywright.session import AsyncSession, IdempotencyKey, IdempotencyKeys, Session
 from querywright.session.idempotency import LONGEST_KEY, Stored
 
-__all__ = ["KEYS", "IdempotentRoute", "everybody"]
+__all__ = ["KEYS", "IdempotentRoute", "everybody", "keys_of"]
 
 KEYS = "querywright_idempotency"
 _HEADER = "Idempotency-Key"
@@ -163,11 +162,15 @@ class IdempotentRoute(APIRoute):
         return answer
 
 
+# Not as ``str | None``: of a union FastAPI's 422 names each member, as a part of the request.
+_NOT_SENT: Any = None
+
+
 # Their parameters are for OpenAPI, and for FastAPI to refuse a request without the header where it is required.
 async def _required(_value: Annotated[_Key, _DECLARED]) -> None: ...
 
 
-async def _optional(_value: Annotated[_Key | SkipJsonSchema[None], _DECLARED] = None) -> None: ...
+async def _optional(_value: Annotated[_Key, _DECLARED] = _NOT_SENT) -> None: ...
 
 
 def _noting(caller: Dependency) -> Callable[..., Any]:
@@ -230,10 +233,7 @@ async def _in_session(session: AsyncSession | Session, work: Callable[..., Any],
 
 
 def _key(call: _Call) -> IdempotencyKey:
-    keys = getattr(call.request.app.state, KEYS, None)
-    if not isinstance(keys, IdempotencyKeys):
-        hint = "Call install(app, db, idempotency=IdempotencyKeys(metadata))."
-        raise ConfigurationError("The application has no table of idempotency keys.", hint=hint)
+    keys = keys_of(call.request.app)
     if call.caller is None or call.caller == "":
         raise InvalidRequest(
             f"The request does not say who sends it, so it cannot have the header {_HEADER}.",
@@ -245,6 +245,19 @@ def _key(call: _Call) -> IdempotencyKey:
         )
         raise ConfigurationError(message)
     return keys(call.value, fingerprint=call.fingerprint, caller=call.caller)
+
+
+def keys_of(app: Any) -> IdempotencyKeys:
+    """Return the table of keys of an application.
+
+    Raises:
+        ConfigurationError: It has none.
+    """
+    keys = getattr(app.state, KEYS, None)
+    if not isinstance(keys, IdempotencyKeys):
+        hint = "Call install(app, db, idempotency=IdempotencyKeys(metadata))."
+        raise ConfigurationError("The application has no table of idempotency keys.", hint=hint)
+    return keys
 
 
 async def _fingerprint(request: Request) -> str:

@@ -11,6 +11,7 @@ from querywright.fastapi.idempotency import KEYS
 from querywright.fastapi.openapi import describe
 from querywright.fastapi.problems import install_handlers
 from querywright.fastapi.refusals import install_refusals
+from querywright.fastapi.returned import refuse_unfinished
 from querywright.fastapi.uncaught import Uncaught, in_lifespan
 from querywright.session import AsyncDatabase, Database, IdempotencyKeys
 
@@ -57,5 +58,6 @@ def install(
     install_refusals(app, problems=validation_problems)
     app.add_middleware(Uncaught)
     app.router.lifespan_context = in_lifespan(app.router.lifespan_context)
+    refuse_unfinished()
     describe(app)
     app.include_router(health_routes(db))

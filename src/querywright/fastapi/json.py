@@ -11,7 +11,9 @@ from pydantic_core import CoreSchema, core_schema
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from querywright.errors import ConfigurationError
 from querywright.fastapi.answers import in_own_thread
+from querywright.fastapi.returned import require_finished
 from querywright.fetch import JsonBytes
 
 __all__ = ["Json", "JsonStream", "adopt_status"]
@@ -36,6 +38,9 @@ class Json(Response, Generic[Content]):
         status_code: The status of the response; by default the ``status_code=`` of the route, or 200.
         headers: More headers.
 
+    Raises:
+        ConfigurationError: The content is something else, such as a coroutine that was not awaited.
+
     Example:
         >>> from querywright import JsonBytes
         >>> Json(JsonBytes(b'{"id":1}')).media_type
@@ -47,6 +52,7 @@ class Json(Response, Generic[Content]):
     def __init__(
         self, content: JsonBytes[Content], status_code: int = _OF_ROUTE, headers: Mapping[str, str] | None = None
     ) -> None:
+        _require(content, (bytes, memoryview, str), "JSON that is written already")
         super().__init__(content, status_code=status_code, headers=headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,6 +80,9 @@ class JsonStream(StreamingResponse, Generic[Content]):
         headers: More headers.
         media_type: ``application/x-ndjson`` for ``stream_json(lines=True)``.
 
+    Raises:
+        ConfigurationError: The pieces are something else, such as all of the bytes.
+
     Example:
         >>> JsonStream(iter([b"[]"])).media_type
         'application/json'
@@ -86,6 +95,7 @@ class JsonStream(StreamingResponse, Generic[Content]):
         headers: Mapping[str, str] | None = None,
         media_type: str = "application/json",
     ) -> None:
+        _require(pieces, (AsyncIterator, Iterator), "an iterator, such as stream_json(),")
         given = pieces if isinstance(pieces, AsyncIterator) else _in_threads(pieces)
         super().__init__(given, status_code=status_code, headers=headers, media_type=media_type)
         self._pieces = pieces
@@ -132,6 +142,13 @@ def adopt_status(response: Response, scope: Scope) -> None:
     """Give a `Json` without a status of its own that of the route; FastAPI leaves ready responses as they are."""
     if isinstance(response.status_code, _Unsaid):
         response.status_code = int(getattr(scope.get("route"), "status_code", None) or response.status_code)
+
+
+def _require(value: object, kinds: tuple[type, ...], wanted: str) -> None:
+    require_finished(value)
+    if not isinstance(value, kinds):
+        message = f"A response of {wanted} was given {type(value).__name__}."
+        raise ConfigurationError(message, hint="Give it what a verb of a fetch returns, or return the value itself.")
 
 
 def _content_schema(source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 
+from querywright.fastapi.starting import require_installed
 from querywright.fastapi.writers import check_writers
 from querywright.fetch.checks import require_fitting
 from querywright.session import AsyncDatabase, Database
@@ -21,8 +22,9 @@ def lifespan(db: AsyncDatabase | Database) -> Lifespan:
     """Make a lifespan that closes the database's connections when the application stops.
 
     Nothing is opened at start: an application whose database is down still starts, answers 503, and recovers. A session
-    of one's own that ends after the response was sent is warned of. A query that `prepare` has declared and that does
-    not fit its class, or cannot be written in the database's SQL, ends the start with a `ShapeError`.
+    of one's own that ends after the response was sent is warned of. What each request would fail of ends the start: a
+    `Reader`, a `Writer` or keys that are not installed by a `ConfigurationError`; a query that `prepare` has declared
+    and that does not fit its class, or cannot be written in the database's SQL, by a `ShapeError`.
 
     Args:
         db: The database that the application uses.
@@ -36,6 +38,7 @@ def lifespan(db: AsyncDatabase | Database) -> Lifespan:
 
     @asynccontextmanager
     async def run(app: FastAPI) -> AsyncIterator[None]:
+        require_installed(app)
         check_writers(app)
         require_fitting(db.engine.dialect)
         try:

@@ -10,7 +10,9 @@ from typing import Any
 
 import fastapi.routing
 from fastapi import FastAPI
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 
 from querywright.fastapi.promises import Promises, promises
 from querywright.fastapi.refusals import answers_problems, answers_standard
@@ -18,6 +20,7 @@ from querywright.fastapi.schemas import (
     DESCRIPTIONS,
     MEDIA_TYPE,
     PROBLEM,
+    RAISED,
     REF,
     RETRY_AFTER,
     SCHEMAS,
@@ -68,19 +71,17 @@ class _Description:
     def write(self) -> None:
         """Describe each operation, and keep the schemas that are used."""
         invalid = self._invalid()
-        for operation, found in self._operations():
-            responses: Schema = operation["responses"]
-            for status in sorted(found.statuses):
-                response = invalid if status is HTTPStatus.UNPROCESSABLE_ENTITY else self._problem(status)
-                responses.setdefault(str(status.value), deepcopy(response))
-            if found.narrowed:
-                for good in (each for each in responses if each.isdigit() and int(each) < _FIRST_REDIRECTION):
-                    responses[good] = narrowed(responses[good], self._schemas)
+        operations = list(self._operations())
+        raised = [self._raised(operation, found) for operation, found in operations]
+        for operation, found in operations:
+            self._promise(operation["responses"], found, invalid)
         for operation in self._all():
             if "requestBody" in operation:
                 operation["responses"].setdefault("400", deepcopy(UNREADABLE))
         if answers_problems(self._app):
             self._replace_standard(invalid)
+        for (operation, _), statuses in zip(operations, raised, strict=True):
+            _add_raised(operation["responses"], statuses)
         used = json.dumps([self._paths, self._schemas])
         added = {self._names[name]: schema for name, schema in SCHEMAS.items()} | STANDARD
         for name, schema in added.items():
@@ -99,6 +100,22 @@ class _Description:
         for each in (each for path in self._paths.values() for each in path.values()):
             if isinstance(each, dict) and "responses" in each:
                 yield each
+
+    def _promise(self, responses: Schema, found: Promises, invalid: Schema) -> None:
+        """Describe the problems of an operation, and what its response may leave out."""
+        for status in sorted(found.statuses):
+            response = invalid if status is HTTPStatus.UNPROCESSABLE_ENTITY else self._problem(status)
+            responses.setdefault(str(status.value), deepcopy(response))
+        if found.narrowed:
+            for good in (each for each in responses if each.isdigit() and int(each) < _FIRST_REDIRECTION):
+                responses[good] = narrowed(responses[good], self._schemas)
+
+    def _raised(self, operation: Schema, found: Promises) -> list[HTTPStatus]:
+        """List the statuses of its HTTPExceptions that the application does not describe, or answer, itself."""
+        if self._app.exception_handlers.get(HTTPException) is not http_exception_handler:
+            return []
+        own = {code for code, each in operation["responses"].items() if each.get("content") != STANDARD_CONTENT}
+        return sorted(status for status in found.raised if str(status.value) not in own)
 
     def _problem(self, status: HTTPStatus) -> Schema:
         response: Schema = {"description": DESCRIPTIONS.get(status, status.phrase)}
@@ -130,6 +147,16 @@ class _Description:
         """Find a name for a schema, beside those of the application's own models."""
         taken = name in self._schemas and self._schemas[name] != SCHEMAS[name]
         return f"Querywright{name}" if taken else name
+
+
+def _add_raised(responses: Schema, statuses: Iterable[HTTPStatus]) -> None:
+    """Describe what is raised beside what is there for a status: the media types differ, or else the schemas."""
+    for status in statuses:
+        response = responses.setdefault(str(status.value), {"description": status.phrase})
+        content: Schema = response.setdefault("content", {})
+        there = content.get("application/json", {}).get("schema")
+        schema = RAISED if there is None else {"anyOf": [there, RAISED]}
+        content["application/json"] = {"schema": deepcopy(schema)}
 
 
 def _routes(app: FastAPI) -> Iterable[Any]:

@@ -45,10 +45,12 @@ class Promises:
     Attributes:
         statuses: The statuses of problems.
         narrowed: Whether a client may ask for fewer fields than the response model has.
+        raised: The statuses of each HTTPException that it raises itself.
     """
 
     statuses: frozenset[HTTPStatus]
     narrowed: bool
+    raised: frozenset[HTTPStatus] = frozenset()
 
 
 def promises(dependant: Dependant, method: str) -> Promises:
@@ -68,7 +70,7 @@ def promises(dependant: Dependant, method: str) -> Promises:
     unseen = bool(dependant.path_params) and _VERBS.isdisjoint(calls.names)
     if HTTPStatus.SERVICE_UNAVAILABLE in found and (calls.one or unseen):
         found.add(HTTPStatus.NOT_FOUND)
-    return Promises(frozenset(found), calls.narrowed)
+    return Promises(frozenset(found), calls.narrowed, frozenset(calls.raised))
 
 
 def _of_dependency(call: Callable[..., Any], method: str) -> set[HTTPStatus]:

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi.openapi.utils import validation_error_definition, validation_error_response_definition
 
 __all__ = [
-    "DESCRIPTIONS", "MEDIA_TYPE", "PROBLEM", "REF", "RETRY_AFTER", "SCHEMAS", "STANDARD", "STANDARD_CONTENT",
+    "DESCRIPTIONS", "MEDIA_TYPE", "PROBLEM", "RAISED", "REF", "RETRY_AFTER", "SCHEMAS", "STANDARD", "STANDARD_CONTENT",
     "UNREADABLE", "VALIDATION_PROBLEM", "narrowed",
 ]  # fmt: skip
 
@@ -32,6 +32,8 @@ UNREADABLE: Schema = {
         }
     },
 }
+# What FastAPI makes of an HTTPException.
+RAISED: Schema = {"type": "object", "required": ["detail"], "properties": {"detail": {}}}
 RETRY_AFTER: Schema = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
 DESCRIPTIONS = {
     HTTPStatus.NOT_MODIFIED: "The client has it as it is.",
@@ -104,6 +106,10 @@ def _copied(name: str, schemas: Schema) -> str:
         # Before its members, for it may refer to itself.
         schemas[copy] = {}
         schemas[copy] = narrowed(schemas[name], schemas)
+        if schemas[copy] == schemas[name]:
+            # Nothing of it may be absent, such as an enum.
+            del schemas[copy]
+            return name
         if "title" in schemas[copy]:
             schemas[copy]["title"] = f"{schemas[copy]['title']}Sparse"
     return copy

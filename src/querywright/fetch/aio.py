@@ -94,8 +94,8 @@ class AsyncFetch(Generic[Model]):
 
         Args:
             size: Rows of a page, 1 to 1,000.
-            after: The ``next`` of the page before.
-            before: The ``previous`` of the page behind.
+            after: The ``next`` of the page before; an empty one is as none.
+            before: The ``previous`` of the page behind; an empty one is as none.
             number: The number of the page, from 1, instead of a cursor.
             total: Whether to count all rows.
 
@@ -118,8 +118,8 @@ class AsyncFetch(Generic[Model]):
 
         Args:
             size: Rows of a page, 1 to 1,000.
-            after: The ``next`` of the page before.
-            before: The ``previous`` of the page behind.
+            after: The ``next`` of the page before; an empty one is as none.
+            before: The ``previous`` of the page behind; an empty one is as none.
             number: The number of the page, from 1, instead of a cursor.
             total: Whether to count all rows.
 

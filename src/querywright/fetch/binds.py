@@ -13,6 +13,7 @@ from querywright.errors import ConfigurationError
 from querywright.fetch.aio import AsyncFetch
 from querywright.fetch.compiled import require_kinds
 from querywright.fetch.execute import Bind
+from querywright.fetch.fieldsets import Fields, in_one_text
 from querywright.fetch.form import Strategy
 from querywright.fetch.query import Query
 from querywright.fetch.verbs import Fetch
@@ -52,7 +53,7 @@ def fetch(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappin
     statement: Select[Any],
     parameters: Mapping[str, Any] | None = None,
     *,
-    fields: str | None = None,
+    fields: Fields | None = None,
     strategy: Strategy = "auto",
 ) -> AsyncFetch[Model]: ...
 @overload
@@ -62,7 +63,7 @@ def fetch(
     statement: Select[Any],
     parameters: Mapping[str, Any] | None = None,
     *,
-    fields: str | None = None,
+    fields: Fields | None = None,
     strategy: Strategy = "auto",
 ) -> Fetch[Model]: ...
 def fetch(
@@ -71,7 +72,7 @@ def fetch(
     statement: Select[Any],
     parameters: Mapping[str, Any] | None = None,
     *,
-    fields: str | None = None,
+    fields: Fields | None = None,
     strategy: Strategy = "auto",
 ) -> Fetch[Model] | AsyncFetch[Model]:
     """Fetch rows in the shape of a response model, with one SQL statement.
@@ -85,7 +86,8 @@ def fetch(
             relationship is itself a model, or a list of them.
         statement: A ``select()`` of one mapped class; it decides which rows, and in which order.
         parameters: Values for the ``bindparam()`` of a statement that was built once and is used often.
-        fields: What a client wants of the model, such as ``"id,name,posts.title"``; it narrows the JSON verbs.
+        fields: What a client wants of the model, such as ``"id,name,posts.title"`` or a list of such texts; it narrows
+            the JSON verbs. One that names nothing is as none.
         strategy: ``"statement"`` runs one statement whatever its size, ``"levels"`` one for each level of lists;
             ``"auto"`` does the latter if there are too many rows for one, or too many lists inside each other.
 
@@ -114,7 +116,7 @@ def fetch(
         >>> db.dispose()
     """
     require_kinds(model, statement)
-    query = Query(model, statement, parameters, fields, strategy, sessions=sessions_of(bind))
+    query = Query(model, statement, parameters, in_one_text(fields), strategy, sessions=sessions_of(bind))
     return fetch_query(bind, query)  # type: ignore[no-any-return]
 
 

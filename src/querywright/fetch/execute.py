@@ -9,6 +9,8 @@ from functools import cache
 from typing import Any, Generic, NoReturn, TypeVar
 from weakref import WeakSet
 
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema
 from sqlalchemy import Connection, Dialect, Engine, Select
 from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
 from sqlalchemy.orm import ORMExecuteState, Session
@@ -17,7 +19,7 @@ from querywright.engine.dialect import AUTOCOMMIT_OPTIONS, READ_ONLY_OPTIONS
 from querywright.engine.reset import mark_changed
 from querywright.engine.sqlite import begin_late
 from querywright.engine.statements import has_foreign_listeners
-from querywright.errors import ShapeError
+from querywright.errors import ConfigurationError, ShapeError
 from querywright.events import StatementExecuted, emit, has_subscribers
 from querywright.fetch.binding import Statement
 from querywright.fetch.drivers import Rows, autocommitting, direct_call, has_direct_call
@@ -36,6 +38,13 @@ class JsonBytes(bytes, Generic[Content_co]):
     """JSON as bytes; the parameter is the type that a client reads from them, for type checkers."""
 
     __slots__ = ()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Be no field of a model and no response model: Pydantic would write the JSON as a string in JSON."""
+        message = "JsonBytes is JSON that is written already, which Pydantic would write once more, as a string."
+        hint = "In FastAPI, annotate and return Json: -> Json[list[UserOut]], return Json(await fetch(...).json())."
+        raise ConfigurationError(message, hint=hint)
 
 
 def run(bind: Engine | Connection, statement: Statement) -> Rows:

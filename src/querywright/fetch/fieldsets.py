@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
-from querywright.errors import UnknownFields
+from querywright.errors import ShapeError, UnknownFields
 from querywright.fetch.nodes import Embedded, Field, Groups, Node, Plan, Shape, ToMany, ToOne, Variants
 
-__all__ = ["Fieldset", "Tree", "fieldset", "shapes_in"]
+__all__ = ["Fields", "Fieldset", "Tree", "fieldset", "in_one_text", "shapes_in"]
 
+# As a query string has them: in one text, or in one for each time that the parameter was sent.
+Fields = str | Iterable[str]
 Tree = dict[str, "Tree"]
 
 
@@ -25,6 +28,26 @@ class Fieldset:
 
     paths: frozenset[str]
     tree: Tree
+
+
+def in_one_text(fields: Fields | None) -> str | None:
+    """Join what a client has sent; ``None`` if it names nothing, as the empty field of a form.
+
+    Raises:
+        ShapeError: It is neither a text nor several.
+
+    Example:
+        >>> in_one_text(["id,name", "posts.title"]), in_one_text("")
+        ('id,name,posts.title', None)
+    """
+    given: Any = "" if fields is None else fields
+    is_one = isinstance(given, str) or not isinstance(given, Iterable)
+    several: list[Any] = [given] if is_one else list(given)
+    if wrong := [each for each in several if not isinstance(each, str)]:
+        reason = f"expected a text, or a list of texts, got {type(wrong[0])}."
+        raise ShapeError("fields", reason, hint='Write "id,name", or ["id", "name"].')
+    joined = ",".join(several)
+    return joined if joined.strip(", ") else None
 
 
 @lru_cache(maxsize=256)
@@ -45,8 +68,8 @@ def fieldset(plan: Plan, fields: str) -> Fieldset:
         for step in name.split("."):
             inner = inner.setdefault(step, {})
     unknown = tuple(_unknown(plan.root, tree, ""))
-    if unknown or not tree:
-        raise UnknownFields(unknown or ("",), tuple(_names(plan.root, "")))
+    if unknown:
+        raise UnknownFields(unknown, tuple(_names(plan.root, "")))
     return Fieldset(frozenset(_paths(plan.root, tree)), tree)
 
 

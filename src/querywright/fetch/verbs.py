@@ -114,8 +114,8 @@ class Fetch(Generic[Model]):
 
         Args:
             size: Rows of a page, 1 to 1,000.
-            after: The ``next`` of the page before.
-            before: The ``previous`` of the page behind.
+            after: The ``next`` of the page before; an empty one is as none.
+            before: The ``previous`` of the page behind; an empty one is as none.
             number: The number of the page, from 1, instead of a cursor.
             total: Whether to count all rows.
 
@@ -123,7 +123,7 @@ class Fetch(Generic[Model]):
             InvalidPage: The size or number is out of bounds.
             InvalidCursor: A cursor was changed, or belongs to a list in another order.
         """
-        return typed_page(self._query, self._bind, PageRequest(size, after, before, number, total))
+        return typed_page(self._query, self._bind, PageRequest(size, after or None, before or None, number, total))
 
     def json_page(
         self,
@@ -138,8 +138,8 @@ class Fetch(Generic[Model]):
 
         Args:
             size: Rows of a page, 1 to 1,000.
-            after: The ``next`` of the page before.
-            before: The ``previous`` of the page behind.
+            after: The ``next`` of the page before; an empty one is as none.
+            before: The ``previous`` of the page behind; an empty one is as none.
             number: The number of the page, from 1, instead of a cursor.
             total: Whether to count all rows.
 
@@ -147,7 +147,8 @@ class Fetch(Generic[Model]):
             InvalidPage: The size or number is out of bounds.
             InvalidCursor: A cursor was changed, or belongs to a list in another order.
         """
-        return JsonBytes(json_page(self._query, self._bind, PageRequest(size, after, before, number, total)))
+        request = PageRequest(size, after or None, before or None, number, total)
+        return JsonBytes(json_page(self._query, self._bind, request))
 
     def stream(self, *, batch: int = BATCH) -> Iterator[Model]:
         """Read model instances as they are needed, through a cursor of the server; memory holds one batch.

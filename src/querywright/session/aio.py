@@ -21,6 +21,7 @@ from querywright.engine.dialect import AUTOCOMMIT_OPTIONS
 from querywright.engine.pool import dispose
 from querywright.fetch import AsyncFetch
 from querywright.fetch import fetch as fetch_from
+from querywright.fetch.fieldsets import Fields
 from querywright.fetch.form import Strategy
 from querywright.session.base import BaseDatabase, pause_after, settings_from, settings_of_engine
 from querywright.session.calling import call_all_async
@@ -257,7 +258,7 @@ class AsyncDatabase(BaseDatabase[AsyncEngine]):
         statement: Select[Any],
         parameters: Mapping[str, Any] | None = None,
         *,
-        fields: str | None = None,
+        fields: Fields | None = None,
         strategy: Strategy = "auto",
     ) -> AsyncFetch[Model]:
         """Fetch rows in the shape of a response model, on a connection lent for one statement.

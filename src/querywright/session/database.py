@@ -19,6 +19,7 @@ from querywright.engine.dialect import AUTOCOMMIT_OPTIONS
 from querywright.engine.pool import dispose
 from querywright.fetch import Fetch
 from querywright.fetch import fetch as fetch_from
+from querywright.fetch.fieldsets import Fields
 from querywright.fetch.form import Strategy
 from querywright.session.base import BaseDatabase, pause_after, settings_from, settings_of_engine
 from querywright.session.calling import call_all
@@ -253,7 +254,7 @@ class Database(BaseDatabase[Engine]):
         statement: Select[Any],
         parameters: Mapping[str, Any] | None = None,
         *,
-        fields: str | None = None,
+        fields: Fields | None = None,
         strategy: Strategy = "auto",
     ) -> Fetch[Model]:
         """Fetch rows in the shape of a response model, on a connection lent for one statement.

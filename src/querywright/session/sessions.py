@@ -23,6 +23,7 @@ from querywright.errors import ManagedTransaction, SessionEnded
 from querywright.fetch import AsyncFetch, Fetch
 from querywright.fetch import fetch as fetch_from
 from querywright.fetch.execute import close_streams
+from querywright.fetch.fieldsets import Fields
 from querywright.fetch.form import Strategy
 from querywright.session.calling import call_all, call_all_async
 from querywright.session.committing import commit_on
@@ -62,7 +63,7 @@ class Session(NamingSession):
         statement: Select[Any],
         parameters: Mapping[str, Any] | None = None,
         *,
-        fields: str | None = None,
+        fields: Fields | None = None,
         strategy: Strategy = "auto",
     ) -> Fetch[Model]:
         """Fetch rows in the shape of a response model, in this session's transaction and after a flush.
@@ -273,7 +274,7 @@ class AsyncSession(sqlalchemy.ext.asyncio.AsyncSession):
         statement: Select[Any],
         parameters: Mapping[str, Any] | None = None,
         *,
-        fields: str | None = None,
+        fields: Fields | None = None,
         strategy: Strategy = "auto",
     ) -> AsyncFetch[Model]:
         """Fetch rows in the shape of a response model, in this session's transaction and after a flush.

@@ -4,13 +4,13 @@
 
 from typing import Annotated, Any, get_args
 
-from fastapi import APIRouter, Depends, FastAPI, Header
+from fastapi import APIRouter, Depends, FastAPI, Header, Query
 from fastapi.responses import JSONResponse
 from pydantic_core import to_json
 from sqlalchemy import insert, select
 from typing_extensions import override
 
-from querywright import AsyncDatabase, AsyncRepository, Database, Page, Repository
+from querywright import AsyncDatabase, AsyncRepository, Database, Page, Repository, fetch
 from querywright.fastapi import (
     IdempotentRoute,
     IfMatch,
@@ -46,6 +46,7 @@ def application(db: AnyDatabase) -> FastAPI:
     depends = get_args(reader)[1], get_args(writer)[1]
     _write(app, depends[1])
     _read(app, *depends)
+    _choose(app, *depends)
     for name, kind in FIELDS.items():
         _look(app, name, kind, *depends)
     return app
@@ -129,8 +130,31 @@ def _read(app: FastAPI, reader: Any, writer: Any) -> None:
         return Json(await resolve(fetched.json_page(size=size, after=after, before=before, number=number)))
 
     @app.get("/sparse")
-    async def sparse(fields: str, db: Any = reader) -> Json[list[SampleOut]]:
-        return Json(await resolve(db.fetch(SampleOut, ORDERED, fields=fields).json()))
+    async def sparse(fields: Annotated[list[str], Query()], db: Any = reader) -> Json[list[SampleOut]]:
+        return Json(await resolve(fetch(db, SampleOut, ORDERED, fields=fields).json()))
+
+
+def _choose(app: FastAPI, reader: Any, writer: Any) -> None:
+    """Let a client choose how many rows, by which key of a document, and by which pattern."""
+
+    @app.get("/limited")
+    async def limited(limit: int, offset: int = 0, db: Any = reader) -> Json[list[SampleOut]]:
+        return Json(await resolve(db.fetch(SampleOut, ORDERED.limit(limit).offset(offset)).json()))
+
+    @app.get("/limited_objects")
+    async def limited_objects(limit: int, offset: int = 0, tx: Any = writer) -> list[SampleOut]:
+        found = await resolve(tx.scalars(ORDERED.limit(limit).offset(offset)))
+        return [SampleOut.model_validate(row) for row in found.all()]
+
+    @app.get("/documents/{key:path}")
+    async def documents(key: str, db: Any = reader) -> Json[list[Found]]:
+        having = select(Sample).where(Sample.data[key].as_string() == "1", Sample.document["a", key].as_string() == "1")
+        return Json(await resolve(db.fetch(Found, having).json()))
+
+    @app.get("/matching")
+    async def matching(pattern: str, tx: Any = writer) -> list[Found]:
+        found = await resolve(tx.scalars(select(Sample).where(Sample.name.regexp_match(pattern))))
+        return [Found(id=row.id) for row in found.all()]
 
 
 def _look(app: FastAPI, name: str, kind: Any, reader: Any, writer: Any) -> None:

@@ -192,7 +192,20 @@ _LISTS = [
             "after=x&before=y",
         )
     ),
-    *(Input(f"/sparse?fields={fields}") for fields in ("%00", "%ED%A0%80", "secret", "id," * 2000, "id%22;--", "")),
+    *(
+        Input(f"/sparse?fields={fields}")
+        for fields in ("%00", "%ED%A0%80", "secret", "id," * 2000, "id%22;--", "", "id&fields=secret")
+    ),
+    *(
+        Input(f"/{way}?limit={number}&offset={offset}")
+        for way in ("limited", "limited_objects")
+        for number, offset in ((-1, 0), (1, -1), (10**20, 0), (1, 10**20), (10**400, 10**400))
+    ),
+    *(
+        Input(f"/documents/{key}")
+        for key in ("'", "%22", "a%00b", "%00", "]", "[", "%5C", "*", "x" * 5000, "%ED%A0%80")
+    ),
+    *(Input(f"/matching?pattern={pattern}") for pattern in ("(", "[", "%5C", "a{9999999}", "%00", "")),
     *(Input("/several", str(ids).encode(), JSON) for ids in ([], [1, 2**63], list(range(70_000)))),
 ]  # fmt: skip
 
