@@ -180,6 +180,69 @@ async def test_the_end_of_a_query_is_not_the_beginning_of_a_body() -> None:
     assert await fingerprint(b"amount=5", b"0") != await fingerprint(b"amount=50", b"")
 
 
+FORM = b'--{0}\r\ncontent-disposition: form-data; name="f"\r\n\r\n%s\r\n--{0}--\r\n'
+
+
+async def test_a_form_is_the_same_whatever_stands_between_its_parts() -> None:
+    """A client invents the boundary for each request, also for the same one again."""
+
+    async def of(boundary: str, content: bytes) -> str:
+        body = FORM.replace(b"{0}", boundary.encode()) % content
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body}
+
+        kind = f'multipart/form-data; boundary="{boundary}"'.encode()
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/",
+            "query_string": b"",
+            "headers": [(b"content-type", kind)],
+        }
+        return await _fingerprint(Request(scope, receive))
+
+    assert await of("one", b"5") == await of("another", b"5")
+    assert await of("one", b"5") != await of("one", b"6")
+    # What looks like one within a part is its content.
+    assert await of("1", b"1") != await of("2", b"2")
+    assert await of("1", b"a --1") != await of("2", b"a --2")
+
+
+async def test_several_keys_are_none(client: httpx.AsyncClient, db: AnyDatabase) -> None:
+    headers = [("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
+    answer = await client.post("/tags", json={"name": "one"}, headers=headers)
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"] == ["header", "Idempotency-Key"]
+    assert await count(db) == 0
+
+
+async def test_what_is_raised_leaves_no_key_without_a_response(
+    app: FastAPI, client: httpx.AsyncClient, db: AnyDatabase
+) -> None:
+    """A route that keeps what it wrote keeps what it returns: a repetition of the rest does it anew."""
+    router = APIRouter(route_class=Route)
+    if isinstance(db, Database):
+
+        @router.post("/raised")
+        def raised(tx: SyncKeepingWriter) -> None:
+            tx.add(Tag(name="kept"))
+            raise HTTPException(401)
+    else:
+
+        @router.post("/raised")
+        async def raised_async(tx: KeepingWriter) -> None:
+            tx.add(Tag(name="kept"))
+            raise HTTPException(401)
+
+    app.include_router(router)
+    for _ in range(2):
+        answer = await client.post("/raised", headers={"Idempotency-Key": "k"})
+        assert (answer.status_code, await count(db)) == (401, 0)
+    assert (await client.post("/raised")).status_code == 401
+    assert await count(db) == 1
+
+
 async def test_a_key_belongs_to_its_caller(client: httpx.AsyncClient, db: AnyDatabase) -> None:
     ann = await post(client, "one", authorization="Bearer first.ann")
     bob = await post(client, "two", authorization="Bearer first.bob")

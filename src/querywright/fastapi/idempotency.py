@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import re
 import uuid
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
+from email.message import Message
 from functools import partial, wraps
 from typing import Annotated, Any, ClassVar
 
@@ -142,7 +144,7 @@ class IdempotentRoute(APIRoute):
         handle, replayed = super().get_route_handler(), frozenset(map(str.lower, self.replayed))
 
         async def answer(request: Request) -> Response:
-            value = request.headers.get(_HEADER)
+            value = _value(request)
             # Where it is required, FastAPI misses it. The body first: whoever parses a form leaves nothing of it.
             call = None if value is None else _Call(request, value, await _fingerprint(request))
             token = _call.set(call)
@@ -260,6 +262,13 @@ def keys_of(app: Any) -> IdempotencyKeys:
     return keys
 
 
+def _value(request: Request) -> str | None:
+    values = request.headers.getlist(_HEADER)
+    if len(values) > 1:
+        raise InvalidRequest(f"The request has several headers {_HEADER}.", location=("header", _HEADER))
+    return next(iter(values), None)
+
+
 async def _fingerprint(request: Request) -> str:
     """Hash what the request asks for."""
     # Not of request.url, which cannot be made of every Host and every query that a client may send.
@@ -267,5 +276,16 @@ async def _fingerprint(request: Request) -> str:
     asked = (request.method, request.scope["path"], query)
     # With their lengths: what ends the query must not be able to begin the body.
     digest = hashlib.sha256("".join(f"{len(part)}:{part}" for part in asked).encode())
-    digest.update(await request.body())
+    digest.update(_without_boundary(request.headers.get("content-type", ""), await request.body()))
     return digest.hexdigest()
+
+
+def _without_boundary(content_type: str, body: bytes) -> bytes:
+    """Leave out of a form with files what stands between its parts: a client invents it for each request."""
+    kind = Message()
+    kind["content-type"] = content_type
+    boundary = kind.get_boundary() if kind.get_content_maintype() == "multipart" else None
+    if not boundary:
+        return body
+    # Only where it is one: no part has it at the beginning of a line (RFC 2046, section 5.1.1).
+    return re.sub(rb"(\A|\r\n)--" + re.escape(boundary.encode(errors="replace")), rb"\1--", body)

@@ -127,8 +127,11 @@ class JsonStream(StreamingResponse, Generic[Content]):
 
 
 async def _in_threads(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    # Not StopIteration, which no coroutine may raise.
-    while (piece := await in_own_thread(next, pieces, None)) is not None:
+    def following() -> bytes | None:
+        # Not StopIteration, which no coroutine may raise.
+        return next(pieces, None)
+
+    while (piece := await in_own_thread(following)) is not None:
         yield piece
 
 

@@ -181,7 +181,7 @@ class Session(NamingSession):
 class _Transaction(SessionTransaction):
     """The transaction of a session, not one of its savepoints: whoever ends it is told truly how it ended."""
 
-    session: Session
+    session: Session  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def commit(self, *args: Any, **options: Any) -> None:
         if self.is_active:
@@ -250,7 +250,7 @@ class _InnerSession(Session):
 class AsyncTransaction(AsyncSessionTransaction):
     """A block of ``begin()`` of an `AsyncSession`."""
 
-    session: AsyncSession
+    session: AsyncSession  # pyright: ignore[reportIncompatibleVariableOverride]
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
