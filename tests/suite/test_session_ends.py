@@ -145,3 +145,36 @@ async def test_no_fetch_has_its_connection_reset(db: AnyDatabase, monkeypatch: p
                 await resolve(fetched.count())
                 await collect(fetched.stream(batch=1))
     assert changed == []
+
+
+@pytest.mark.drivers("postgresql+asyncpg", "postgresql+psycopg async")
+@pytest.mark.parametrize("by", ["task", "anyio"])
+async def test_a_cancelled_statement_ends_at_the_server(db: AsyncDatabase, by: str) -> None:
+    """It would keep its locks; under anyio the connection is given up before the server is told."""
+    running = select(func.count()).select_from(text("pg_stat_activity WHERE state = 'active' AND query LIKE '%3600)%'"))
+    sleeping = text("SELECT pg_sleep(3600)")
+
+    async def seen(number: int) -> bool:
+        # Until it is so, or the server ends the other statement by its limit.
+        for _ in range(400):
+            async with db.transaction(nested="new", read_only=True) as tx:
+                if await tx.scalar(running) == number:
+                    return True
+            await asyncio.sleep(0.05)
+        return False
+
+    async def sleep() -> None:
+        async with db.transaction(nested="new") as tx:
+            await tx.execute(sleeping)
+
+    if by == "task":
+        task = asyncio.create_task(sleep())
+        assert await seen(2)
+        task.cancel()
+        await asyncio.wait({task})
+    else:
+        async with anyio.create_task_group() as group:
+            group.start_soon(sleep)
+            assert await seen(2)
+            group.cancel_scope.cancel()
+    assert await seen(1)

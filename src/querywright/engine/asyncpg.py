@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any, ClassVar
 
 import asyncpg
+from asyncpg import connect_utils
 from asyncpg.exceptions import InFailedSQLTransactionError, InterfaceError, InternalClientError, PostgresError
 from sqlalchemy import Connection, ExceptionContext
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
@@ -26,6 +27,11 @@ class BoundedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has
     """
 
     limits: ClassVar[Limits]
+
+    def __init__(self, protocol: Any, *args: Any, **options: Any) -> None:
+        super().__init__(protocol, *args, **options)
+        # Once it is given up, it has no protocol any more.
+        self._backend = {"backend_pid": protocol.backend_pid, "backend_secret": protocol.backend_secret}
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
         """Run a command, such as the BEGIN, COMMIT and ROLLBACK of asyncpg's transactions.
@@ -89,6 +95,27 @@ class BoundedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has
             await super()._cancel(waiter, cancel_waiter)
         finally:
             giving_up.cancel()
+
+    def _clean_tasks(self) -> None:
+        # Under anyio each await is cancelled, so it is given up before the server has been told to stop: that would go
+        # on with the statement, and keep its locks.
+        is_cancelling = any(not task.done() for task in self._cancellations)
+        super()._clean_tasks()
+        if is_cancelling and not self._loop.is_closed():
+            task = self._loop.create_task(self._stop())
+            _stopping.add(task)
+            task.add_done_callback(_stopping.discard)
+
+    async def _stop(self) -> None:
+        with suppress(asyncio.TimeoutError, OSError, PostgresError, InterfaceError, InternalClientError):
+            stop = connect_utils._cancel(  # noqa: SLF001 - nothing public cancels for who has given up
+                loop=self._loop, addr=self._addr, params=self._params, **self._backend
+            )
+            await asyncio.wait_for(stop, self.limits.connect)
+
+
+# The event loop keeps no task alive by itself.
+_stopping: set[asyncio.Task[None]] = set()
 
 
 def bounded_class(limits: Limits) -> type[BoundedConnection]:
