@@ -17,7 +17,7 @@ from querywright.testing import EmbeddedPostgres
 from tests.faults.clients import Base, Receipt
 from tests.faults.proxy import Proxy
 from tests.faults.report import Figures
-from tests.suite.support import AnyDatabase, begun, resolve, session, transaction
+from tests.suite.support import AnyDatabase, block, resolve, session, transaction
 
 metadata = MetaData()
 keys = IdempotencyKeys(metadata)
@@ -101,7 +101,7 @@ async def test_a6_a_session_that_is_committed_by_hand_says_the_same(
     proxy.cut_commits(1, reaches_server=reaches_server)
     async with session(far) as opened:
         with pytest.raises(CommitOutcomeUnknown):
-            async with begun(opened) if how == "begin" else nullcontext():
+            async with block(opened.begin()) if how == "begin" else nullcontext():
                 opened.on_commit(hooks.append, "commit")
                 opened.on_rollback(hooks.append, "rollback")
                 opened.add(Receipt(key="one"))

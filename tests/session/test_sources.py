@@ -31,7 +31,7 @@ from querywright.engine import classify
 from querywright.fastapi import Json, Reader, install
 from tests.conftest import SYNC
 from tests.suite.models import Base, Tag, TagOut
-from tests.suite.support import AnyDatabase, add, resolve, run_sync, session, statements, transaction
+from tests.suite.support import AnyDatabase, add, block, resolve, run_sync, session, statements, transaction
 
 PG, MARIA = "postgresql+asyncpg://app@localhost/app", "mariadb+aiomysql://app@localhost/app"
 TAGS = select(Tag).order_by(Tag.id)
@@ -168,7 +168,7 @@ async def test_an_engine_whose_begin_somebody_watches(db: AnyDatabase, of: str) 
             own = on(engine)
             with pytest.raises(ZeroDivisionError):
                 async with transaction(own) as tx:
-                    async with nested(tx):
+                    async with block(tx.savepoint()):
                         tx.add(Tag(id=1, name="lost"))
                     raise ZeroDivisionError
             async with transaction(own) as tx:
@@ -182,17 +182,6 @@ async def test_an_engine_whose_begin_somebody_watches(db: AnyDatabase, of: str) 
             assert watched
         finally:
             event.remove(sync if of == "engine" else Engine, "begin", watch)
-
-
-@asynccontextmanager
-async def nested(tx: Any) -> AsyncIterator[None]:
-    block = tx.savepoint()
-    if hasattr(block, "__aenter__"):
-        async with block:
-            yield
-    else:
-        with block:
-            yield
 
 
 def autocommitting(db: AnyDatabase, how: str) -> Any:

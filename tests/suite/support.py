@@ -49,15 +49,14 @@ async def session(db: AnyDatabase, **options: Any) -> AsyncIterator[Any]:
 
 
 @asynccontextmanager
-async def begun(opened: Any) -> AsyncIterator[None]:
-    """Open a block of ``begin()`` of either kind."""
-    block = opened.begin()
-    if hasattr(block, "__aenter__"):
-        async with block:
-            yield
+async def block(manager: Any) -> AsyncIterator[Any]:
+    """Enter a block of either kind, such as one of ``begin()``."""
+    if hasattr(manager, "__aenter__"):
+        async with manager as entered:
+            yield entered
     else:
-        with block:
-            yield
+        with manager as entered:
+            yield entered
 
 
 async def collect(stream: Iterator[T] | AsyncIterator[T]) -> list[T]:

@@ -19,7 +19,7 @@ from querywright.engine import pool_snapshot
 from querywright.events import HookFailed, subscribed
 from tests.conftest import ASYNC
 from tests.suite.models import Tag
-from tests.suite.support import AnyDatabase, add, begun, resolve, session, transaction
+from tests.suite.support import AnyDatabase, add, block, resolve, session, transaction
 
 COUNT = select(func.count()).select_from(Tag)
 
@@ -279,11 +279,11 @@ async def test_a_block_of_begin_calls_its_hooks_at_its_end(db: AnyDatabase) -> N
     called: list[str] = []
     async with session(db) as opened:
         with pytest.raises(Boom):
-            async with begun(opened):
+            async with block(opened.begin()):
                 opened.on_rollback(called.append, "rollback")
                 raise Boom
         assert called == ["rollback"]
-        async with begun(opened):
+        async with block(opened.begin()):
             opened.on_commit(called.append, "commit")
             opened.add(Tag(name="one"))
         assert called == ["rollback", "commit"]
