@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -182,6 +182,27 @@ async def test_a_websocket_commits_when_its_handler_ends(app: FastAPI, db: Async
     scope = {"type": "websocket", "path": "/socket", "headers": [], "query_string": b"", "subprotocols": [], "app": app}
     await app(scope, receive, send)
     assert await count(db) == 1
+
+
+async def test_what_a_dependency_of_a_websocket_swallows_is_rolled_back(app: FastAPI, db: AsyncDatabase) -> None:
+    async def swallow() -> AsyncIterator[None]:
+        with suppress(ValueError):
+            yield
+
+    @app.websocket("/socket")
+    async def socket(tx: Writer, _: Annotated[None, Depends(swallow, scope="function")]) -> None:
+        tx.add(Tag(name="lost"))
+        raise ValueError
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    async def send(_message: Any) -> None:
+        pass
+
+    scope = {"type": "websocket", "path": "/socket", "headers": [], "query_string": b"", "subprotocols": [], "app": app}
+    await app(scope, receive, send)
+    assert await count(db) == 0
 
 
 async def start(app: FastAPI) -> None:

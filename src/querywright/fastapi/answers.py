@@ -22,8 +22,7 @@ Result = TypeVar("Result")
 # FastAPI ends with it what says scope="function": after the path operation, before the response is sent.
 _STACK = "fastapi_function_astack"
 FIRST_ERROR = 400
-# What only FastAPI's handling of an HTTP request has beside the stack.
-_ANSWERING = "response_awaited"
+_LEAVING = AsyncExitStack.__aexit__.__code__
 _KEPT = "querywright_keeps_nothing_raised"
 
 
@@ -126,14 +125,14 @@ class _Answered(AbstractAsyncContextManager[Entered]):
         return None
 
     def _is_refused(self) -> bool:
-        """Look at the response that FastAPI has in hand while it ends its dependencies; it passes it to nobody."""
+        """Look at what nobody is passed: whether a dependency has swallowed an error, and FastAPI's response."""
         frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - see above
         while frame is not None:
+            if frame.f_code is _LEAVING and frame.f_locals["suppressed_exc"]:
+                return True
             if frame.f_code.co_filename == fastapi.routing.__file__ and "function_stack" in frame.f_locals:
                 response = frame.f_locals.get("response")
-                if isinstance(response, Response):
-                    return response.status_code >= FIRST_ERROR and not self._keep
-                # There is none where the path operation has raised, and a dependency swallowed it.
-                return _ANSWERING in frame.f_locals
+                # A websocket has none.
+                return isinstance(response, Response) and response.status_code >= FIRST_ERROR and not self._keep
             frame = frame.f_back
         return False
