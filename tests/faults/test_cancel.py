@@ -32,6 +32,8 @@ pytestmark = pytest.mark.parametrize("driver", DRIVERS)
 _TOGETHER = 12
 # Steps of the event loop for which a phase may go on before it is cancelled, at most.
 _STEPS = 6
+# How often each of PHASES is chosen: a BEGIN or COMMIT has often ended before the step at which it was to be cancelled.
+_WEIGHTS = (11, 30, 9, 38, 12)
 # Seconds that somebody else keeps the loop busy at once: psycopg gives way to others after five milliseconds.
 _BUSY = 0.006
 # Steps between two of these.
@@ -147,7 +149,7 @@ class Cancelling:
 
 def planned(rng: random.Random) -> tuple[str, int, Callable[[AsyncDatabase], Coroutine[Any, Any, None]]]:
     """Choose a phase, how many of its steps pass, and work that has it: MySQL has a BEGIN only to read."""
-    phase = rng.choice(PHASES)
+    [phase] = rng.choices(PHASES, _WEIGHTS)
     return phase, rng.randrange(_STEPS), read if phase == "begin" else rng.choice((write, read, run, ping))
 
 
@@ -182,7 +184,7 @@ async def test_a5_cancelled_at_any_await(
     driver: str,
 ) -> None:
     # Half of them by asyncio, half by anyio.
-    number = figures.sent = sized(100, 10_000)
+    number = figures.sent = sized(100, 11_000)
     seed = random.randrange(2**32)  # noqa: S311 - a test
     print(f"seed {seed}")  # noqa: T201 - to repeat it
     rng = random.Random(seed)  # noqa: S311 - a test
@@ -209,7 +211,7 @@ async def test_a5_cancelled_at_any_await(
     assert [record.getMessage() for record in caplog.records if not _is_known(record)] == []
     figures.notes.append(f"{by}: " + ", ".join(f"{cancelling.phases[phase]} in {phase}" for phase in PHASES))
     assert not changed, changed[:3]
-    assert all(cancelling.phases[phase] for phase in PHASES), cancelling.phases
+    assert all(cancelling.phases[phase] >= sized(1, 1000) for phase in PHASES), cancelling.phases
     figures.leaked = pool_snapshot(db.engine.sync_engine).checked_out
     assert figures.leaked == 0
     async with db.transaction(read_only=True) as tx:
