@@ -143,6 +143,21 @@ def test_what_ends_a_transaction(dialect: str) -> None:
         assert traces_of(dialect, sql).ended == ""
 
 
+def test_what_is_known_to_outlast_a_transaction() -> None:
+    for sql in (
+        "SET a.b TO 1",
+        "LISTEN x",
+        "SELECT pg_advisory_lock(1)",
+        "CREATE TEMP TABLE t (i int)",
+        "PREPARE a AS SELECT 1",
+    ):
+        assert traces_of("postgresql", sql).outlasts
+    for sql in ("SET LOCAL a.b TO 1", "DO $$ BEGIN END $$", "CALL f()", "SELECT pg_advisory_xact_lock(1)", "SELECT 1"):
+        assert not traces_of("postgresql", sql).outlasts
+    assert not traces_of("postgresql", "CREATE TEMP TABLE t (i int) ON COMMIT DROP").outlasts
+    assert not traces_of("sqlite", "PRAGMA temp_store = 2").outlasts
+
+
 @pytest.mark.parametrize("dialect", ["mysql", "mariadb"])
 def test_what_commits_without_saying_so(dialect: str) -> None:
     for sql in (
@@ -162,7 +177,9 @@ def test_long_statements_are_not_taken_apart() -> None:
     """An INSERT of many rows is sent as often as there are batches of them."""
     values = ", ".join(["(%(a)s, %(b)s)"] * 10_000)
     assert traces_of("postgresql", f"INSERT INTO t (a, b) VALUES {values}") == Traces(changed=False)
-    assert traces_of("postgresql", f"INSERT INTO t (a, b) VALUES {values}; SET role TO x") == Traces(changed=True)
+    assert traces_of("postgresql", f"INSERT INTO t (a, b) VALUES {values}; SET role TO x") == Traces(
+        changed=True, outlasts=True
+    )
 
 
 def test_what_cannot_be_read_may_change_anything() -> None:

@@ -18,7 +18,7 @@ from querywright.testing import EmbeddedPostgres
 from tests.conftest import POSTGRES
 from tests.faults.pgbouncer import SERVER_CONNECTIONS, PgBouncer, missing_program
 from tests.faults.report import Figures
-from tests.suite.support import AnyDatabase, resolve, run_sync, transaction
+from tests.suite.support import AnyDatabase, resolve, run_sync, session, transaction
 
 TASKS = 15
 ROUNDS = 20
@@ -107,6 +107,44 @@ async def test_a12_pgbouncer_transactions_and_fetches_all_succeed(db: AnyDatabas
     figures.sent = figures.acknowledged = 2 * TASKS * ROUNDS
     figures.lost = TASKS * ROUNDS - written
     figures.notes.append(f"{TASKS} clients over {served} server connections")
+
+
+@pytest.mark.drivers(*POSTGRES)
+@pytest.mark.parametrize(
+    "command",
+    [
+        "SET search_path TO pg_catalog",
+        "SET ROLE pg_monitor",
+        "SELECT pg_advisory_lock(42)",
+        "SELECT set_config('app.tenant', 'acme', false)",
+        "LISTEN news",
+        "CREATE TEMP TABLE mine (id int)",
+        "PREPARE mine AS SELECT 1",
+        "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+    ],
+)
+async def test_what_would_be_the_next_clients_is_refused(db: AnyDatabase, command: str) -> None:
+    for opened in (transaction(db), session(db)):
+        with pytest.raises(ConfigurationError, match="behind a pooler"):
+            async with opened as tx:
+                await resolve(tx.execute(text(command)))
+
+
+@pytest.mark.drivers(*POSTGRES)
+async def test_what_ends_with_the_transaction_is_not(db: AnyDatabase) -> None:
+    async with transaction(db) as tx:
+        for command in (
+            "SET LOCAL search_path TO public",
+            "SELECT set_config('app.tenant', 'acme', true)",
+            "SELECT pg_advisory_xact_lock(42)",
+            "CREATE TEMP TABLE mine (id int) ON COMMIT DROP",
+            "DO $$ BEGIN END $$",
+        ):
+            await resolve(tx.execute(text(command)))
+    locked = select(Counter).where(func.pg_advisory_lock(Counter.id).is_not(None))
+    for verb in ("all", "json"):
+        with pytest.raises(ConfigurationError, match="behind a pooler"):
+            await resolve(getattr(db.fetch(CounterOut, locked), verb)())
 
 
 def test_a_pooler_belongs_to_postgresql() -> None:

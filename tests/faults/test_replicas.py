@@ -84,6 +84,32 @@ async def test_a17_who_has_written_sees_it(
     assert await resolve(routed.reader()) in routed.replicas
 
 
+@pytest.mark.parametrize("driver", ["postgresql+asyncpg"])
+async def test_a17_who_commits_without_waiting_for_the_disk_sees_it(
+    routed: Any, servers: tuple[EmbeddedPostgres, EmbeddedPostgres]
+) -> None:
+    """With synchronous_commit=off the answer to a COMMIT comes before what is flushed, and sent, includes it."""
+    with Database(servers[0].url("psycopg")) as primary, Database(servers[1].url("psycopg")) as replica:
+        before = position_of(primary.engine)
+        while not (found := replayed_by(replica.engine)) or not found.includes(before):  # noqa: ASYNC110 - a server does
+            await asyncio.sleep(0.05)
+    async with routed.primary.transaction() as tx:
+        await tx.execute(text("SET LOCAL synchronous_commit = off"))
+        tx.add(Receipt(key="asynchronous"))
+    assert await routed.reader(await routed.position()) is routed.primary
+
+
+def test_a17_a_position_at_the_header_of_a_page_is_the_end_of_the_page_before(
+    servers: tuple[EmbeddedPostgres, EmbeddedPostgres],
+) -> None:
+    """A replica comes so far, and no further until the next record."""
+    with Database(servers[0].url("psycopg")) as primary:
+        for _ in range(20):
+            with primary.transaction() as tx:
+                tx.execute(text("SELECT pg_logical_emit_message(true, 'fill', repeat('x', 1000))"))
+            assert position_of(primary.engine).offset % 8192 not in {24, 40}
+
+
 @pytest.mark.parametrize("driver", DRIVERS)
 async def test_a17_a_replica_that_has_come_far_enough(
     driver: str, routed: Any, servers: tuple[EmbeddedPostgres, EmbeddedPostgres]

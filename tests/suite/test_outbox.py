@@ -20,11 +20,11 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 from sqlalchemy import MetaData, create_engine, func, select, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.orm import Session
 
-from querywright import AsyncDatabase, ConfigurationError, Database
-from querywright.engine import pool_snapshot
+from querywright import AsyncDatabase, ConfigurationError, Database, InvalidValue, advisory_lock
+from querywright.engine import classify, pool_snapshot
 from querywright.events import MessageDead, MessageFailed, MessagePublished, RelayPaused, subscribed
 from querywright.outbox import Message, Outbox, Relay, RelayOptions, claiming
 from querywright.testing import EmbeddedPostgres
@@ -146,6 +146,22 @@ async def test_what_a_message_carries(box: AnyDatabase, broker: Broker) -> None:
     assert (second.key, second.payload, second.headers) == (None, None, {})
     assert "2026-01-02" not in repr(first)
     assert "trace" not in repr(first)
+
+
+async def test_a_bare_payload_comes_as_it_was(box: AnyDatabase, broker: Broker) -> None:
+    """SQLite makes a float of a bare number in a column of JSON."""
+    payloads = [10**20, 12345678901234567890, 1.0, 5, "5", True]
+    await send(box, *payloads)
+    await Relay(outbox, box, broker.publish).drain()
+    assert [(type(each), each) for each in broker.payloads] == [(type(each), each) for each in payloads]
+
+
+async def test_a_key_that_is_no_text_is_an_invalid_value(box: AnyDatabase) -> None:
+    with pytest.raises(StatementError) as caught:
+        await send(box, 1, key="\ud800")
+    assert isinstance(classify(caught.value), InvalidValue)
+    async with transaction(box) as tx:
+        await resolve(advisory_lock(tx, "\ud800"))
 
 
 async def test_a_payload_that_is_no_json_is_refused(box: AnyDatabase) -> None:

@@ -71,6 +71,15 @@ async def test_a_key_stands_for_one_request(keyed: AnyDatabase) -> None:
             keys(wrong, caller="ann")
 
 
+# MariaDB's JSON is what MySQL's is: a number beyond 64 bits is a float.
+@pytest.mark.drivers("sqlite+pysqlite", "sqlite+aiosqlite", "postgresql+psycopg", "postgresql+asyncpg")
+async def test_a_result_comes_back_as_it_was(keyed: AnyDatabase) -> None:
+    """SQLite makes a float of a bare number in a column of JSON."""
+    for number, result in enumerate((10**20, 10**400, 1.0, 5, "5", None, True, [10**20], {"a": 1.0})):
+        once, again = [await run(keyed, lambda _, result=result: result, key=keys(str(number))) for _ in range(2)]
+        assert (again, type(again)) == (once, type(once)) == (result, type(result))
+
+
 async def test_keys_are_compared_letter_by_letter(keyed: AnyDatabase) -> None:
     """MySQL takes texts for equal that differ in case, accents, spaces at their end or emoji."""
     alike = ["order-a", "ORDER-A", "order-á", "order-a ", "\U0001f600", "\U0001f601", "\ud800"]

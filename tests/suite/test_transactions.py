@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 from sqlalchemy import event, func, select, text
@@ -391,3 +393,28 @@ async def test_who_swallows_that_a_connection_was_given_up_is_told(db: AnyDataba
             connection = await resolve(tx.connection())
             await resolve(connection.invalidate())
     assert await count(db) == 0
+
+
+@pytest.mark.drivers("postgresql+psycopg", "postgresql+psycopg async", "postgresql+asyncpg")
+async def test_a_read_only_transaction_leaves_the_default_of_the_role(db: AnyDatabase, url: str) -> None:
+    """psycopg sends read_only=False as READ WRITE: who may only read by default could write after it."""
+    options = "?options=-c%20default_transaction_read_only%3Don" if "psycopg" in url else ""
+    arguments: dict[str, Any] = {} if options else {"server_settings": {"default_transaction_read_only": "on"}}
+    async with of_role(type(db), f"{url}{options}", arguments) as reading:
+        for _ in range(2):
+            with pytest.raises(DBAPIError, match="read-only"):
+                async with transaction(reading) as tx:
+                    tx.add(Tag(name="never"))
+            async with transaction(reading, read_only=True) as tx:
+                await resolve(tx.scalar(COUNT))
+            async with transaction(reading, isolation="SERIALIZABLE", read_only=True, deferrable=True) as tx:
+                await resolve(tx.scalar(COUNT))
+            async with session(reading, read_only=True) as opened:
+                await resolve(opened.scalar(COUNT))
+
+
+@asynccontextmanager
+async def of_role(kind: Any, url: str, arguments: dict[str, Any]) -> AsyncIterator[Any]:
+    db = kind(url, pool_size=1, max_overflow=0, connect_args=arguments)
+    yield db
+    await resolve(db.dispose())

@@ -24,10 +24,12 @@ class Traces:
     Attributes:
         changed: Whether later transactions of the connection may see something of them.
         ended: The command that ends the transaction, or begins one in it; empty if there is none.
+        outlasts: Whether it is known, and not only possible, that something outlasts the transaction (PostgreSQL).
     """
 
     changed: bool
     ended: str = ""
+    outlasts: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,8 @@ _RULES = {
     "mysql": _MYSQL,
     "mariadb": _MYSQL,
 }
+_OUTLASTING = frozenset({"listen", "load"})
+_OUTLASTING_CALLS = re.compile(r"pg_(?:try_)?advisory_lock\w*|setseed")
 _PLAIN = ("insert ", "update ", "delete ", "select ")
 _HINTS = (
     *(";", "set_config", "pg_settings", "advisory_lock", "pg_temp", "dblink", "setseed", "execute", "load_extension"),
@@ -158,7 +162,8 @@ def _look(dialect: str, sql: str) -> Traces:
     # A statement may be in parentheses.
     plain = [tokens for tokens in map(_without_parentheses, found) if tokens]
     ended = next((tokens[0] for tokens in plain if _ends(dialect, tokens)), "")
-    return Traces(any(_changes(rules, tokens) for tokens in plain), ended)
+    outlasts = dialect == "postgresql" and any(map(_outlasts, plain))
+    return Traces(any(_changes(rules, tokens) for tokens in plain), ended, outlasts)
 
 
 def _without_parentheses(tokens: Tokens) -> Tokens:
@@ -168,6 +173,14 @@ def _without_parentheses(tokens: Tokens) -> Tokens:
 def _changes(rules: _Rules, tokens: Tokens) -> bool:
     known = bool(tokens) and tokens[0] in rules.harmless
     return not known or any(map(rules.words.fullmatch, _names(tokens))) or rules.changes(tokens)
+
+
+def _outlasts(tokens: Tokens) -> bool:
+    """Say so of a statement of PostgreSQL that is known to change what the transaction does not take back."""
+    if ("on", "commit", "drop") in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        return False
+    known = tokens[0] in _OUTLASTING or _changes_postgresql(tokens)
+    return known or any(map(_OUTLASTING_CALLS.fullmatch, _names(tokens)))
 
 
 def _names(tokens: Tokens) -> list[str]:

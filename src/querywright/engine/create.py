@@ -23,6 +23,7 @@ from querywright.engine.mysql import connect_arguments as mysql_connect_argument
 from querywright.engine.mysql import install_mysql
 from querywright.engine.opening import AsyncPool, SyncPool
 from querywright.engine.pool import install_ping
+from querywright.engine.pooler import install_pooler
 from querywright.engine.postgresql import connect_arguments as postgresql_connect_arguments
 from querywright.engine.reset import install_reset
 from querywright.engine.sqlite import SQLiteConnection, install_sqlite
@@ -133,6 +134,8 @@ def _install(engine: Engine, settings: DatabaseSettings, tls: Tls) -> None:
         if engine.dialect.name in {"mysql", "mariadb"}:
             install_mysql(engine)
         install_ping(engine, after_idle=settings.ping_after_idle)
+    if settings.pooler:
+        install_pooler(engine)
     # Behind a pooler another server may get the next message: there is no session to reset.
     install_reset(engine, when="never" if settings.pooler else settings.reset_on_return)
     install_streams(engine, most=settings.most_streams, seconds=settings.pool_timeout)

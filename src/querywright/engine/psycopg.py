@@ -63,6 +63,14 @@ class _Bounded(psycopg.BaseConnection[Any]):
         steps = super()._exec_command(*args, **options)
         return steps if self.limits.statement else self._bounded(steps, self.limits.command)
 
+    def _set_read_only_gen(self, value: bool | None) -> Any:  # noqa: FBT001 - psycopg's own
+        # SQLAlchemy takes it back by False, which psycopg sends as READ WRITE: that lifts the default of a role, and a
+        # standby refuses it.
+        return super()._set_read_only_gen(value or None)
+
+    def _set_deferrable_gen(self, value: bool | None) -> Any:  # noqa: FBT001 - as above
+        return super()._set_deferrable_gen(value or None)
+
     def _quickly(self, command: str) -> Steps[None]:
         return self._bounded(self._run_all(command), self.limits.connect)
 

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, event
 
 from querywright.engine.changes import traces_of
+from querywright.engine.pooler import require_nothing_left
 from querywright.engine.reset import mark_changed
 from querywright.engine.transactions import require_unmanaged
 from querywright.events import StatementExecuted, emit, has_subscribers
@@ -22,6 +23,7 @@ def _before(
 ) -> tuple[str, Any]:
     traces = traces_of(conn.dialect.name, statement)
     if traces.changed:
+        require_nothing_left(conn.dialect, outlasts=traces.outlasts)
         mark_changed(conn)
     if traces.ended:
         require_unmanaged(conn, traces.ended)

@@ -16,6 +16,7 @@ from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
 from sqlalchemy.orm import ORMExecuteState, Session
 
 from querywright.engine.dialect import AUTOCOMMIT_OPTIONS, READ_ONLY_OPTIONS
+from querywright.engine.pooler import require_nothing_left
 from querywright.engine.reset import mark_changed
 from querywright.engine.sqlite import begin_late
 from querywright.engine.statements import has_foreign_listeners
@@ -74,6 +75,7 @@ def _run_on_engine(engine: Engine, statement: Statement) -> Rows:
 
 def _run_on_borrowed(engine: Engine, statement: Statement) -> Rows:
     """Do without a Connection: for a small result it would cost more than all of asyncpg's own work."""
+    require_nothing_left(engine.dialect, outlasts=statement.changes)
     try:
         borrowed = engine.raw_connection()
     except engine.dialect.loaded_dbapi.Error as error:
@@ -106,6 +108,7 @@ def _run_in_transaction(connection: Connection, statement: Statement) -> Rows:
         connection.begin()
         begin_late(connection)
     if statement.changes:
+        require_nothing_left(connection.dialect, outlasts=True)
         mark_changed(connection)
     adapted: Any = connection.connection.dbapi_connection
     try:

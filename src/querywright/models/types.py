@@ -6,13 +6,14 @@ import datetime as dt
 from typing import Any
 
 from sqlalchemy import JSON, DateTime, Dialect
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.types import TypeDecorator, TypeEngine
 from typing_extensions import override
 
 import querywright.models.decimals_sqlite  # noqa: F401 - registers how they are compiled
 from querywright.models.decimals import ExactDecimal
 
-__all__ = ["Document", "ExactDecimal", "UTCDateTime"]
+__all__ = ["Document", "ExactDecimal", "StoredJSON", "UTCDateTime"]
 
 
 class UTCDateTime(TypeDecorator[dt.datetime]):
@@ -62,6 +63,19 @@ class UTCDateTime(TypeDecorator[dt.datetime]):
         return value.astimezone(dt.timezone.utc)
 
 
+class StoredJSON(JSON):
+    """JSON that comes back as it was.
+
+    SQLite makes a float of a bare number in a column that is declared as JSON, so there the column is one of texts
+    (https://www.sqlite.org/datatype3.html, section 3.1).
+    """
+
+
+@compiles(StoredJSON, "sqlite")
+def _declare_text(*_: Any, **__: Any) -> str:
+    return "TEXT"
+
+
 class Document(TypeDecorator[Any]):
     """JSON; on PostgreSQL JSONB, which can be indexed.
 
@@ -79,4 +93,4 @@ class Document(TypeDecorator[Any]):
         """Choose JSONB where the database has it."""
         # By its name: to import PostgreSQL's types would load the dialect of each of its drivers, for everyone.
         known: dict[str, Any] = getattr(dialect, "ischema_names", {})
-        return dialect.type_descriptor(known.get("jsonb", JSON)())
+        return dialect.type_descriptor(known["jsonb"]()) if "jsonb" in known else StoredJSON()

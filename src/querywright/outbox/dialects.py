@@ -58,7 +58,8 @@ def _lock_key(session: Session, table: str, key: str) -> None:
     Without it, a position is drawn before its row can be seen: of two transactions the one with the later position
     could commit first, and be published first.
     """
-    digest = hashlib.blake2b(f"{table}\0{key}".encode(), digest_size=8).digest()
+    # A text that is not Unicode is refused by the driver a moment later.
+    digest = hashlib.blake2b(f"{table}\0{key}".encode(errors="surrogatepass"), digest_size=8).digest()
     session.execute(select(func.pg_advisory_xact_lock(int.from_bytes(digest, "big", signed=True))))
 
 

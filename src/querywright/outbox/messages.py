@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, Index, Integer, MetaData, Row, String, Table, Uuid
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Row, String, Table, Uuid
 
-from querywright.models.types import UTCDateTime
+from querywright.models.types import StoredJSON, UTCDateTime
 
 __all__ = ["DEAD", "PENDING", "PUBLISHED", "DeadLetter", "Message", "message_from", "outbox_table"]
 
@@ -74,8 +74,8 @@ def outbox_table(metadata: MetaData, name: str) -> Table:
         Column("topic", String(255), nullable=False),
         Column("key", String(255)),
         # Not JSONB: nobody searches in it, and a payload keeps the order of its keys.
-        Column("payload", JSON(), nullable=False),
-        Column("headers", JSON(), nullable=False),
+        Column("payload", StoredJSON(), nullable=False),
+        Column("headers", StoredJSON(), nullable=False),
         Column("created_at", UTCDateTime(), nullable=False),
         Column("state", String(16), nullable=False),
         Column("attempts", Integer(), nullable=False),

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic_core import to_jsonable_python
-from sqlalchemy import JSON, Column, CursorResult, Insert, MetaData, String, Table, delete, insert, select, update
+from sqlalchemy import Column, CursorResult, Insert, MetaData, String, Table, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from querywright.errors import KeyInUse, KeyReused, LockNotAvailable, TransactionConflict
 from querywright.models import UTCDateTime
+from querywright.models.types import StoredJSON
 from querywright.session.hooks import Hooks
 from querywright.session.locks import NamePart, lock_errors
 
@@ -63,7 +64,7 @@ class IdempotencyKeys:
             Column("key", String(LONGEST_KEY), primary_key=True),
             Column("fingerprint", String(64), nullable=False),
             Column("claim", String(32)),
-            Column("result", JSON(none_as_null=True)),
+            Column("result", StoredJSON(none_as_null=True)),
             Column("created_at", UTCDateTime(), nullable=False, index=True),
         )
 

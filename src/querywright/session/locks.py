@@ -44,7 +44,8 @@ def lock_key(*name: NamePart) -> int:
     if not name or any(not isinstance(part, _PARTS) or isinstance(part, bool) for part in name):
         message = f"{name!r} does not name a lock."
         raise ConfigurationError(message, hint="Give strings, integers or UUIDs.")
-    texts = [str(part).encode() for part in name]
+    # Half of a surrogate pair names a lock as well as any other text.
+    texts = [str(part).encode(errors="surrogatepass") for part in name]
     data = b"".join(b"%d:%s" % (len(text), text) for text in texts)
     return int.from_bytes(hashlib.blake2b(data, digest_size=8, person=_PERSON).digest(), "big", signed=True)
 

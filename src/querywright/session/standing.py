@@ -17,11 +17,14 @@ from querywright.errors import InvalidRequest
 
 __all__ = ["Position", "foreign", "position_of", "replayed_by"]
 
-# Of the WAL that is on the primary's disk: the insert position can be ahead of all that replicas are sent. The name of
-# its file begins with the timeline, which the control file has only after the next checkpoint.
+# Of the WAL that is written, flushed or not: a COMMIT with synchronous_commit=off is answered before it is flushed. The
+# name of its file begins with the timeline, which the control file has only after the next checkpoint.
 _POSITION = text(
-    "SELECT left(pg_walfile_name(flushed), 8), CAST(flushed AS text) FROM pg_current_wal_flush_lsn() flushed"
+    "SELECT left(pg_walfile_name(written), 8), CAST(written AS text),"
+    " CAST(current_setting('wal_block_size') AS integer) FROM pg_current_wal_insert_lsn() written"
 )
+# The headers of a page, and of the first one of a file: where one ends, a record would begin that is not written yet.
+_HEADERS = (24, 40)
 # Who streams is told the timeline of what comes, if its role may see it; otherwise the control file learns of it later.
 # A server never streams from a timeline that forked off before what it has replayed.
 _REPLAYED = text("""
@@ -84,8 +87,10 @@ def position_of(primary: Engine) -> Position:
     """Ask how far a primary has come."""
     with primary.connect() as connection:
         connection.execution_options(**AUTOCOMMIT_OPTIONS["postgresql"])
-        timeline, offset = connection.execute(_POSITION).one()
-        return Position.of(timeline, offset)
+        timeline, written, block = connection.execute(_POSITION).one()
+        position = Position.of(timeline, written)
+        header = position.offset % block
+        return Position(position.timeline, position.offset - header) if header in _HEADERS else position
 
 
 def replayed_by(replica: Engine) -> Position | None:
