@@ -727,7 +727,17 @@ async def test_two_processes_publish_nothing_twice(box: AnyDatabase, tmp_path: P
 
 @pytest.mark.drivers("sqlite+pysqlite")
 def test_options_that_cannot_work_are_refused() -> None:
-    for wrong in ({"timeout": 0}, {"max_attempts": 0}, {"lease": 5, "timeout": 5}, {"retain": -1}):
+    endless, none = float("inf"), float("nan")
+    for wrong in (
+        {"timeout": 0},
+        {"max_attempts": 0},
+        {"lease": 5, "timeout": 5},
+        {"retain": -1},
+        {"retain": endless},
+        {"lease": endless},
+        {"lease": 1e12},
+        {"timeout": none},
+    ):
         with pytest.raises(ConfigurationError, match="RelayOptions"):
             RelayOptions(**wrong)
 

@@ -296,3 +296,25 @@ async def test_who_is_cancelled_during_a_commit_that_fails_is_not_run_again(db: 
         await task
     event.remove(db.engine.sync_engine, "commit", refuse)
     assert calls == [1]
+
+
+@pytest.mark.drivers("sqlite+pysqlite")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"attempts": 0}, "at least 1 attempt"),
+        ({"deadline": float("nan")}, "is nan seconds"),
+        ({"deadline": -1}, "is -1 seconds"),
+        ({"also": "55P03"}, "Write also={'55P03'}"),
+    ],
+)
+async def test_what_is_no_way_to_run(db: AnyDatabase, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        await run(db, lambda _: None, **options)
+
+
+@pytest.mark.drivers("sqlite+pysqlite")
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
+async def test_what_is_no_limit_of_a_transaction(db: Database, seconds: float) -> None:
+    with pytest.raises(ConfigurationError, match="cannot take"), db.transaction(timeout=seconds):
+        pass

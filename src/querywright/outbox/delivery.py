@@ -16,6 +16,8 @@ __all__ = ["Change", "Claim", "Event", "Outcome", "RelayOptions", "Settlement", 
 
 Event: TypeAlias = "MessagePublished | MessageFailed | MessageDead"
 _LARGEST_EXPONENT = 32
+# Seconds: a moment so much later is still one.
+_MOST = 10 * 365 * 86_400
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,13 @@ class RelayOptions:
     retain: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("concurrency", "timeout", "poll", "max_attempts", "backoff_base", "backoff_cap"):
-            if getattr(self, name) <= 0:
-                raise ConfigurationError(f"RelayOptions.{name} is {getattr(self, name)}.", hint="Make it positive.")
-        if self.retain < 0:
-            raise ConfigurationError(f"RelayOptions.retain is {self.retain}.", hint="Write 0 to keep nothing.")
+        for name in ("concurrency", "timeout", "lease", "poll", "max_attempts", "backoff_base", "backoff_cap"):
+            if not 0 < getattr(self, name) <= _MOST:
+                hint = "Make it positive, and no more than ten years."
+                raise ConfigurationError(f"RelayOptions.{name} is {getattr(self, name)}.", hint=hint)
+        if not 0 <= self.retain <= _MOST:
+            hint = "Write 0 to keep nothing; ten years are the most."
+            raise ConfigurationError(f"RelayOptions.retain is {self.retain}.", hint=hint)
         if self.lease <= self.timeout:
             message = f"RelayOptions.lease is {self.lease} s, but publishing may take {self.timeout} s."
             raise ConfigurationError(message, hint="Make the lease longer, or the timeout shorter.")

@@ -101,6 +101,10 @@ class BaseDatabase(Generic[AnyEngine]):
     def _attempts(self, attempts: int, deadline: float, also: Collection[str], key: IdempotencyKey | None) -> Attempts:
         if attempts < 1:
             raise ConfigurationError(f"A unit of work needs at least 1 attempt, not {attempts}.")
+        if not deadline >= 0:
+            raise ConfigurationError(f"The deadline of a unit of work is {deadline} seconds.", hint="Write 0 or more.")
+        if isinstance(also, str):
+            raise ConfigurationError(f"also={also!r} is one text.", hint=f"Write also={{{also!r}}}.")
         return Attempts(RetryPolicy(attempts, deadline, also, keyed=key is not None), self._budget)
 
     def __repr__(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -42,7 +43,7 @@ class TransactionOptions:
         if self.deferrable and not (self.isolation == "SERIALIZABLE" and self.read_only):
             message = "deferrable=True has no effect on this transaction."
             raise ConfigurationError(message, hint="Add isolation='SERIALIZABLE' and read_only=True.")
-        if self.timeout is not None and self.timeout <= 0:
+        if self.timeout is not None and not 0 < self.timeout < math.inf:
             raise ConfigurationError(f"A transaction cannot take {self.timeout} seconds.", hint="Give more than 0.")
 
     def execution_options(self, dialect: str) -> Mapping[str, Any]:
