@@ -82,7 +82,7 @@ def _clause(draw: st.DrawFn, scope: Scope) -> Any:
 
 _KINDS = (
     *["column"] * 3, "stored", "function", "collation", "arithmetic", "numeric", "label", *["name"] * 4, "window",
-    *["subquery"] * 3,
+    *["subquery"] * 4,
 )  # fmt: skip
 
 

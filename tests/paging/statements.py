@@ -290,7 +290,7 @@ def _locked(draw: st.DrawFn, scope: Scope, statement: Select[Any]) -> Select[Any
 
 
 # What has no pages is tried less often.
-_USUAL = [""] * 7 + ["grouped"] * 4 + ["distinct"] * 4 + ["on"] * 3 + ["limit", "lock"]
+_USUAL = [""] * 6 + ["grouped"] * 3 + ["distinct"] * 6 + ["on"] * 3 + ["limit", "lock"]
 _FORMS: dict[str, Callable[[Scope, Select[Any]], st.SearchStrategy[Select[Any]]]] = {
     "grouped": _grouped,
     "distinct": _distinct,
