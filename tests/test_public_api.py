@@ -105,9 +105,13 @@ def _told(method: object) -> str:
     ],
 )
 def test_sync_and_async_have_the_same_surface(sync: type, asynchronous: type) -> None:
-    # A session is flushed by SQLAlchemy's own method, which on the asynchronous kind leads to the synchronous one.
+    # A session is flushed by SQLAlchemy's own method, which on the asynchronous kind leads to the synchronous one; it
+    # begins by SQLAlchemy's own on the synchronous kind, whose transaction is ours.
     ours = {name: told for name, told in surface(sync).items() if name != "flush"}
-    assert ours == surface(asynchronous)
+    theirs = {
+        name: told for name, told in surface(asynchronous).items() if (asynchronous, name) != (AsyncSession, "begin")
+    }
+    assert ours == theirs
 
 
 def test_the_root_imports_no_edge_and_no_driver() -> None:

@@ -103,7 +103,7 @@ async def test_with_a_secret_nothing_can_be_read_or_forged(authors: AnyDatabase)
     assert again != cursor
     assert len({len((await resolve(authors.fetch(NameOut, BY_NAME).page(size=n))).next or "") for n in (1, 4, 6)}) == 1
     changed = [content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :] for at in range(len(content))]
-    forged = [*map(written, changed), cursor[:-4], cursor + "A", cursor + "=", cursor * 2, "é", "\ud800", "", "AAAA"]
+    forged = [*map(written, changed), cursor[:-4], cursor + "A", cursor + "=", cursor * 2, "é", "\ud800", "AAAA"]
     for each in [*forged, "A" * (LONGEST + 1), written(b"[" * 40_000)]:
         with pytest.raises(InvalidCursor, match="The cursor is not one of this list"):
             await resolve(authors.fetch(NameOut, BY_NAME).page(size=3, after=each))

@@ -1,9 +1,11 @@
-"""aiosqlite's connection, which can be told to stop more than once."""
+"""aiosqlite's connection, which can be told to stop more than once, and whose thread may outlive its event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -12,6 +14,34 @@ import aiosqlite
 __all__ = ["open_connection"]
 
 _ROWS_AT_ONCE = 64
+
+
+class _Reply:
+    """What its thread takes for a future: one whose event loop may be closed by the time that there is an answer.
+
+    Nobody waits for it then, as for the end of a connection that was given up; the thread would end in an error.
+    """
+
+    def __init__(self, future: asyncio.Future[Any]) -> None:
+        self._future = future
+
+    def get_loop(self) -> _Reply:
+        return self
+
+    def call_soon_threadsafe(self, settle: Callable[[Any, Any], None], _self: _Reply, answer: Any) -> None:
+        with suppress(RuntimeError):
+            self._future.get_loop().call_soon_threadsafe(settle, self._future, answer)
+
+
+class _Requests:
+    """The way to the thread of a connection."""
+
+    def __init__(self, queue: Any) -> None:
+        self._queue = queue
+
+    def put_nowait(self, request: tuple[asyncio.Future[Any] | None, Callable[[], Any]]) -> None:
+        future, work = request
+        self._queue.put_nowait((future and _Reply(future), work))
 
 
 class _Connection(aiosqlite.Connection):
@@ -23,6 +53,10 @@ class _Connection(aiosqlite.Connection):
 
     _stopping: asyncio.Future[Any] | None = None
     _told = False
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._tx: Any = _Requests(self._tx)
 
     def stop(self) -> asyncio.Future[Any] | None:
         """Close the connection and end its thread, behind what is waiting already."""

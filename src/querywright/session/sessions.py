@@ -343,6 +343,6 @@ class AsyncSession(sqlalchemy.ext.asyncio.AsyncSession):
             self.sync_session.ended = self.sync_session.ended or here()
 
     async def call_hooks(self) -> None:
-        """Call what is due, and await it."""
+        """Call what is due."""
         if due := self.sync_session.hooks.take():
             await call_all_async(due, self.sync_session.hook_timeout)
