@@ -203,7 +203,7 @@ def swallowing_by_return() -> Iterator[None]:
         # Older versions of FastAPI do not show it to a synchronous one.
         (swallowing, asyncio.CancelledError()),
     ],
-    ids=repr,
+    ids=lambda value: getattr(value, "__name__", repr(value)),
 )
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.filterwarnings("ignore:.*'return' in a 'finally' block:SyntaxWarning")
