@@ -189,8 +189,10 @@ async def test_what_a_dependency_of_a_websocket_swallows_is_rolled_back(app: Fas
         with suppress(ValueError):
             yield
 
+    dependency: Any = Depends(swallow, scope="function")
+
     @app.websocket("/socket")
-    async def socket(tx: Writer, _: Annotated[None, Depends(swallow, scope="function")]) -> None:
+    async def socket(tx: Writer, _: None = dependency) -> None:
         tx.add(Tag(name="lost"))
         raise ValueError
 
