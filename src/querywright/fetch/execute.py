@@ -75,7 +75,9 @@ def _run_on_engine(engine: Engine, statement: Statement) -> Rows:
 
 def _run_on_borrowed(engine: Engine, statement: Statement) -> Rows:
     """Do without a Connection: for a small result it would cost more than all of asyncpg's own work."""
-    require_nothing_left(engine.dialect, outlasts=statement.changes)
+    if statement.changes:
+        # Before there is a connection that would have to be given back.
+        require_nothing_left(engine.dialect, outlasts=True)
     try:
         borrowed = engine.raw_connection()
     except engine.dialect.loaded_dbapi.Error as error:

@@ -40,7 +40,9 @@ def in_one_text(fields: Fields | None) -> str | None:
         >>> in_one_text(["id,name", "posts.title"]), in_one_text("")
         ('id,name,posts.title', None)
     """
-    given: Any = "" if fields is None else fields
+    if fields is None:
+        return None
+    given: Any = fields
     is_one = isinstance(given, str) or not isinstance(given, Iterable)
     several: list[Any] = [given] if is_one else list(given)
     if wrong := [each for each in several if not isinstance(each, str)]:
