@@ -24,7 +24,8 @@ from querywright.fastapi import (
     everybody,
     install,
 )
-from tests.fastapi.documents import client_of, documented, unused
+from tests.fastapi.documents import documented, unused
+from tests.faults.web import in_process
 from tests.suite.models import Author, AuthorOut, Tag, TagOut
 
 TAGS = select(Tag).order_by(Tag.id)
@@ -318,7 +319,7 @@ async def test_the_status_of_a_route_holds_for_json(db: AsyncDatabase) -> None:
     app.post("/a", status_code=201)(empty)
     app.post("/b", status_code=201)(accepted)
     app.post("/c", status_code=201)(plainly)
-    async with client_of(app) as client:
+    async with in_process(app) as client:
         assert (await client.get("/outer/inner")).status_code == 203
         assert (await client.get("/unsaid")).status_code == 200
         for path, status in (("/a", 201), ("/b", 202), ("/c", 200)):

@@ -19,7 +19,8 @@ from querywright.fastapi import (
     Writer,
     install,
 )
-from tests.fastapi.documents import client_of, documented, unused
+from tests.fastapi.documents import documented, unused
+from tests.faults.web import in_process
 from tests.suite.models import Tag
 
 
@@ -48,7 +49,7 @@ def refusing(*, validation_problems: bool = False) -> FastAPI:
 
 async def test_every_422_has_the_format_of_fastapi() -> None:
     app = refusing()
-    async with client_of(app) as client:
+    async with in_process(app) as client:
         answers = [await client.get("/checked", params={"size": size}) for size in (1, 99)]
     for answer, kind in zip(answers, ("invalid_request", "less_than_equal"), strict=True):
         assert (answer.status_code, answer.headers["content-type"]) == (422, "application/json")
@@ -66,7 +67,7 @@ async def test_every_422_has_problem_details_by_one_option() -> None:
     app = refusing(validation_problems=True)
     app.post("/body")(create)
     app.get("/plain")(lambda number: number)
-    async with client_of(app) as client:
+    async with in_process(app) as client:
         ours, theirs = [await client.get("/checked", params={"size": size}) for size in (1, 99)]
         broken = await client.post("/body", content=b"{", headers={"content-type": "application/json"})
     assert ours.json() == {
@@ -107,7 +108,7 @@ async def test_an_application_keeps_its_own_format(first: bool, asynchronous: bo
     async def refused(tx: Writer) -> None:
         raise InvalidRequest("It does not fit.")
 
-    async with client_of(app) as client:
+    async with in_process(app) as client:
         answer = await client.post("/a")
     assert (answer.status_code, answer.json()) == (422, {"wrong": ["It does not fit."]})
     assert "content" not in documented(app, "/a", "post")["responses"]["422"]
@@ -154,7 +155,7 @@ async def test_what_a_route_raises_itself_is_described_as_it_is_sent(db: AsyncDa
     mine = documented(app, "/described", "post")["responses"]
     assert mine["409"] == mine["403"] == {"description": "Mine."}
     schemas = app.openapi()["components"]["schemas"]
-    async with client_of(app) as client:
+    async with in_process(app) as client:
         for kind, owner in ((409, "ann"), (451, "ann"), (422, "ann"), (500, "ann"), (0, "nobody"), ("x", "ann")):
             answer = await client.post("/raising", params={"kind": kind, "owner": owner})
             content = described[str(int(answer.status_code))]["content"][answer.headers["content-type"]]

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from querywright import AsyncDatabase, Conflict, Database, TooManyStreams
 from querywright.fastapi import install
 from tests.conftest import ASYNC, POSTGRES, SYNC
+from tests.faults.web import in_process
 from tests.suite.models import Author, Book, Tag, TagOut
 from tests.suite.support import AnyDatabase, resolve, run_sync, transaction
 
@@ -124,13 +125,6 @@ def application(db: AnyDatabase) -> FastAPI:
     return app
 
 
-@asynccontextmanager
-async def called(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-        yield client
-
-
 @pytest.fixture
 def system(url: str) -> str:
     return url.partition("+")[0]
@@ -150,7 +144,7 @@ def only_report(caplog: pytest.LogCaptureFixture, *, level: int) -> str:
 async def test_an_operator_reads_the_cause_and_a_client_does_not(
     db: AnyDatabase, system: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with called(application(db)) as client:
+    async with in_process(application(db)) as client:
         for cause, (_, status, told) in CAUSES.items():
             if system not in told:
                 continue
@@ -190,7 +184,7 @@ async def test_an_operator_reads_why_there_is_no_connection(
     for changes, told in WRONG[system]:
         caplog.clear()
         db = kind(make_url(url).set(**changes), connect_timeout=5)
-        async with called(application(db)) as client:
+        async with in_process(application(db)) as client:
             response = await client.post("/causes/table")
         await resolve(db.dispose())
         assert (response.status_code, response.headers.get("retry-after"), changes) == (503, "1", changes)
@@ -209,7 +203,7 @@ async def test_an_operator_reads_that_a_role_may_not_connect(
     taken = f'GRANT CONNECT ON DATABASE "{database}" TO PUBLIC; DROP ROLE powerless'
     with changed(engine, given, taken):
         db = kind(make_url(url).set(username="powerless"))
-        async with called(application(db)) as client:
+        async with in_process(application(db)) as client:
             response = await client.post("/causes/table")
         await resolve(db.dispose())
     assert (response.status_code, response.headers.get("retry-after")) == (503, "1")
@@ -243,7 +237,7 @@ async def test_an_operator_reads_which_right_is_missing_on_mariadb(
 ) -> None:
     kind = Database if request.node.callspec.params["url"] in SYNC else AsyncDatabase
     db = kind(account)
-    async with called(application(db)) as client:
+    async with in_process(application(db)) as client:
         assert (await client.post("/causes/unique")).status_code == 500
     await resolve(db.dispose())
     message = only_report(caplog, level=logging.ERROR)
@@ -382,7 +376,7 @@ async def test_all_errors_of_a_group_are_told(db: AsyncDatabase, caplog: pytest.
                 errors.append(error)
         raise ExceptionGroup("tasks", errors)
 
-    async with called(app) as client:
+    async with in_process(app) as client:
         assert (await client.post("/together")).status_code == 500
     message = only_report(caplog, level=logging.ERROR)
     assert 'relation "nowhere" does not exist (SQLSTATE 42P01); IntegrityError: A row with the same' in message
@@ -398,6 +392,6 @@ async def test_what_an_application_refuses_itself_is_not_logged(
     async def taken() -> None:
         raise Conflict("Taken.")
 
-    async with called(app) as client:
+    async with in_process(app) as client:
         assert (await client.post("/taken")).status_code == 409
     assert caplog.records == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter
@@ -27,28 +27,6 @@ async def resolve(value: Awaitable[T] | T) -> T:
 
 
 @asynccontextmanager
-async def transaction(db: AnyDatabase, **options: Any) -> AsyncIterator[Any]:
-    """Open a transaction of either kind; the session is typed as either needs it."""
-    if isinstance(db, AsyncDatabase):
-        async with db.transaction(**options) as session:
-            yield session
-    else:
-        with db.transaction(**options) as sync_session:
-            yield sync_session
-
-
-@asynccontextmanager
-async def session(db: AnyDatabase, **options: Any) -> AsyncIterator[Any]:
-    """Open a session of either kind."""
-    if isinstance(db, AsyncDatabase):
-        async with db.session(**options) as opened:
-            yield opened
-    else:
-        with db.session(**options) as sync_opened:
-            yield sync_opened
-
-
-@asynccontextmanager
 async def block(manager: Any) -> AsyncIterator[Any]:
     """Enter a block of either kind, such as one of ``begin()``."""
     if hasattr(manager, "__aenter__"):
@@ -57,6 +35,16 @@ async def block(manager: Any) -> AsyncIterator[Any]:
     else:
         with manager as entered:
             yield entered
+
+
+def transaction(db: AnyDatabase, **options: Any) -> AbstractAsyncContextManager[Any]:
+    """Open a transaction of either kind; the session is typed as either needs it."""
+    return block(db.transaction(**options))
+
+
+def session(db: AnyDatabase, **options: Any) -> AbstractAsyncContextManager[Any]:
+    """Open a session of either kind."""
+    return block(db.session(**options))
 
 
 async def collect(stream: Iterator[T] | AsyncIterator[T]) -> list[T]:

@@ -18,17 +18,16 @@ def install_pooler(engine: Engine) -> None:
     _behind.add(engine.dialect)
 
 
-def require_nothing_left(dialect: Dialect, *, outlasts: bool) -> None:
+def require_nothing_left(dialect: Dialect) -> None:
     """Refuse a statement whose effect outlasts its transaction.
 
     Args:
         dialect: That of its connection.
-        outlasts: Whether it does.
 
     Raises:
         ConfigurationError: The next user of the pooler would have it.
     """
-    if outlasts and dialect in _behind:
+    if dialect in _behind:
         message = "A statement changes the session, which behind a pooler is the next client's as well."
         hint = "Write SET LOCAL, set_config(..., true) or pg_advisory_xact_lock(), which end with the transaction."
         raise ConfigurationError(message, hint=hint)

@@ -22,8 +22,9 @@ def _before(
     conn: Connection, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: Any
 ) -> tuple[str, Any]:
     traces = traces_of(conn.dialect.name, statement)
+    if traces.outlasts:
+        require_nothing_left(conn.dialect)
     if traces.changed:
-        require_nothing_left(conn.dialect, outlasts=traces.outlasts)
         mark_changed(conn)
     if traces.ended:
         require_unmanaged(conn, traces.ended)

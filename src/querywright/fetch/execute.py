@@ -77,7 +77,7 @@ def _run_on_borrowed(engine: Engine, statement: Statement) -> Rows:
     """Do without a Connection: for a small result it would cost more than all of asyncpg's own work."""
     if statement.changes:
         # Before there is a connection that would have to be given back.
-        require_nothing_left(engine.dialect, outlasts=True)
+        require_nothing_left(engine.dialect)
     try:
         borrowed = engine.raw_connection()
     except engine.dialect.loaded_dbapi.Error as error:
@@ -110,7 +110,7 @@ def _run_in_transaction(connection: Connection, statement: Statement) -> Rows:
         connection.begin()
         begin_late(connection)
     if statement.changes:
-        require_nothing_left(connection.dialect, outlasts=True)
+        require_nothing_left(connection.dialect)
         mark_changed(connection)
     adapted: Any = connection.connection.dbapi_connection
     try:
