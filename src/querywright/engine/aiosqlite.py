@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -22,6 +21,8 @@ class _Reply:
     Nobody waits for it then, as for the end of a connection that was given up; the thread would end in an error.
     """
 
+    __slots__ = ("_future",)
+
     def __init__(self, future: asyncio.Future[Any]) -> None:
         self._future = future
 
@@ -29,8 +30,10 @@ class _Reply:
         return self
 
     def call_soon_threadsafe(self, settle: Callable[[Any, Any], None], _self: _Reply, answer: Any) -> None:
-        with suppress(RuntimeError):
+        try:  # noqa: SIM105 - it would take longer than aiosqlite's own part of it
             self._future.get_loop().call_soon_threadsafe(settle, self._future, answer)
+        except RuntimeError:
+            pass
 
 
 class _Requests:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Hashable
+from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import Dialect
@@ -56,10 +57,15 @@ def require_transactions(dialect: Dialect, lent: Any) -> None:
 
 def _asyncpg(dialect: Dialect, lent: Any, driver: Any) -> State:
     # asyncpg has no settings for transactions to come; SQLAlchemy's adapter has.
-    level = str(lent.isolation_level).upper().replace("_", " ")
+    level = _spelled(lent.isolation_level)
     # After a BEGIN that was cancelled, asyncpg takes it for done, and would make a savepoint of the next one.
     begun = driver.is_in_transaction() or driver._top_xact is not None  # noqa: SLF001 - nothing public
     return State((_level(dialect, level), lent.readonly, lent.deferrable), bool(begun))
+
+
+@cache
+def _spelled(level: Any) -> str:
+    return str(level).upper().replace("_", " ")
 
 
 # libpq's PQTRANS_ACTIVE and those after it.

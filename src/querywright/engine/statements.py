@@ -49,6 +49,11 @@ def install_timing(engine: Engine) -> None:
 def has_foreign_listeners(target: Connection | Engine) -> bool:
     """Say whether anyone but Querywright listens to SQLAlchemy's cursor events here."""
     dispatch = target.dispatch
-    return any(listener is not _before for listener in dispatch.before_cursor_execute) or any(
-        listener is not _after for listener in dispatch.after_cursor_execute
-    )
+    # Loops, as each statement asks: a generator costs as much as the listeners.
+    for listener in dispatch.before_cursor_execute:
+        if listener is not _before:
+            return True
+    for listener in dispatch.after_cursor_execute:  # noqa: SIM110 - as above
+        if listener is not _after:
+            return True
+    return False

@@ -30,8 +30,10 @@ class LRU(Generic[Value]):
         """Return the value and mark it as used."""
         value = self._values.get(key)
         if value is not None:
-            with suppress(KeyError):  # another thread may have just thrown it out
+            try:  # noqa: SIM105 - it would take as long as all else here
                 self._values.move_to_end(key)
+            except KeyError:
+                pass  # another thread has just thrown it out
         return value
 
     def put(self, key: Hashable, value: Value) -> None:

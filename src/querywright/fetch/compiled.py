@@ -126,13 +126,17 @@ def require_kinds(model: Any, statement: Any) -> None:
     Raises:
         ShapeError: The model is not a model, or the statement not a select().
     """
-    wanted = read_annotation(model).type
-    if not is_shape(wanted) and not union_members(wanted):
+    # Most are a model as it is; taking an annotation apart costs as much as all else that needs no database.
+    if not is_shape(model) and not _is_shape_within(read_annotation(model).type):
         hint = "Write the model of one row: of Pydantic, a dataclass, a TypedDict or a Struct."
         raise ShapeError("model", f"{model!r} is not a model with named fields.", hint=hint)
     if not isinstance(statement, Select):
         hint = "Write select(User); wrap a union with aliased(User, union.subquery()) and select that."
         raise ShapeError("statement", f"expected a select() of a mapped class, got {type(statement)}.", hint=hint)
+
+
+def _is_shape_within(wanted: Any) -> bool:
+    return is_shape(wanted) or bool(union_members(wanted))
 
 
 def compile_fetch(

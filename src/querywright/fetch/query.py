@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -77,15 +77,17 @@ class Query:
         """
         return None if self.fields is None else fieldset(self.plan, self.fields)
 
-    @contextmanager
-    def on(self, bind: Bind) -> Iterator[tuple[Query, Engine | Connection]]:
+    def on(self, bind: Bind) -> AbstractContextManager[tuple[Query, Engine | Connection]]:
         """Enter a session: flush it, let its listeners change the statement, take its connection for oneself."""
-        if not isinstance(bind, Session):
-            yield self.seen_without_session(bind), bind
-            return
-        with exclusive(bind):
-            seen = seen_by_session(bind, self.statement, self.parameters)
-            yield self.as_seen(seen), connection_of(bind, seen.statement, seen.arguments)
+        if isinstance(bind, Session):
+            return self._within(bind)
+        return nullcontext((self.seen_without_session(bind), bind))
+
+    @contextmanager
+    def _within(self, session: Session) -> Iterator[tuple[Query, Connection]]:
+        with exclusive(session):
+            seen = seen_by_session(session, self.statement, self.parameters)
+            yield self.as_seen(seen), connection_of(session, seen.statement, seen.arguments)
 
     def seen_on(self, bind: Bind) -> tuple[Query, Engine | Connection]:
         """Return the same as `on`, without taking a connection of a session."""
