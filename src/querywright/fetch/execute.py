@@ -161,15 +161,20 @@ def stream(bind: Engine | Connection, statement: Statement, size: int) -> Genera
         result.close()
 
 
+_STREAMS = "querywright_streams"
+
+
 def streams_of(session: Session) -> WeakSet[Generator[Any, None, None]]:
     """Return the streams that read in the transaction of a session."""
-    streams: WeakSet[Generator[Any, None, None]] = session.info.setdefault("querywright_streams", WeakSet())
+    streams: WeakSet[Generator[Any, None, None]] | None = session.info.get(_STREAMS)
+    if streams is None:
+        streams = session.info[_STREAMS] = WeakSet()
     return streams
 
 
 def close_streams(session: Session) -> None:
     """Close the cursors that still have rows, before the transaction ends: MySQL could not end it."""
-    for each in list(streams_of(session)):
+    for each in list(session.info.get(_STREAMS, ())):
         each.close()
 
 

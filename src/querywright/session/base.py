@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import URL, Engine
@@ -78,7 +79,7 @@ class BaseDatabase(Generic[AnyEngine]):
         if limit and options.timeout is not None and options.timeout > limit:
             message = f"A transaction of {options.timeout} seconds would outlive statement_timeout, which is {limit}."
             raise ConfigurationError(message, hint="Open a database of its own for long work, with a larger one.")
-        key = TransactionOptions(options.isolation, options.read_only, options.deferrable)
+        key = options if options.timeout is None else replace(options, timeout=None)
         if key not in self._binds:
             chosen = key.execution_options(self.engine.dialect.name)
             self._binds[key] = self.engine.execution_options(**chosen) if chosen else self.engine

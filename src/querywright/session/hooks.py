@@ -92,6 +92,8 @@ class Hooks:
             earlier._unseen = []
 
     def _end(self, ended: Sequence[_Entry], *, committed: bool) -> None:
+        if not ended:
+            return
         self.due += [entry.call for entry in ended if entry.on_commit is committed]
         self._entries = [entry for entry in self._entries if not any(entry is each for each in ended)]
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, Generic, Literal, TypeVar
 
 from querywright.engine.exclusive import Holder, describe, runner
@@ -86,24 +87,36 @@ def surrounding(db: object, nested: Nested | None, options: TransactionOptions) 
     return outer
 
 
-@contextmanager
-def entered(db: object, session: object, options: TransactionOptions) -> Iterator[None]:
+class entered:  # noqa: N801 - a context manager, read as a word
     """Let the code in the block find this transaction.
+
+    Args:
+        db: The database.
+        session: The session of the transaction.
+        options: How the transaction runs.
 
     Raises:
         ConcurrentUse: A block that takes part in it is still running at its end.
     """
-    opened = Open(db, session, options, runner())
-    _open.set((*_open.get(), opened))
-    try:
-        yield
-        if opened.newest is not None:
-            # Half of what it does would be committed, and its failure come too late.
-            raise ConcurrentUse(describe(opened.newest.by), describe(runner()))
-    finally:
+
+    __slots__ = ("_opened",)
+
+    def __init__(self, db: object, session: object, options: TransactionOptions) -> None:
+        self._opened = Open(db, session, options, runner())
+
+    def __enter__(self) -> None:
+        _open.set((*_open.get(), self._opened))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        opened = self._opened
         opened.over = True
         # Not with a token: what a generator opens in one context it may close in another.
-        _open.set(tuple(each for each in _open.get() if each is not opened))
+        _open.set(tuple([each for each in _open.get() if each is not opened]))
+        if error is None and opened.newest is not None:
+            # Half of what it does would be committed, and its failure come too late.
+            raise ConcurrentUse(describe(opened.newest.by), describe(runner()))
 
 
 def share(session: object) -> None:
