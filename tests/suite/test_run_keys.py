@@ -13,7 +13,15 @@ import anyio.to_thread
 import pytest
 from sqlalchemy import MetaData, func, select
 
-from querywright import AsyncDatabase, CommitOutcomeUnknown, Database, IdempotencyKeys, KeyInUse, KeyReused
+from querywright import (
+    AsyncDatabase,
+    CommitOutcomeUnknown,
+    Database,
+    IdempotencyKeys,
+    InvalidValue,
+    KeyInUse,
+    KeyReused,
+)
 from tests.suite.models import Tag
 from tests.suite.support import AnyDatabase, resolve, run, run_sync, transaction
 from tests.tables import needs
@@ -64,11 +72,13 @@ async def test_a_key_stands_for_one_request(keyed: AnyDatabase) -> None:
     await run(keyed, insert, "one", key=keys("k", fingerprint="a"))
     with pytest.raises(KeyReused):
         await run(keyed, insert, "one", key=keys("k", fingerprint="b"))
-    for wrong in ("", "x" * 256):
-        with pytest.raises(KeyReused):
-            keys(wrong)
-        with pytest.raises(KeyReused):
-            keys(wrong, caller="ann")
+
+
+@pytest.mark.parametrize("wrong", ["", "x" * 256], ids=["empty", "too long"])
+def test_a_key_that_cannot_be_kept_is_an_invalid_value(wrong: str) -> None:
+    for caller in (None, "ann"):
+        with pytest.raises(InvalidValue, match="1 to 255 characters"):
+            keys(wrong, caller=caller)
 
 
 # MariaDB's JSON is what MySQL's is: a number beyond 64 bits is a float.

@@ -14,7 +14,7 @@ from sqlalchemy import Column, CursorResult, Insert, MetaData, String, Table, de
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from querywright.errors import KeyInUse, KeyReused, LockNotAvailable, TransactionConflict
+from querywright.errors import InvalidValue, KeyInUse, KeyReused, LockNotAvailable, TransactionConflict
 from querywright.models import UTCDateTime
 from querywright.models.types import StoredJSON
 from querywright.session.hooks import Hooks
@@ -76,9 +76,12 @@ class IdempotencyKeys:
             fingerprint: A hash of what it is asked to do; the same key with another one is refused.
             caller: Whose key it is, if clients choose keys: the same value of two callers names two units of work. The
                 table holds a hash of both.
+
+        Raises:
+            InvalidValue: It is empty or too long.
         """
         if not 0 < len(value) <= LONGEST_KEY:
-            raise KeyReused(f"An idempotency key has 1 to {LONGEST_KEY} characters, not {len(value)}.")
+            raise InvalidValue(f"An idempotency key has 1 to {LONGEST_KEY} characters, not {len(value)}.")
         # A hash, for MySQL compares texts without case, accents and spaces at the end.
         whose = "" if caller is None else f"{len(str(caller))}:{caller}"
         digest = hashlib.sha256(f"{whose}\0{value}".encode(errors="surrogatepass")).hexdigest()
