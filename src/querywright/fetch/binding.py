@@ -36,11 +36,13 @@ class Statement:
         sql: The SQL.
         parameters: Its values.
         changes: Whether it may change what the next user of its connection sees.
+        outlasts: Whether it is known to, whatever becomes of its transaction.
     """
 
     sql: str
     parameters: Parameters
     changes: bool = False
+    outlasts: bool = False
 
     @property
     def locks(self) -> bool:
@@ -59,6 +61,7 @@ class Binder:
         own: Values that the user's statement has for parameters of the compiled one, if it has no cache key.
         prelude: What stands before the SQL.
         changes: Whether it may change what the next user of its connection sees.
+        outlasts: Whether it is known to, whatever becomes of its transaction.
     """
 
     compiled: SQLCompiler
@@ -67,6 +70,7 @@ class Binder:
     own: Mapping[str, Any]
     prelude: str = ""
     changes: bool = False
+    outlasts: bool = False
 
     def bind(self, key: CacheKey | None = None, parameters: Mapping[str, Any] | None = None) -> Statement:
         """Fill in the values of one statement.
@@ -97,11 +101,13 @@ class Binder:
         escaped = compiled.escaped_bind_names
         try:
             if names is not None:
-                return Statement(sql, tuple(_process(processors, name, values[name]) for name in names), self.changes)
+                return Statement(
+                    sql, tuple(_process(processors, name, values[name]) for name in names), self.changes, self.outlasts
+                )
             filled = {escaped.get(name, name): _process(processors, name, value) for name, value in values.items()}
         except Exception as error:
             raise _refused(sql, error) from error
-        return Statement(sql, filled, self.changes)
+        return Statement(sql, filled, self.changes, self.outlasts)
 
     def bind_own(self, parameters: Mapping[str, Any] | None = None) -> Statement:
         """Fill in the values of the very statement that was compiled; a `bind` without the detours.
@@ -126,9 +132,9 @@ class Binder:
         except Exception as error:
             raise _refused(self.sql, error) from error
         if self.compiled.positiontup is not None:
-            return Statement(self.sql, tuple(values), self.changes)
+            return Statement(self.sql, tuple(values), self.changes, self.outlasts)
         names = [name for name, *_ in slots]
-        return Statement(self.sql, dict(zip(names, values, strict=True)), self.changes)
+        return Statement(self.sql, dict(zip(names, values, strict=True)), self.changes, self.outlasts)
 
     @cached_property
     def sql(self) -> str:

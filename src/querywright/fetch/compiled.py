@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Dialect, Select
 
-from querywright.engine.changes import changes_session
+from querywright.engine.changes import traces_of
 from querywright.errors import ShapeError
 from querywright.fetch.annotations import is_shape, read_annotation, union_members
 from querywright.fetch.binding import Binder, CacheKey, SchemaMap, binder_of
@@ -188,6 +188,7 @@ def _require_encodings(planned: Plan, statement: Select[Any]) -> None:
 def binder_for(
     select: Select[Any], statement: Select[Any], dialect: Dialect, schemas: SchemaMap | None, prelude: str = ""
 ) -> Binder:
-    """Compile a statement that was made of the user's, and see, once for all calls, whether it changes its session."""
+    """Compile a statement that was made of the user's, and see, once for all calls, what it leaves behind."""
     binder = binder_of(select, statement, dialect, schemas, prelude)
-    return replace(binder, changes=changes_session(dialect.name, binder.sql))
+    traces = traces_of(dialect.name, binder.sql)
+    return replace(binder, changes=traces.changed, outlasts=traces.outlasts)

@@ -75,7 +75,7 @@ def _run_on_engine(engine: Engine, statement: Statement) -> Rows:
 
 def _run_on_borrowed(engine: Engine, statement: Statement) -> Rows:
     """Do without a Connection: for a small result it would cost more than all of asyncpg's own work."""
-    if statement.changes:
+    if statement.outlasts:
         # Before there is a connection that would have to be given back.
         require_nothing_left(engine.dialect)
     try:
@@ -109,8 +109,9 @@ def _run_in_transaction(connection: Connection, statement: Statement) -> Rows:
     if not connection.in_transaction():
         connection.begin()
         begin_late(connection)
-    if statement.changes:
+    if statement.outlasts:
         require_nothing_left(connection.dialect)
+    if statement.changes:
         mark_changed(connection)
     adapted: Any = connection.connection.dbapi_connection
     try:
