@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from querywright.engine.sqltext import QUOTED, statements
 
-__all__ = ["Traces", "traces_of"]
+__all__ = ["Traces", "changes_session", "traces_of"]
 
 # Longer statements are looked at each time: as a rule they are INSERTs of many rows, and few are alike.
 _REMEMBERED_LENGTH = 4000
@@ -129,16 +129,22 @@ def traces_of(dialect: str, sql: str) -> Traces:
     Args:
         dialect: The name of the database.
         sql: The statement, or several with semicolons between them.
-
-    Example:
-        >>> traces_of("postgresql", "SET search_path TO tenant_1").changed
-        True
-        >>> traces_of("postgresql", "SET LOCAL search_path TO tenant_1").changed
-        False
     """
     if len(sql) <= _REMEMBERED_LENGTH:
         return _look(dialect, sql)
     return Traces(changed=False) if _is_plain(sql) else _look.__wrapped__(dialect, sql)
+
+
+def changes_session(dialect: str, sql: str) -> bool:
+    """Say whether a statement may change what later transactions of its connection see.
+
+    Example:
+        >>> changes_session("postgresql", "SET search_path TO tenant_1")
+        True
+        >>> changes_session("postgresql", "SET LOCAL search_path TO tenant_1")
+        False
+    """
+    return traces_of(dialect, sql).changed
 
 
 def _is_plain(sql: str) -> bool:
