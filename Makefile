@@ -7,7 +7,7 @@ BIN := .venv/bin
 # Servers, disks and crowds of clients behave the same under any version of ours: these run on the newest set only.
 LOAD_TESTS := $(addprefix tests/faults/test_,restarts.py transfers.py saturation.py recycling.py durability.py sqlite.py)
 # Tests of the fault suite's promises that need no fault.
-PROMISED_ELSEWHERE = $(shell $(BIN)/python -m tests.faults.report) tests/suite/test_outbox.py \
+PROMISED_ELSEWHERE = $(shell $(BIN)/python -m tests.faults.report) $(addprefix tests/suite/test_,outbox.py relay.py relay_processes.py) \
   tests/suite/test_run.py::test_a8_each_attempt_has_a_session_of_its_own
 FUZZ_EXAMPLES ?= 50000
 PAGE_EXAMPLES ?= 20000
