@@ -60,12 +60,15 @@ async def test_models_as_deep_as_they_may_be(authors: AnyDatabase, fields: str, 
     written = [json.loads(row.model_dump_json()) for row in expected]
     assert json.loads(await resolve(found.json())) == written
     assert json.loads(await resolve(authors.fetch(model, some, strategy="levels").json())) == written
+    assert json.loads(await resolve(found.json_page(size=3)))["items"] == written
+    if depth == MOST_LEVELS:
+        # What else there is depends on the way a row is written, not on its levels, whose compilation takes long.
+        return
     compact = [json.loads(row.model_dump_json(exclude_none=True)) for row in expected]
     assert json.loads(await resolve(found.json(exclude_none=True))) == compact
     pages = [await resolve(found.page(size=2)), await resolve(found.page(size=2, number=2))]
     assert [row for page in pages for row in page.items] == expected
     assert (await resolve(found.page(size=2, after=pages[0].next))).items == expected[2:]
-    assert json.loads(await resolve(found.json_page(size=3)))["items"] == written
     assert await collect(found.stream(batch=2)) == expected
     assert json.loads(b"".join(await collect(found.stream_json()))) == written
     first = authors.fetch(model, some.limit(1))
