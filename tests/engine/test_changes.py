@@ -21,6 +21,7 @@ CHANGING = {
         "CREATE OR REPLACE TEMP VIEW v AS SELECT 1",
         "CREATE TABLE pg_temp.t (id int)",
         "SELECT 1 INTO TEMPORARY t",
+        "SELECT 1 INTO\n\tTEMP t",
         "PREPARE p AS SELECT 1",
         "CALL p()",
         "SELECT 1; SET a.b = 1",
@@ -71,6 +72,7 @@ CHANGING = {
         "SET STATEMENT a=1 FOR SET @b = 1",
         "SELECT '\\''; # '\nSET @a = 1",
         "SELECT 1 INTO @a",
+        "SELECT 1 INTO # the name\n@a",
         "SELECT @a := 1",
         "CREATE TEMPORARY TABLE t (id int)",
         "CALL p()",
@@ -183,7 +185,7 @@ def test_long_statements_are_not_taken_apart() -> None:
 
 
 def test_what_cannot_be_read_may_change_anything() -> None:
-    for sql in ("SELECT 'not ended", 'SELECT "not ended', "SELECT 1 /* not ended"):
+    for sql in ("SELECT 'not ended; SET role TO x", 'SELECT "not ended; SET role TO x', "SELECT 1 /* not ended"):
         assert traces_of("postgresql", sql).changed
 
 

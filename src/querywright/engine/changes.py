@@ -116,8 +116,9 @@ _OUTLASTING_CALLS = re.compile(r"pg_(?:try_)?advisory_lock\w*|setseed")
 _PLAIN = ("insert ", "update ", "delete ", "select ")
 _HINTS = (
     *(";", "set_config", "pg_settings", "advisory_lock", "pg_temp", "dblink", "setseed", "execute", "load_extension"),
-    *("get_lock", ":=", "into @", "into temp", "into local", "into global", "/*", "--", "u&"),
+    *("get_lock", ":=", "/*", "--", "u&"),
 )
+_INTO = re.compile(r"\binto\s*(?:temp|local|global|[@#])")
 _ENDS = frozenset({"commit", "rollback", "end", "abort", "begin", "start"})
 
 
@@ -130,9 +131,7 @@ def traces_of(dialect: str, sql: str) -> Traces:
         dialect: The name of the database.
         sql: The statement, or several with semicolons between them.
     """
-    if len(sql) <= _REMEMBERED_LENGTH:
-        return _look(dialect, sql)
-    return Traces(changed=False) if _is_plain(sql) else _look.__wrapped__(dialect, sql)
+    return _look(dialect, sql) if len(sql) <= _REMEMBERED_LENGTH else _look.__wrapped__(dialect, sql)
 
 
 def changes_session(dialect: str, sql: str) -> bool:
@@ -148,13 +147,17 @@ def changes_session(dialect: str, sql: str) -> bool:
 
 
 def _is_plain(sql: str) -> bool:
-    """Say whether a long statement need not be taken apart, which would take as long as to run it."""
+    """Say whether a statement need not be taken apart, which takes as long as to run it."""
     lower = sql.lower()
-    return lower.startswith(_PLAIN) and not any(hint in lower for hint in _HINTS)
+    if not lower.startswith(_PLAIN) or any(hint in lower for hint in _HINTS):
+        return False
+    return "into" not in lower or _INTO.search(lower) is None
 
 
 @lru_cache(maxsize=1000)
 def _look(dialect: str, sql: str) -> Traces:
+    if _is_plain(sql):
+        return Traces(changed=False)
     found = statements(dialect, sql)
     if found is None:
         return Traces(changed=True)

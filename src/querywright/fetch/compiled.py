@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Dialect, Select
 
-from querywright.engine.changes import changes_session, traces_of
+from querywright.engine.changes import traces_of
 from querywright.errors import ShapeError
 from querywright.fetch.annotations import is_shape, read_annotation, union_members
 from querywright.fetch.binding import Binder, CacheKey, SchemaMap, binder_of
@@ -190,5 +190,5 @@ def binder_for(
 ) -> Binder:
     """Compile a statement that was made of the user's, and see, once for all calls, what it leaves behind."""
     binder = binder_of(select, statement, dialect, schemas, prelude)
-    outlasts = traces_of(dialect.name, binder.sql).outlasts
-    return replace(binder, changes=changes_session(dialect.name, binder.sql), outlasts=outlasts)
+    traces = traces_of(dialect.name, binder.sql)
+    return replace(binder, changes=traces.changed, outlasts=traces.outlasts)
