@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from querywright.testing import EmbeddedPostgres
-from tests.faults.clients import AnyDatabase, Sized, Within, Witness, open_database
+from tests.faults.clients import PATIENT, AnyDatabase, Sized, Within, Witness, open_database
 from tests.faults.proxy import Proxy
 from tests.faults.report import Figures
 
@@ -54,6 +54,13 @@ def witness(server: EmbeddedPostgres) -> Iterator[Witness]:
 async def pooled(driver: str, server: EmbeddedPostgres) -> AsyncIterator[AnyDatabase]:
     """A database of ten connections on the server to break, by the driver that the test is parametrized with."""
     async with open_database(driver, server.url) as db:
+        yield db
+
+
+@pytest.fixture
+async def patient(driver: str, server: EmbeddedPostgres) -> AsyncIterator[AnyDatabase]:
+    """The same, whose clients wait for a connection as long as it takes: on a busy machine that is no error of ours."""
+    async with open_database(driver, server.url, pool_timeout=PATIENT) as db:
         yield db
 
 

@@ -30,7 +30,7 @@ async def second(server: EmbeddedPostgres) -> AsyncIterator[AsyncEngine]:
 
 @ASYNC
 async def test_a19_what_was_answered_can_be_seen(
-    pooled: AsyncDatabase, second: AsyncEngine, witness: Witness, figures: Figures, sized: Sized
+    patient: AsyncDatabase, second: AsyncEngine, witness: Witness, figures: Figures, sized: Sized
 ) -> None:
     unseen: list[str] = []
 
@@ -40,10 +40,10 @@ async def test_a19_what_was_answered_can_be_seen(
             if not await connection.scalar(text("SELECT 1 FROM receipts WHERE key = :key"), {"key": key}):
                 unseen.append(key)
 
-    async with served(application(pooled)) as client, Clients(partial(write_and_look, client), 16) as clients:
+    async with served(application(patient)) as client, Clients(partial(write_and_look, client), 16) as clients:
         await clients.succeed(sized(200, 3_000))
     witness.judge(clients, figures)
-    figures.leaked = witness.leaked(pooled)
+    figures.leaked = witness.leaked(patient)
     assert unseen == []
     assert clients.errors == []
     assert figures.leaked == 0

@@ -45,8 +45,8 @@ async def test_a18_failover_loses_nothing(driver: str, figures: Figures, sized: 
     with Cluster() as cluster:
         before, after = (Witness(server.url("psycopg")) for server in (cluster.primary, cluster.standby))
         before.prepare()
-        async with open_database(driver, cluster.url) as db:
-            async with Clients(lambda key: run(db, insert, key, deadline=DEADLINE)) as clients:
+        async with open_database(driver, cluster.url, pool_timeout=PATIENT) as db:
+            async with Clients(lambda key: run(db, insert, key, deadline=PATIENT)) as clients:
                 await clients.succeed(sized(100, 3000))
                 began = time.monotonic()
                 await asyncio.to_thread(cluster.fail_over)

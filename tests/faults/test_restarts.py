@@ -86,10 +86,10 @@ async def test_a1_crash_under_units_of_work(
 
 @DRIVERS
 async def test_a2_fast_restart_and_terminated_backends(
-    pooled: AnyDatabase, server: EmbeddedPostgres, witness: Witness, figures: Figures, sized: Sized, within: Within
+    patient: AnyDatabase, server: EmbeddedPostgres, witness: Witness, figures: Figures, sized: Sized, within: Within
 ) -> None:
-    reads = Clients(lambda key: run(pooled, read, key, deadline=PATIENT), 16)
-    writes = Clients(lambda key: run(pooled, insert, key, deadline=PATIENT), 48)
+    reads = Clients(lambda key: run(patient, read, key, deadline=PATIENT), 16)
+    writes = Clients(lambda key: run(patient, insert, key, deadline=PATIENT), 48)
     async with reads, writes:
         for _ in range(sized(6, 100)):
             await writes.succeed(20)
@@ -102,7 +102,7 @@ async def test_a2_fast_restart_and_terminated_backends(
     assert reads.errors == []
     assert {type(error) for error in writes.errors} <= {CommitOutcomeUnknown}
     within(max(reads.slowest, writes.slowest), DEADLINE + 1)
-    figures.leaked = witness.leaked(pooled)
+    figures.leaked = witness.leaked(patient)
     figures.notes.append(f"{len(reads.answers)} reads, none failed")
     assert figures.leaked == 0
 
@@ -127,11 +127,11 @@ class FailedAttempts:
 
 @DRIVERS
 async def test_a11_tables_change_under_load(
-    pooled: AnyDatabase, witness: Witness, figures: Figures, sized: Sized
+    patient: AnyDatabase, witness: Witness, figures: Figures, sized: Sized
 ) -> None:
     attempts = FailedAttempts()
     changes = 0
-    async with Clients(lambda key: run(pooled, attempts.write_and_read, key, deadline=DEADLINE), 16) as clients:
+    async with Clients(lambda key: run(patient, attempts.write_and_read, key, deadline=PATIENT), 16) as clients:
         for number in range(sized(2, 20)):
             # psycopg prepares a statement at its fifth use on a connection.
             await clients.succeed(80)
@@ -148,7 +148,7 @@ async def test_a11_tables_change_under_load(
     )
     assert clients.errors == []
     assert max(attempts.of_backend.values(), default=0) <= changes
-    figures.leaked = witness.leaked(pooled)
+    figures.leaked = witness.leaked(patient)
     assert figures.leaked == 0
 
 
