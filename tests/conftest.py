@@ -161,7 +161,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--fuzz-examples", type=int, default=2000, help="how many worlds tests/fuzz invents")
+    parser.addoption("--fuzz-examples", type=int, default=1000, help="how many worlds tests/fuzz invents")
     parser.addoption("--page-examples", type=int, default=300, help="how many statements tests/paging invents")
     parser.addoption("--api-cases", type=int, default=60, help="how many requests tests/conformance makes up")
     parser.addoption("--faults", choices=("quick", "full"), help="size of tests/faults; prints its table as well")
