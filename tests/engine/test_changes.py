@@ -185,7 +185,7 @@ def test_long_statements_are_not_taken_apart() -> None:
 
 
 def test_what_cannot_be_read_may_change_anything() -> None:
-    for sql in ("SELECT 'not ended; SET role TO x", 'SELECT "not ended; SET role TO x', "SELECT 1 /* not ended"):
+    for sql in ("SELECT 'not ended", 'SELECT "not ended', "SELECT 1 /* not ended"):
         assert traces_of("postgresql", sql).changed
 
 

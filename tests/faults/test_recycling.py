@@ -46,7 +46,7 @@ async def test_a18_failover_loses_nothing(driver: str, figures: Figures, sized: 
         before, after = (Witness(server.url("psycopg")) for server in (cluster.primary, cluster.standby))
         before.prepare()
         async with open_database(driver, cluster.url, pool_timeout=PATIENT) as db:
-            async with Clients(lambda key: run(db, insert, key, deadline=PATIENT)) as clients:
+            async with Clients(lambda key: run(db, insert, key, deadline=DEADLINE)) as clients:
                 await clients.succeed(sized(100, 3000))
                 began = time.monotonic()
                 await asyncio.to_thread(cluster.fail_over)

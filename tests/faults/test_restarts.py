@@ -131,7 +131,7 @@ async def test_a11_tables_change_under_load(
 ) -> None:
     attempts = FailedAttempts()
     changes = 0
-    async with Clients(lambda key: run(patient, attempts.write_and_read, key, deadline=PATIENT), 16) as clients:
+    async with Clients(lambda key: run(patient, attempts.write_and_read, key, deadline=DEADLINE), 16) as clients:
         for number in range(sized(2, 20)):
             # psycopg prepares a statement at its fifth use on a connection.
             await clients.succeed(80)
