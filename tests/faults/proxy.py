@@ -12,6 +12,7 @@ import struct
 import threading
 from collections import deque
 from collections.abc import Coroutine, Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
@@ -48,12 +49,12 @@ class Proxy:
         self.links: set[_Link] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
-        self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
 
     @property
     def open(self) -> int:
         """How many connections of clients are open."""
-        return len(self.links)
+        return sum(link.client.transport is not None for link in list(self.links))
 
     def url(self, url: str) -> str:
         """Return a URL of the server with this proxy's port in it."""
@@ -99,19 +100,36 @@ class Proxy:
         self, *, holding: bool = False, resetting: bool = False, listening: bool = True, seconds: float = 0.0
     ) -> None:
         self.holding, self.resetting, self.seconds = holding, resetting, seconds
-        if self._server is not None and not listening:
-            self._server.close()
-            self._server = None
-        elif self._server is None and listening:
-            # The address is free again at once: SO_REUSEADDR is asyncio's default.
-            self._server = await self._loop.create_server(lambda: _Link(self).client, "127.0.0.1", self.port)
-            self.port = self._server.sockets[0].getsockname()[1]
+        if self._listener is not None and not listening:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
+        elif self._listener is None and listening:
+            self._listener = socket.create_server(("127.0.0.1", self.port))
+            self._listener.setblocking(False)
+            self.port = self._listener.getsockname()[1]
+            self._loop.add_reader(self._listener, self._accept, self._listener)
         for link in list(self.links):
             link.obey()
+
+    def _accept(self, listener: socket.socket) -> None:
+        # asyncio's own server loses what it has accepted and not yet made when it is closed.
+        with suppress(BlockingIOError, ConnectionAbortedError):
+            accepted, _ = listener.accept()
+            link = _Link(self)
+            self.links.add(link)
+            link.accepting = self._loop.create_task(self._loop.connect_accepted_socket(lambda: link.client, accepted))
 
     async def _drop(self) -> None:
         for link in list(self.links):
             link.cut()
+
+    async def _finish(self) -> None:
+        """Leave no connection behind: they are made in tasks and ended in calls."""
+        if making := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(making)
+        await self._drop()
+        await asyncio.sleep(0)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
@@ -125,8 +143,7 @@ class Proxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.refuse()
-        # What abort() has scheduled runs first.
-        self._run(asyncio.sleep(0))
+        self._run(self._finish())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -141,6 +158,7 @@ class _Link:
         self.client = _Side(self)
         self.server = _Side(self)
         self.client.other, self.server.other = self.server, self.client
+        self.accepting: asyncio.Task[Any] | None = None
         self.connecting: asyncio.Task[Any] | None = None
         self.cut_at_answer = False
 
@@ -177,6 +195,8 @@ class _Link:
 
     def cut(self) -> None:
         self.proxy.links.discard(self)
+        if self.connecting is not None:
+            self.connecting.cancel()
         for side in (self.client, self.server):
             side.cut()
 
@@ -197,10 +217,10 @@ class _Side(asyncio.Protocol):
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self is self.link.client:
             self.link.proxy.accepted += 1
-            self.link.proxy.links.add(self.link)
-            self.link.obey()
-        elif self.link not in self.link.proxy.links:
+        if self.link not in self.link.proxy.links:
             self.cut()
+        elif self is self.link.client:
+            self.link.obey()
         self.obey()
         self.other.deliver()
 
@@ -225,9 +245,12 @@ class _Side(asyncio.Protocol):
         return True
 
     def connection_lost(self, _error: Exception | None) -> None:
-        self.link.proxy.links.discard(self.link)
+        self.transport = None
         if self.other.transport is not None:
+            # Once it has sent what it was given.
             self.other.transport.close()
+        else:
+            self.link.cut()
 
     def send_later(self, data: bytes) -> None:
         seconds = self.link.proxy.seconds

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import socket
 import threading
+from contextlib import suppress
 
 import pytest
 from sqlalchemy import Engine, NullPool, create_engine, text
@@ -106,3 +109,26 @@ async def test_it_cuts_a_connection_at_its_commit(
                 await tx.execute(text("DROP TABLE cut"))
     assert proxy.cut == 1
     assert proxy.commits == 4
+
+
+@pytest.mark.parametrize("holding", [False, True])
+def test_it_leaves_no_connection_open_that_was_made_while_it_ended(
+    postgres: EmbeddedPostgres, *, holding: bool
+) -> None:
+    def connect(port: int) -> None:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 2) as client:
+            client.recv(1)
+
+    for _ in range(20):
+        with Proxy(postgres.port) as proxy:
+            if holding:
+                proxy.blackhole()
+            clients = [threading.Thread(target=connect, args=(proxy.port,)) for _ in range(20)]
+            for client in clients:
+                client.start()
+        for client in clients:
+            client.join()
+        assert proxy.open == 0
+    del proxy
+    # What is collected here and not closed is a warning.
+    gc.collect()
