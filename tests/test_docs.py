@@ -17,6 +17,10 @@ BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 DOCUMENTS = [
     path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))) if BLOCK.search(path.read_text())
 ]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md")]
+# Also with an asterisk in the name.
+NAMED_PATH = re.compile(r"`((?:src|tests|docs|scripts|benchmarks|examples)/[\w./*]+)`")
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 WRITTEN_URL = re.compile(r'"sqlite\+aiosqlite:///\w+\.db"')
 # A process of its own for each run: a document declares tables, and top-level await needs a compiler flag.
 # FastAPI 0.121 looks for models of Pydantic 1, and Pydantic 2.7 answers with it.
@@ -62,3 +66,10 @@ def test_the_page_on_connecting_has_every_setting_and_its_default() -> None:
             name
         )
     assert defaults == {}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_and_paths_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert [link for link in LINK.findall(text) if not (page.parent / link).exists()] == []
+    assert [path for path in NAMED_PATH.findall(text) if not list(ROOT.glob(path))] == []

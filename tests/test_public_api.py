@@ -3,8 +3,10 @@ from __future__ import annotations
 import importlib
 import inspect
 import pickle
+import re
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -13,6 +15,7 @@ import querywright.errors
 from querywright import (
     AsyncDatabase,
     AsyncFetch,
+    AsyncReplicas,
     AsyncRepository,
     AsyncSession,
     AsyncUnitOfWork,
@@ -22,6 +25,7 @@ from querywright import (
     Fetch,
     MissingExtra,
     QuerywrightError,
+    Replicas,
     Repository,
     Session,
     UnitOfWork,
@@ -99,6 +103,7 @@ def _told(method: object) -> str:
     [
         (Database, AsyncDatabase),
         (Fetch, AsyncFetch),
+        (Replicas, AsyncReplicas),
         (Repository, AsyncRepository),
         (Session, AsyncSession),
         (UnitOfWork, AsyncUnitOfWork),
@@ -112,6 +117,11 @@ def test_sync_and_async_have_the_same_surface(sync: type, asynchronous: type) ->
         name: told for name, told in surface(asynchronous).items() if (asynchronous, name) != (AsyncSession, "begin")
     }
     assert ours == theirs
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    written = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+    assert re.findall(r'^version = "(.*)"', written, re.MULTILINE) == [querywright.__version__]
 
 
 def test_the_root_imports_no_edge_and_no_driver() -> None:

@@ -230,7 +230,7 @@ class ConcurrentUse(SessionMisuse):
 
 
 def _is_name(entity: str) -> bool:
-    """Tell the name of a class from a sentence."""
+    """Return whether a text is the name of a class, and not a sentence."""
     return entity.replace(".", "_").isidentifier() and not entity.endswith(".")
 
 

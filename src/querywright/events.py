@@ -196,7 +196,7 @@ def subscribed(event_type: type[Event], handler: Callable[[Event], object]) -> I
 
 
 def has_subscribers(event_type: type) -> bool:
-    """Say whether building an event of this type is worth the time."""
+    """Return whether building an event of this type is worth the time."""
     return bool(_subscribers.get(event_type))
 
 

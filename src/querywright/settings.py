@@ -148,14 +148,14 @@ class DatabaseSettings(BaseSettings):
 
 
 def _way(field: str) -> str:
-    """Say how an option of SQLAlchemy that is no setting can be used all the same."""
+    """Return how an option of SQLAlchemy that is no setting can be used all the same."""
     if field not in _OF_SQLALCHEMY and not field.startswith("pool"):
         return ""
     return f". Make an engine with SQLAlchemy's create_engine({field}=...) and pass it instead of a URL"
 
 
 def _describe(field: str, problem: str, kind: str) -> str:
-    """Say which variable is wrong, why, and what a good value looks like."""
+    """Return which variable is wrong, why, and what a good value looks like."""
     variable = "QUERYWRIGHT_URL (or DATABASE_URL)" if field == "url" else f"QUERYWRIGHT_{field.upper()}"
     if kind == "extra_forbidden":
         return f"{field!r} is not a setting; the settings are {', '.join(_EXAMPLES)}{_way(field)}"

@@ -44,13 +44,13 @@ _TLS_WORDS = (
 
 
 class _Advice(str):
-    """Tells our words from others in the details of an error."""
+    """Our words among the details of an error."""
 
     __slots__ = ()
 
 
 def install_advice(engine: Engine, *, pooled: bool) -> None:
-    """Say in the errors of an engine which setting is missing.
+    """Add to the errors of an engine which setting is missing.
 
     Args:
         engine: The engine, with the listeners that translate errors.
@@ -60,7 +60,7 @@ def install_advice(engine: Engine, *, pooled: bool) -> None:
 
 
 def advice_in(error: StatementError) -> str:
-    """Return what was said in an error; empty if nothing was."""
+    """Return what was added to an error; empty if nothing was."""
     return " ".join(detail for detail in error.detail if isinstance(detail, _Advice))
 
 

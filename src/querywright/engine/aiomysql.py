@@ -65,7 +65,7 @@ class _BoundedConnection(aiomysql.Connection):  # type: ignore[misc] # aiomysql 
                 await asyncio.wait_for(writer.wait_closed(), self.limits.connect)
 
     def is_of_other_loop(self) -> bool:
-        """Say whether it belongs to another event loop than this one, and give it up if so."""
+        """Give it up if it belongs to another event loop than this one, and return whether it does."""
         if not is_of_other_loop(self._loop):
             return False
         writer = self._writer

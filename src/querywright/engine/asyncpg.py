@@ -68,7 +68,7 @@ class BoundedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has
             await super().close(timeout=self.limits.connect if timeout is None else timeout)
 
     def is_of_other_loop(self) -> bool:
-        """Say whether it belongs to another event loop than this one, and give it up if so."""
+        """Give it up if it belongs to another event loop than this one, and return whether it does."""
         if not is_of_other_loop(self._loop):
             return False
         # Closed, as far as anyone here can see.

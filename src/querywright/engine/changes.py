@@ -1,4 +1,4 @@
-"""Tell the statements that leave something behind for the next user of a connection, or end its transaction."""
+"""Recognise the statements that leave something behind for the next user of a connection, or end its transaction."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _changes_postgresql(tokens: Tokens) -> bool:
 
 
 def _is_for_the_session(arguments: Tokens) -> bool:
-    """Say so of the arguments of set_config(), whose third one, if true, makes it SET LOCAL."""
+    """Return whether set_config() sets for the session; a third argument that is true makes it SET LOCAL."""
     return arguments[-2:] != [",", "true"]
 
 
@@ -123,7 +123,7 @@ _ENDS = frozenset({"commit", "rollback", "end", "abort", "begin", "start"})
 
 
 def traces_of(dialect: str, sql: str) -> Traces:
-    """Say what statements leave behind.
+    """Return what statements leave behind.
 
     What a function of the database's own does cannot be seen from outside. What is not known changes the session.
 
@@ -135,7 +135,7 @@ def traces_of(dialect: str, sql: str) -> Traces:
 
 
 def changes_session(dialect: str, sql: str) -> bool:
-    """Say whether a statement may change what later transactions of its connection see.
+    """Return whether a statement may change what later transactions of its connection see.
 
     Example:
         >>> changes_session("postgresql", "SET search_path TO tenant_1")
@@ -147,7 +147,7 @@ def changes_session(dialect: str, sql: str) -> bool:
 
 
 def _is_plain(sql: str) -> bool:
-    """Say whether a statement need not be taken apart, which takes as long as to run it."""
+    """Return whether a statement need not be taken apart, which takes as long as to run it."""
     lower = sql.lower()
     if not lower.startswith(_PLAIN) or any(hint in lower for hint in _HINTS):
         return False
@@ -182,7 +182,7 @@ def _changes(rules: _Rules, tokens: Tokens) -> bool:
 
 
 def _outlasts(tokens: Tokens) -> bool:
-    """Say so of a statement of PostgreSQL that is known to change what the transaction does not take back."""
+    """Return whether a statement of PostgreSQL is known to change what its transaction does not take back."""
     if ("on", "commit", "drop") in zip(tokens, tokens[1:], tokens[2:], strict=False):
         return False
     known = tokens[0] in _OUTLASTING or _changes_postgresql(tokens)

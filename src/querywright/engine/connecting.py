@@ -133,7 +133,7 @@ def _adapt_psycopg(engine: Engine) -> None:
 
 
 def _host_of(url: URL) -> str:
-    """Say where a URL leads to."""
+    """Return the host that a URL leads to, or the file."""
     several = ", ".join(url.normalized_query.get("host", ()))
     return several or (f"{url.host}:{url.port}" if url.port else str(url.host or url.database))
 

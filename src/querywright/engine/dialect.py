@@ -155,7 +155,7 @@ def parse_url(url: str | URL, *, asynchronous: bool) -> URL:
 
 
 def _unusable(name: str, usable: list[str], *, asynchronous: bool) -> ConfigurationError:
-    """Say why the driver cannot be used here and which ones can."""
+    """Return an error that says why the driver cannot be used here and which ones can."""
     here, there = ("AsyncDatabase", "Database") if asynchronous else ("Database", "AsyncDatabase")
     same = [u for u in usable if u.startswith(f"{name.partition('+')[0]}+")]
     hint = f"Write {' or '.join(f'{u}://' for u in same or usable)}."
@@ -322,7 +322,7 @@ def sqlstate_of(original: Any) -> str | None:
 
 
 def is_connection_loss(error: DBAPIError) -> bool:
-    """Say whether a connection was lost or never came about, as opposed to a server's answer."""
+    """Return whether a connection was lost or never came about, as opposed to a server's answer."""
     state = sqlstate_of(error.orig) or ""
     return error.connection_invalidated or state.startswith(("08", "57P0")) or never_connected(error)
 

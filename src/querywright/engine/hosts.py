@@ -15,7 +15,7 @@ _ELSEWHERE = frozenset({"conninfo", "dsn", "read_default_file", "read_default_gr
 
 
 def leads_outside(url: URL, environment: Mapping[str, str]) -> bool:
-    """Say whether a URL leads to a host that is not local, or to one that cannot be told.
+    """Return whether a URL leads to a host that is not local, or to one that cannot be told.
 
     Args:
         url: The database URL, of a server.
@@ -38,7 +38,7 @@ def leads_outside(url: URL, environment: Mapping[str, str]) -> bool:
 
 
 def is_local(host: str) -> bool:
-    """Say whether a host is loopback, a Unix socket, or a name without a dot, as Compose and Kubernetes give them.
+    """Return whether a host is loopback, a Unix socket, or a name without a dot, as Compose and Kubernetes give them.
 
     Example:
         >>> is_local("127.0.0.1"), is_local("10.0.0.7")

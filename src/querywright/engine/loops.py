@@ -10,7 +10,7 @@ __all__ = ["abort_on_its_loop", "is_of_other_loop"]
 
 
 def is_of_other_loop(loop: asyncio.AbstractEventLoop) -> bool:
-    """Say whether this is not the loop that runs."""
+    """Return whether this is not the loop that runs."""
     return loop is not asyncio.get_running_loop()
 
 

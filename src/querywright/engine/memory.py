@@ -17,7 +17,7 @@ CONNECT_ARGUMENTS = {"uri": True, "check_same_thread": False}
 
 
 def is_memory(url: URL) -> bool:
-    """Say whether a URL of SQLite names no file.
+    """Return whether a URL of SQLite names no file.
 
     Example:
         >>> from sqlalchemy import make_url

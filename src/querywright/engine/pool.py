@@ -64,7 +64,7 @@ def pool_snapshot(engine: Engine) -> PoolSnapshot:
 
 
 def is_closed(connection: Connection) -> bool:
-    """Say whether a connection is known to be closed, by the driver or by the server; needs no round trip."""
+    """Return whether a connection is known to be closed, by the driver or by the server; needs no round trip."""
     if connection.invalidated:
         return True
     lent = connection.connection.dbapi_connection
@@ -72,13 +72,13 @@ def is_closed(connection: Connection) -> bool:
 
 
 def known_closed(dialect: Dialect, connection: Any) -> bool:
-    """Say the same of what the pool lends."""
+    """Return the same of what the pool lends."""
     check = _IS_CLOSED.get(dialect.driver)
     return check is not None and check(connection)
 
 
 def _server_has_left(dialect: Dialect, lent: Any) -> bool:
-    """Say whether the server has closed the connection, which drivers see when they, or their event loop, next read.
+    """Return whether the server has closed the connection, which drivers see when they, or their event loop, next read.
 
     More than that there is something to read: a server may send a notice at any time.
     """

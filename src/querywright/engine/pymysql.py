@@ -35,7 +35,7 @@ def require_unicode(text: str) -> None:
 
 
 def is_small(sql: str | bytes) -> bool:
-    """Say whether no server's limit has to be asked for."""
+    """Return whether no server's limit has to be asked for."""
     return len(sql) <= _SMALL
 
 
@@ -101,7 +101,7 @@ def secured_class(tls: Tls) -> type[Any]:
 
 
 def check_offer(connection: Any, tls: Tls) -> bool:
-    """Say whether the server has offered TLS; PyMySQL before 1.2 and aiomysql go on without, and give the password.
+    """Return whether the server has offered TLS; PyMySQL before 1.2 and aiomysql go on without, and give the password.
 
     Args:
         connection: A connection of PyMySQL or aiomysql that has read the server's greeting.

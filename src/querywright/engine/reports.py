@@ -1,4 +1,4 @@
-"""Say in a log what has failed, and where in the application: in a few lines, and without the words of drivers."""
+"""Describe in a log what has failed, and where in the application: in a few lines, and without the words of drivers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Reported(Exception):
 
 
 def report_of(error: BaseException) -> str:
-    """Say in one line what an operator may read of an error; of one that is nobody's here, only its class.
+    """Return in one line what an operator may read of an error; of one that is nobody's here, only its class.
 
     Example:
         >>> report_of(ValueError("a value"))

@@ -74,7 +74,7 @@ class _Reset:
             undisturbed(work) if self._dialect.is_async else work()
 
     def _is_left_as_new(self, connection: Any, record: ConnectionPoolEntry) -> bool:
-        """Say so of a connection whose transaction has ended; that needs no round trip."""
+        """Return whether a connection whose transaction has ended is as it was when it was new; needs no round trip."""
         if known_closed(self._dialect, connection) or self._when == "always" or _CHANGED in record.info:
             return False
         _take_back_options(connection, record)
@@ -111,7 +111,7 @@ class _Reset:
             run_quickly(connection, _DISCARD)
 
     def _is_new(self, connection: Any, record: ConnectionPoolEntry) -> bool:
-        """Say whether a connection is as it was when it was lent for the first time."""
+        """Return whether a connection is as it was when it was lent for the first time."""
         state = state_of(self._dialect, connection)
         if _NEW not in record.info:
             # What listeners of "connect" have begun ends with its first use.

@@ -47,7 +47,7 @@ def install_timing(engine: Engine) -> None:
 
 
 def has_foreign_listeners(target: Connection | Engine) -> bool:
-    """Say whether anyone but Querywright listens to SQLAlchemy's cursor events here."""
+    """Return whether anyone but Querywright listens to SQLAlchemy's cursor events here."""
     dispatch = target.dispatch
     # Loops, as each statement asks: a generator costs as much as the listeners.
     for listener in dispatch.before_cursor_execute:

@@ -86,7 +86,7 @@ def _remember(context: ExceptionContext) -> TransactionLost | None:
 
 
 def _may_write(connection: Connection | None) -> bool:
-    """Say whether a transaction on PostgreSQL was not begun to read only."""
+    """Return whether a transaction on PostgreSQL was not begun to read only."""
     if connection is None or connection.dialect.name != "postgresql":
         return False
     return not connection.get_execution_options().get("postgresql_readonly")

@@ -1,4 +1,4 @@
-"""Tell a value that cannot be stored from a fault of the application, by the error that it was refused with."""
+"""Distinguish a value that cannot be stored from a fault of the application, by the error that it was refused with."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _NAMED = re.compile(
 
 
 def refuses_value(error: BaseException | None) -> bool:
-    """Say whether an error that was raised while values were bound speaks of a value.
+    """Return whether an error that was raised while values were bound speaks of a value.
 
     Example:
         >>> refuses_value(OverflowError("too large")), refuses_value(TypeError("not serializable"))
@@ -73,7 +73,7 @@ def _raised_by_type(trace: TracebackType | None) -> bool:
 
 
 def was_reading(error: BaseException | None) -> bool:
-    """Say whether psycopg raised an error for what it read, such as a year beyond 9999; its class is the same."""
+    """Return whether psycopg raised an error for what it read, such as a year beyond 9999; its class is the same."""
     trace = None if error is None else error.__traceback__
     while trace is not None:
         frame = trace.tb_frame
@@ -84,7 +84,7 @@ def was_reading(error: BaseException | None) -> bool:
 
 
 def refuses_text(error: DBAPIError) -> bool:
-    """Say whether a server could not read a text that is a search, a pattern or a path, where no code tells.
+    """Return whether a server could not read a text that is a search, a pattern or a path, where no code tells.
 
     Example:
         >>> import sqlite3

@@ -1,4 +1,4 @@
-"""Say what to install where FastAPI is missing."""
+"""Name what to install where FastAPI is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Say which problems a path operation can answer with: by its dependencies, and by what its code calls."""
+"""Find which problems a path operation can answer with: by its dependencies, and by what its code calls."""
 
 from __future__ import annotations
 

@@ -35,12 +35,12 @@ def install_refusals(app: FastAPI, *, problems: bool) -> None:
 
 
 def answers_problems(app: FastAPI) -> bool:
-    """Say whether a 422 has problem details."""
+    """Return whether a 422 has problem details."""
     return app.exception_handlers.get(RequestValidationError) is _as_problem
 
 
 def answers_standard(app: FastAPI) -> bool:
-    """Say whether a 422 has FastAPI's own format."""
+    """Return whether a 422 has FastAPI's own format."""
     return app.exception_handlers.get(RequestValidationError) is _as_standard
 
 

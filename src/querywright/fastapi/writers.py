@@ -47,7 +47,7 @@ def check_writers(app: FastAPI) -> None:
 
 
 def writes(dependant: Dependant) -> bool:
-    """Say whether a path operation takes a `Writer`, itself or through a dependency."""
+    """Return whether a path operation takes a `Writer`, itself or through a dependency."""
     return any(each.call in WRITERS for each in dependants(dependant))
 
 
@@ -61,7 +61,7 @@ def _check(dependant: Dependant, path: str) -> None:
 
 
 def _gives_session(dependant: Dependant) -> bool:
-    """Say whether a dependency is a generator that yields a session: by its annotation, or else by its code."""
+    """Return whether a dependency is a generator that yields a session: by its annotation, or else by its code."""
     generator = _generator(dependant.call)
     if generator is None:
         return False
@@ -83,7 +83,7 @@ def _generator(call: Any) -> Any:
 
 
 def _opens_session(generator: Any, *, reads: bool) -> bool:
-    """Say whether code makes a session, or asks a database for one that it names or is given."""
+    """Return whether code makes a session, or asks a database for one that it names or is given."""
     calls = calls_of([generator])
     if any(
         isinstance(each, _FACTORIES) or (inspect.isclass(each) and issubclass(each, _SESSIONS)) for each in calls.values

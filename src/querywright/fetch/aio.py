@@ -149,7 +149,7 @@ class AsyncFetch(Generic[Model]):
         return _awaiting(self._fetch.stream_json(lines=lines, batch=batch))
 
     async def exists(self) -> bool:
-        """Say whether there is any row."""
+        """Return whether there is any row."""
         return await greenlet_spawn(self._fetch.exists)
 
     async def count(self) -> int:
@@ -169,7 +169,7 @@ class AsyncFetch(Generic[Model]):
         return await greenlet_spawn(self._fetch.explain, analyze=analyze)
 
     def explain_plan(self) -> PlanReport:
-        """Tell, field by field, what fills it, and whether SQL or the model writes it; nothing is run."""
+        """Return, field by field, what fills it, and whether SQL or the model writes it; nothing is run."""
         return self._fetch.explain_plan()
 
 

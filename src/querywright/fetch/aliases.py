@@ -23,7 +23,7 @@ class Owner(Protocol):
     """What a model is made of."""
 
     def has(self, name: str) -> bool:
-        """Say whether there is a value of this name."""
+        """Return whether there is a value of this name."""
         ...
 
     def find(self, name: str, path: str) -> Attribute | Relation | Composite | Steps:
@@ -42,7 +42,7 @@ class Row:
     mapper: Mapper[Any]
 
     def has(self, name: str) -> bool:
-        """Say whether an object of the class, or of one below it, has a value of this name."""
+        """Return whether an object of the class, or of one below it, has a value of this name."""
         return has_value(self.mapper, name)
 
     def find(self, name: str, path: str) -> Attribute | Relation | Composite | Steps:
@@ -65,7 +65,7 @@ class Parts:
     columns: Mapping[str, str]
 
     def has(self, name: str) -> bool:
-        """Say whether an object of the composite's class has a value of this name."""
+        """Return whether an object of the composite's class has a value of this name."""
         return name in self.columns or hasattr(self.composite.composite.composite_class, name)
 
     def find(self, name: str, path: str) -> Attribute:
@@ -77,7 +77,7 @@ class Parts:
 
 
 def names_all(marker: Marker | None) -> bool:
-    """Say whether a marker names all that fills a field, so that names of the field's own mean nothing."""
+    """Return whether a marker names all that fills a field, so that names of the field's own mean nothing."""
     return isinstance(marker, (Path, Expr)) or getattr(marker, "relationship", None) is not None
 
 

@@ -137,12 +137,12 @@ def _with_metadata(wanted: Wanted, metadata: Sequence[Any]) -> Wanted:
 
 
 def _is_marker(item: Any) -> bool:
-    """Say so of a marker, also of one that was not called, which planning refuses."""
+    """Return whether it is a marker, also one that was not called, which planning refuses."""
     return isinstance(item, Marker) or (is_class(item) and issubclass(item, Marker))
 
 
 def _is_after(item: Any) -> bool:
-    """Say whether an annotation only sees what Pydantic has made of the value."""
+    """Return whether an annotation only sees what Pydantic has made of the value."""
     if isinstance(item, _BEFORE):
         return False
     known = isinstance(item, (AfterValidator, PlainSerializer, WrapSerializer, FieldInfo))
@@ -150,14 +150,14 @@ def _is_after(item: Any) -> bool:
 
 
 def _only_checks(item: Any) -> bool:
-    """Say whether an annotation refuses values, and changes none, as ``to_lower`` does."""
+    """Return whether an annotation refuses values, and changes none, as ``to_lower`` does."""
     rules = {name for name, value in getattr(item, "__dict__", {}).items() if value is not None}
     known = type(item).__module__.startswith("pydantic") and bool(rules) and rules <= _CHECKS
     return known or isinstance(item, Strict) or type(item).__module__.startswith("annotated_types")
 
 
 def is_checked_time(annotation: Any) -> bool:
-    """Say whether an annotation is one of Pydantic's for dates and moments, which are checked and not changed."""
+    """Return whether an annotation is one of Pydantic's for dates and moments, which are checked and not changed."""
     return annotation in _CHECKED_TIMES
 
 
@@ -173,12 +173,12 @@ def _is_root_model(annotation: Any) -> bool:
 
 
 def is_class(annotation: Any) -> bool:
-    """Say whether an annotation is a class; on Python 3.10 ``list[int]`` is an instance of type, but none."""
+    """Return whether an annotation is a class; on Python 3.10 ``list[int]`` is an instance of type, but none."""
     return get_origin(annotation) is None and isinstance(annotation, type)
 
 
 def is_shape(annotation: Any) -> bool:
-    """Say whether an annotation has named fields: a model, dataclass, TypedDict or msgspec Struct."""
+    """Return whether an annotation has named fields: a model, dataclass, TypedDict or msgspec Struct."""
     if not is_class(annotation):
         return is_generic_shape(annotation)
     if issubclass(annotation, BaseModel):
@@ -187,7 +187,7 @@ def is_shape(annotation: Any) -> bool:
 
 
 def is_generic_shape(annotation: Any) -> bool:
-    """Say whether an annotation is a generic dataclass, TypedDict or Struct with its arguments."""
+    """Return whether an annotation is a generic dataclass, TypedDict or Struct with its arguments."""
     origin = get_origin(annotation)
     if not is_class(origin):
         return False
@@ -195,12 +195,12 @@ def is_generic_shape(annotation: Any) -> bool:
 
 
 def is_typed_dict(annotation: Any) -> bool:
-    """Say whether an annotation is a TypedDict."""
+    """Return whether an annotation is a TypedDict."""
     return is_class(annotation) and issubclass(annotation, dict) and hasattr(annotation, "__total__")
 
 
 def is_struct(annotation: Any) -> bool:
-    """Say whether an annotation is a msgspec Struct, or a generic one with its arguments."""
+    """Return whether an annotation is a msgspec Struct, or a generic one with its arguments."""
     origin = get_origin(annotation) or annotation
     return is_class(origin) and hasattr(origin, "__struct_fields__")
 
@@ -222,5 +222,5 @@ _HOOK = "it defines __get_pydantic_core_schema__"
 
 
 def _has_schema_of_its_own(annotation: Any) -> bool:
-    """Say whether a class of values, such as an Enum, tells Pydantic how to read and write it."""
+    """Return whether a class of values, such as an Enum, tells Pydantic how to read and write it."""
     return is_class(annotation) and not is_shape(annotation) and hasattr(annotation, "__get_pydantic_core_schema__")

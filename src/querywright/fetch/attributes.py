@@ -108,7 +108,7 @@ def find(mapper: Mapper[Any], name: str, path: str) -> Attribute | Relation | Co
 
 
 def has_value(mapper: Mapper[Any], name: str) -> bool:
-    """Say whether an object of a mapped class, or of one below it, has something of this name that is a value."""
+    """Return whether an object of a mapped class, or of one below it, has something of this name that is a value."""
     found = (getattr_static(below.class_, name, _NOTHING) for below in mapper.self_and_descendants)
     return not all(isinstance(each, _NO_VALUES) for each in found)
 
@@ -185,7 +185,7 @@ def keys_of(table: Any) -> list[set[Any]]:
 
 
 def may_be_none(found: Composite, path: str) -> bool:
-    """Say whether a composite is ``None`` where all its columns are NULL.
+    """Return whether a composite is ``None`` where all its columns are NULL.
 
     Raises:
         ShapeError: It is ``None`` by a rule that only Python knows.
@@ -228,7 +228,7 @@ def _refuse_python(mapper: Mapper[Any], name: str, path: str) -> None:
 
 
 def _is_of_sqlalchemy(descriptor: Any) -> bool:
-    """Say whether a synonym reads what it stands for, and not what a descriptor of the user's makes of it."""
+    """Return whether a synonym reads what it stands for, and not what a descriptor of the user's makes of it."""
     getter: Any = getattr(descriptor, "fget", None) or type(descriptor)
     return descriptor is None or getter.__module__.startswith("sqlalchemy.")
 

@@ -192,7 +192,7 @@ class Binder:
 
 
 def _is_named(bound: BindParameter[Any]) -> bool:
-    """Say whether a parameter has a name that the user gave it, which is the same in every such statement."""
+    """Return whether a parameter has a name that the user gave it, which is the same in every such statement."""
     return not (bound.unique or isinstance(bound.key, _anonymous_label))
 
 

@@ -203,7 +203,7 @@ def _sought(relationship: RelationshipProperty[Any]) -> tuple[Table | None, set[
 
 
 def _has_index(table: Table, columns: set[str], inspector: Inspector) -> bool:
-    """Say whether the first columns of an index or key are these, in any order."""
+    """Return whether the first columns of an index or key are these, in any order."""
     schema = table.schema
     known: list[Any] = [inspector.get_pk_constraint(table.name, schema=schema)["constrained_columns"]]
     known += [index["column_names"] for index in inspector.get_indexes(table.name, schema=schema)]

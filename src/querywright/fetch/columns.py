@@ -35,7 +35,7 @@ _RESULT_HOOKS = ("process_result_value", "result_processor")
 
 
 def has_hooks(column_type: TypeEngine[Any]) -> bool:
-    """Say whether a type that is neither SQLAlchemy's nor ours changes in Python what is read."""
+    """Return whether a type that is neither SQLAlchemy's nor ours changes in Python what is read."""
     # MySQL's SET is a text that SQLAlchemy makes a set of.
     if isinstance(column_type, sa.PickleType) or column_type.__visit_name__ == "SET":
         return True
@@ -207,14 +207,14 @@ _DOCUMENTS: tuple[Any, ...] = (Any, dict, list, dict[str, Any], list[Any])
 
 
 def is_native(encoding: Encoding, column_type: TypeEngine[Any], annotation: Any) -> bool:
-    """Say whether the model makes the same of the JSON of a value as of the value itself."""
+    """Return whether the model makes the same of the JSON of a value as of the value itself."""
     if encoding in _FOR_PYTHON or encoding in {Encoding.ARRAY, Encoding.TIME}:
         return is_exact(encoding, column_type, annotation)
     return encoding in _NATIVE or annotation is _python_type(encoding, column_type)
 
 
 def is_exact(encoding: Encoding, column_type: TypeEngine[Any], annotation: Any) -> bool:
-    """Say whether SQL writes this column exactly as Pydantic would write this annotation."""
+    """Return whether SQL writes this column exactly as Pydantic would write this annotation."""
     if encoding in _FOR_PYTHON:
         return False
     if encoding is Encoding.JSON:

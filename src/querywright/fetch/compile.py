@@ -311,13 +311,13 @@ class SelectCompiler:
 
 
 def has_arrays(node: Node, form: Form) -> bool:
-    """Say whether the database aggregates rows into text, at any level."""
+    """Return whether the database aggregates rows into text, at any level."""
     lists = (below for below in walk(node) if isinstance(below, (ToMany, Groups)))
     return form.array or any(not (form.split and _is_open(below)) for below in lists)
 
 
 def _is_open(node: ToMany | Groups) -> bool:
-    """Say whether a list is left open, if each level has a statement of its own."""
+    """Return whether a list is left open, if each level has a statement of its own."""
     return isinstance(node, ToMany) and node.rows.limit is None
 
 

@@ -27,7 +27,7 @@ def count(query: Query, bind: Bind) -> int:
 
 
 def exists_any(query: Query, bind: Bind) -> bool:
-    """Say whether a query has any rows."""
+    """Return whether a query has any rows."""
     return bool(_value(query, bind, _exists))
 
 

@@ -34,7 +34,7 @@ _DECORATORS = {
 
 
 def changes(cls: type, config: dict[str, Any]) -> tuple[str, bool]:
-    """Say why a class has to write its JSON itself, and whether it looks at raw values.
+    """Return why a class has to write its JSON itself, and whether it looks at raw values.
 
     Args:
         cls: A model, dataclass, TypedDict or Struct.

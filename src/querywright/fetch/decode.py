@@ -150,7 +150,7 @@ _STRING_OR_INFINITY = re.compile(r'"(?:[^"\\]|\\.)*"|Inf', re.DOTALL)
 
 
 def _may_have_infinity(text: str) -> bool:
-    """Say whether one stands where a number may; a regular expression would take ten times as long to find the word."""
+    """Return whether one stands where a number may; a regular expression takes ten times as long to find the word."""
     at = text.find(_INFINITY)
     while at >= 0:
         if text[at - 1] in ":[,-" and text[at + len(_INFINITY)] in ",]}":
@@ -227,7 +227,7 @@ def write_json(value: Any) -> bytes:
 
 
 def takes_options(model: Any) -> bool:
-    """Say whether what writes a model leaves out what is ``None``, and writes names for aliases, if it is told to."""
+    """Return whether what writes a model leaves out ``None``, and writes names for aliases, if it is told to."""
     return isinstance(_codec(model, many=True), _Pydantic)
 
 

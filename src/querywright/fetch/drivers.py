@@ -17,7 +17,7 @@ Rows = Sequence[Any]
 
 
 def has_direct_call(dialect: Dialect) -> bool:
-    """Say whether this driver can be called straight."""
+    """Return whether this driver can be called straight."""
     return (dialect.driver, dialect.is_async) in _CALLS
 
 

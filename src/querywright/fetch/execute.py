@@ -58,7 +58,7 @@ def run(bind: Engine | Connection, statement: Statement) -> Rows:
 
 
 def _is_direct(target: Connection | Engine) -> bool:
-    """Say whether the driver can be called straight: nobody else listens to cursor events, or wants them logged."""
+    """Return whether the driver can be called straight: nobody else listens to cursor events, or wants them logged."""
     if not has_direct_call(target.dialect) or has_foreign_listeners(target):
         return False
     return not target.engine._should_log_info()  # noqa: SLF001 - ``echo`` does not know of Python's logging
@@ -226,7 +226,7 @@ def seen_by_session(session: Session, statement: Select[Any], parameters: Mappin
 
 
 def has_listeners(sessions: type[Session]) -> bool:
-    """Say whether anyone listens to ``do_orm_execute`` of all sessions of a class."""
+    """Return whether anyone listens to ``do_orm_execute`` of all sessions of a class."""
     return bool(_dispatch_of(sessions).do_orm_execute)  # type: ignore[arg-type]  # mypy asks its instances
 
 
@@ -244,7 +244,7 @@ class _Unread(IteratorResult[Any]):
         self._state = state
 
     def seen(self, statement: Select[Any]) -> Seen:
-        """Tell what became of a statement.
+        """Return what became of a statement.
 
         Raises:
             ShapeError: It is not a ``select()`` any more.

@@ -36,7 +36,7 @@ class Sort:
     joined: bool = False
 
     def on(self, column: ColumnElement[Any]) -> Sort:
-        """Say the same of a column of a subquery."""
+        """Return the same of a column of a subquery."""
         return replace(self, expression=column)
 
     @property

@@ -115,7 +115,7 @@ def _has_inexact_keys(plan: Plan) -> bool:
 
 
 def _is_inexact(part: Scalar) -> bool:
-    """Say whether a value may not be equal to itself when it comes back, as 0.1 of a REAL is bound as a double."""
+    """Return whether a value may not be equal to itself when it comes back, as 0.1 of a REAL is bound as a double."""
     return part.encoding is Encoding.FLOAT
 
 

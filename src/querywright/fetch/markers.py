@@ -258,4 +258,4 @@ class Avg(Aggregated):
 
 
 class Exists(Aggregated):
-    """Say whether the relationship leads to any row for which the condition holds."""
+    """Return whether the relationship leads to any row for which the condition holds."""

@@ -1,4 +1,4 @@
-"""Say which rows lie too deep in a statement to be written and parsed; they get statements of their own."""
+"""Find which rows lie too deep in a statement to be written and parsed; they get statements of their own."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ class _Walk:
                 yield from self.deep(part, depth, mapper)
 
     def is_deep(self, row: Shape | Variants, depth: int) -> bool:
-        """Say whether what a row has lies too deep, even if the rows below are left open."""
+        """Return whether what a row has lies too deep, even if the rows below are left open."""
         return depth + self.reach(row, row.mapper) > self.nesting.most
 
     def reach(self, node: Node, mapper: Mapper[Any]) -> int:
-        """Say how much deeper than a node that lies which is in it, the rows below left open."""
+        """Return how much deeper than a node that lies which is in it, the rows below left open."""
         if isinstance(node, Scalar):
             return self.nesting.values.get(node.encoding, self.nesting.value)
         if isinstance(node, Aggregate):
@@ -83,7 +83,7 @@ class _Walk:
         return step + (self.nesting.slot if isinstance(node.target, _ROWS) else self.reach(node.target, related))
 
     def step(self, node: ToOne | ToMany | Groups, mapper: Mapper[Any]) -> int | None:
-        """Say how much deeper related rows lie; ``None`` if they are a list that is left open."""
+        """Return how much deeper related rows lie; ``None`` if they are a list that is left open."""
         nesting, compact = self.nesting, self.compact
         if isinstance(node, ToOne):
             joined = node.rows is None and leads_to_one(mapper.relationships[node.relationship])

@@ -94,7 +94,7 @@ def _find_on(query: Query, target: Engine | Connection, request: PageRequest, *,
 
 
 def _is_of_a_value(error: DBAPIError) -> bool:
-    """Say whether the database could not read a value, or not compare it."""
+    """Return whether the database could not read a value, or not compare it."""
     return (sqlstate_of(error.orig) or "")[:2] in {"22", "42"}
 
 
@@ -153,7 +153,7 @@ class _Order:
         return position
 
     def is_possible(self, position: Position) -> bool:
-        """Say whether a row may have this position; of a sealed one that is known."""
+        """Return whether a row may have this position; of a sealed one that is known."""
         return self.shown is None or are_possible(position.values, self.shown.values, self.database)
 
 

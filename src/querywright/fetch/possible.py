@@ -24,7 +24,7 @@ Check = Callable[[str], bool]
 
 
 def are_possible(values: Sequence[tuple[str, str] | None], columns: Iterable[Scalar], database: str) -> bool:
-    """Say whether a row may be ordered by these values.
+    """Return whether a row may be ordered by these values.
 
     Args:
         values: For each its kind and its text; ``None`` for NULL.

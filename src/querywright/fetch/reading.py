@@ -144,7 +144,7 @@ _PARSERS = {"json", "orjson", "ujson", "simplejson", "rapidjson", "msgspec", "py
 
 
 def parses_documents(dialect: Dialect) -> bool:
-    """Say whether an engine has a ``json_deserializer`` that may make something of its own of a document."""
+    """Return whether an engine has a ``json_deserializer`` that may make something of its own of a document."""
     parser = getattr(dialect, "_json_deserializer", None)
     return parser is not None and str(getattr(parser, "__module__", "")).partition(".")[0] not in _PARSERS
 
@@ -157,7 +157,7 @@ def _document_reader(dialect: Dialect) -> Reader | None:
 
 
 def has_own_processor(column_type: TypeDecorator[Any]) -> bool:
-    """Say whether a decorator replaces the whole processing of results, as PickleType does."""
+    """Return whether a decorator replaces the whole processing of results, as PickleType does."""
     return type(column_type).result_processor is not TypeDecorator.result_processor
 
 

@@ -48,7 +48,7 @@ __all__ = [
 
 
 class Filter(LoaderCriteriaOption):
-    """A ``with_loader_criteria`` of a statement: the ORM applies it to the user's own rows, this room to related ones.
+    """A ``with_loader_criteria`` of a statement: the ORM applies it to the user's own rows, ours to related ones.
 
     To aliases of related rows the ORM would apply what its own loaders do not, and to a join an expression of the
     class instead of the alias.
@@ -70,7 +70,7 @@ class Filter(LoaderCriteriaOption):
         return true() if ext_info in self.related else super()._resolve_where_criteria(ext_info)
 
     def concerns(self, mapper: Mapper[Any]) -> bool:
-        """Say whether the ORM's loaders, which select the class itself, would apply it to related rows."""
+        """Return whether the ORM's loaders, which select the class itself, would apply it to related rows."""
         named = self.include_aliases or self.entity is mapper
         return named and self.propagate_to_loaders and mapper in self._all_mappers()
 
@@ -219,7 +219,7 @@ def expressions_of(statement: Select[Any], entity: Any) -> dict[Source, ColumnEl
 
 
 def _fills(loader: Any) -> bool:
-    """Say whether a loader option is a ``with_expression()``."""
+    """Return whether a loader option is a ``with_expression()``."""
     return bool(getattr(loader, "strategy", None) == (("query_expression", True),))
 
 

@@ -1,4 +1,4 @@
-"""Tell of a plan, field by field: what fills it, and whether SQL or the model writes it."""
+"""Describe a plan, field by field: what fills it, and whether SQL or the model writes it."""
 
 from __future__ import annotations
 

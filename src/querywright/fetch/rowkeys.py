@@ -98,7 +98,7 @@ class Rows:
             self.equalities.extend((_Equality(one, two, decides), _Equality(two, one, decides)))
 
     def is_nullable(self, expression: Any) -> bool:
-        """Say whether an expression may be NULL; of all but the columns of tables that is not known."""
+        """Return whether an expression may be NULL; of all but the columns of tables that is not known."""
         owner = self.owners.get(expression)
         if owner is None or self.elements[owner]:
             return True
@@ -203,7 +203,7 @@ def _key_of(element: Any) -> Sequence[Any] | None:
 
 
 def _positions(selected: Any) -> list[int] | None:
-    """Say which columns of a SELECT, by their places, tell its rows apart."""
+    """Return which columns of a SELECT, by their places, tell its rows apart."""
     if isinstance(selected, CompoundSelect):
         return _positions_of_set(selected)
     if not isinstance(selected, Select):
@@ -240,7 +240,7 @@ def _positions_of_set(union: CompoundSelect[Any]) -> list[int] | None:
 
 
 def _is_table_in_parts(columns: Sequence[Sequence[Any]], key: Sequence[int]) -> bool:
-    """Say whether all parts of a UNION select the same columns of one table, and its key among them."""
+    """Return whether all parts of a UNION select the same columns of one table, and its key among them."""
     table: Any = getattr(columns[0][0], "table", None)
     alike = len({tuple(map(id, part)) for part in columns}) == 1
     of_table = isinstance(table, Table) and all(getattr(column, "table", None) is table for column in columns[0])

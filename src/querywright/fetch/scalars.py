@@ -93,7 +93,7 @@ def built(build: Any, mapper: Mapper[Any], path: str) -> Attribute:
 
 
 def reason_of(node: Node, wanted: Wanted) -> str:
-    """Say why SQL cannot write a field as Pydantic does; empty if it can."""
+    """Return why SQL cannot write a field as Pydantic does; empty if it can."""
     if wanted.reason:
         return wanted.reason
     if isinstance(node, Scalar):
@@ -115,7 +115,7 @@ _MOMENTS = frozenset({Encoding.TIMESTAMP, Encoding.UTC_TIMESTAMP, Encoding.DATE}
 
 
 def is_shown(node: Node, wanted: Wanted) -> bool:
-    """Say whether a field shows the very value that a column has, or for an embedded object, whether its fields may."""
+    """Return whether a field shows the very value of a column, or for an embedded object, whether its fields may."""
     if wanted.altered or isinstance(node, Embedded):
         return not wanted.altered
     if not isinstance(node, Scalar):
@@ -132,7 +132,7 @@ def is_shown(node: Node, wanted: Wanted) -> bool:
 
 
 def needs_conversion(node: Node, wanted: Wanted, *, before: bool = False) -> bool:
-    """Say whether a field's values have to become those of Python before the model validates them.
+    """Return whether a field's values have to become those of Python before the model validates them.
 
     Args:
         node: What fills the field.

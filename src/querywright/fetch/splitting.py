@@ -40,7 +40,7 @@ _UNKNOWN_ROW = 4096
 
 
 def most_rows(target: Engine | Connection, statement: Select[Any], plan: Plan) -> int:
-    """Say how many rows one statement may have, by the size of those seen before."""
+    """Return how many rows one statement may have, by the size of those seen before."""
     options = {**target.get_execution_options(), **statement.get_execution_options()}
     largest: int = options.get(LARGEST_JSON, _LARGEST_JSON)
     return largest // (_seen.get((plan.model, plan.mapper)) or _UNKNOWN_ROW)

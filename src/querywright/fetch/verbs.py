@@ -170,7 +170,7 @@ class Fetch(Generic[Model]):
         yield from streamed_json(self._query, self._bind, lines=lines, batch=batch)
 
     def exists(self) -> bool:
-        """Say whether there is any row."""
+        """Return whether there is any row."""
         return exists_any(self._query, self._bind)
 
     def count(self) -> int:
@@ -193,5 +193,5 @@ class Fetch(Generic[Model]):
             return explain(target, statement, analyze=analyze)
 
     def explain_plan(self) -> PlanReport:
-        """Tell, field by field, what fills it, and whether SQL or the model writes it; nothing is run."""
+        """Return, field by field, what fills it, and whether SQL or the model writes it; nothing is run."""
         return report_of(self._query.plan)

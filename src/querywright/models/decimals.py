@@ -195,7 +195,7 @@ def _units(number: Decimal, scale: int) -> int | float:
 
 
 def _is_moderate(number: Decimal) -> bool:
-    """Say whether it is finite and not so large that even a context of Python's refuses to scale it."""
+    """Return whether it is finite and not so large that even a context of Python's refuses to scale it."""
     return number.is_finite() and (not number or number.adjusted() < _WIDE.prec)
 
 

@@ -135,7 +135,7 @@ def _attempt(row: Row[Any]) -> int:
 
 
 def _if_it_dies(row: Row[Any]) -> str:
-    """Say what an attempt alone has ended with if its relay does not live to tell."""
+    """Return what an attempt alone has ended with if its relay does not live to tell."""
     among_others = row.claim is not None and row.error not in {_SUSPECTED, LEASE_EXPIRED}
     return _SUSPECTED if among_others else LEASE_EXPIRED
 

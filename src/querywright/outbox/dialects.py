@@ -43,7 +43,7 @@ def dialect_of(session: Session) -> OutboxDialect:
 
 
 def own_clock(_session: Session) -> dt.datetime:
-    """Tell the time of this machine."""
+    """Return the time of this machine."""
     return dt.datetime.now(dt.timezone.utc)
 
 

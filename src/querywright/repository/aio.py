@@ -120,7 +120,7 @@ class AsyncRepository(RepositoryBase[Model, AsyncSession]):
         )
 
     async def exists(self, *key_or_criteria: Any) -> bool:
-        """Tell whether a row has a primary key, or matches all criteria.
+        """Return whether a row has a primary key, or matches all criteria.
 
         Args:
             key_or_criteria: One key, or criteria; none for any row.

@@ -84,7 +84,7 @@ class RepositoryBase(Generic[Model, AnySession]):
 
 
 def argument_of(repository: Any) -> Any:
-    """Tell which mapped class a repository class, with or without arguments, is for; a type variable if none yet."""
+    """Return which mapped class a repository class, with or without arguments, is for; a type variable if none yet."""
     origin: Any = get_origin(repository) or repository
     given = dict(zip(getattr(origin, "__parameters__", ()), get_args(repository), strict=False))
     return given.get(origin._argument, origin._argument)  # noqa: SLF001 - of the same class

@@ -138,7 +138,7 @@ class Repository(RepositoryBase[Model, Session]):
         return list(self._scalars(statement.limit(limit), locking))
 
     def exists(self, *key_or_criteria: Any) -> bool:
-        """Tell whether a row has a primary key, or matches all criteria.
+        """Return whether a row has a primary key, or matches all criteria.
 
         Args:
             key_or_criteria: One key, or criteria; none for any row.

@@ -93,7 +93,7 @@ def ordered(model: type[Any], order_by: Ordering | None) -> Sequence[Any]:
 
 
 def is_key(given: Sequence[Any]) -> bool:
-    """Tell whether what was given is one primary key rather than criteria."""
+    """Return whether what was given is one primary key rather than criteria."""
     return len(given) == 1 and not _is_expression(given[0])
 
 

@@ -99,7 +99,7 @@ class _Unit(Generic[AnyDatabase, AnySession]):
     if not TYPE_CHECKING:  # they would take every name for an attribute
 
         def __getattr__(self, name: str) -> Any:
-            """Say why a declared repository is not there."""
+            """Raise an error that says why a declared repository is not there."""
             if name == "session" or name in self._repositories():
                 message = f"{type(self).__name__}.{name} is there only inside the with block."
             else:

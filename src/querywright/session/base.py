@@ -114,7 +114,7 @@ class BaseDatabase(Generic[AnyEngine]):
 
 
 def pause_after(attempts: Attempts, error: Exception, work: Any) -> float | None:
-    """Say how long to wait before a unit of work is run again, and tell subscribers; ``None`` if it is not."""
+    """Return how long to wait before a unit of work is run again, and tell subscribers; ``None`` if it is not."""
     pause = attempts.pause_after(error)
     if pause is not None:
         first = leaves(error)[0]

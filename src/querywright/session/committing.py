@@ -43,5 +43,5 @@ def commit_on(begun: Sequence[Connection], commit: Callable[[], None], hooks: Ho
 
 
 def _only_reads(connection: Connection) -> bool:
-    """Say whether a transaction cannot have written, so that it does not matter what became of its COMMIT."""
+    """Return whether a transaction cannot have written, so that it does not matter what became of its COMMIT."""
     return READ_ONLY_OPTIONS[connection.dialect.name].items() <= connection.get_execution_options().items()

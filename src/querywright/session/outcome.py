@@ -78,7 +78,7 @@ def take_receipt(connection: Connection) -> Receipt | None:
 
 
 def is_answer(error: BaseException, dialect: str) -> bool:
-    """Say whether a failed COMMIT was refused by the database, rather than left without an answer."""
+    """Return whether a failed COMMIT was refused by the database, rather than left without an answer."""
     if not isinstance(error, DBAPIError):
         # Of our own kind, raised before anything was sent; all else comes from the network or a timer.
         return not isinstance(error, (OSError, asyncio.TimeoutError))

@@ -57,7 +57,7 @@ _NEVER = frozenset({"57014", "57P05", "25P03", "25P04", _FAILED, "40003", "08007
 
 
 def cause_of(error: BaseException, also: Collection[str] = (), *, keyed: bool = False) -> Cause | None:
-    """Say why a unit of work that failed with this error may be run again; ``None`` if it may not.
+    """Return why a unit of work that failed with this error may be run again; ``None`` if it may not.
 
     Of several errors at once, as a task group raises them, each has to allow it; but one that only says that the
     transaction had failed already.
@@ -187,7 +187,7 @@ class Attempts:
         self.budget.deposit()
 
     def pause_after(self, error: BaseException) -> float | None:
-        """Say how many seconds to wait before the next attempt; ``None`` if this was the last."""
+        """Return how many seconds to wait before the next attempt; ``None`` if this was the last."""
         self.made += 1
         cause = cause_of(error, self.policy.also, keyed=self.policy.keyed)
         if cause is None or self.made >= self.policy.attempts:

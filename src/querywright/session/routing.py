@@ -163,7 +163,7 @@ class Replicas(_Routing[Database]):
     """
 
     def position(self) -> str:
-        """Say how far the primary has come; to be asked after a commit, and with ``synchronous_commit`` on."""
+        """Return how far the primary has come; to be asked after a commit, and with ``synchronous_commit`` on."""
         return self._position()
 
     def reader(self, after: str | None = None) -> Database:
@@ -201,7 +201,7 @@ class AsyncReplicas(_Routing[AsyncDatabase]):
     """The same as `Replicas`, to await."""
 
     async def position(self) -> str:
-        """Say how far the primary has come; to be asked after a commit, and with ``synchronous_commit`` on."""
+        """Return how far the primary has come; to be asked after a commit, and with ``synchronous_commit`` on."""
         return await greenlet_spawn(self._position)
 
     async def reader(self, after: str | None = None) -> AsyncDatabase:

@@ -70,11 +70,11 @@ class Position:
         return f"{self.timeline:08X}{self.offset:016X}"
 
     def includes(self, other: Position) -> bool:
-        """Say whether who stands here is known to have all up to another position."""
+        """Return whether who stands here is known to have all up to another position."""
         return self.timeline == other.timeline and self.offset >= other.offset
 
     def knows(self, other: Position) -> bool:
-        """Say whether a primary that stands here may have given out another position, perhaps before it was one."""
+        """Return whether a primary that stands here may have given out another position, perhaps before it was one."""
         return self.timeline > other.timeline or self.includes(other)
 
 

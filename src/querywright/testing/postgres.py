@@ -262,7 +262,7 @@ def _all_but(package: Path) -> Any:
 
 
 def _can_enter(path: Path, account: pwd.struct_passwd) -> bool:
-    """Say whether an account may enter a folder and all folders above it."""
+    """Return whether an account may enter a folder and all folders above it."""
     for folder in (path, *path.parents):
         status = folder.stat()
         if status.st_uid == account.pw_uid:

@@ -179,7 +179,7 @@ class JsonWriter:
         return encoders[encoding](column, column_type)
 
     def writes(self, encoding: Encoding) -> bool:
-        """Say whether this database has such values."""
+        """Return whether this database has such values."""
         return encoding is Encoding.ENUM or encoding in self.encoders or encoding in self.model_encoders
 
     def literal(self, text: str) -> SQLText:

@@ -164,7 +164,7 @@ class _MySQLWriter(JsonWriter):
 
 
 def _is_united(expression: Any) -> bool:
-    """Say whether an ENUM came through a UNION, which makes a text of it.
+    """Return whether an ENUM came through a UNION, which makes a text of it.
 
     Raises:
         ShapeError: It is not known what became of it.

@@ -185,7 +185,7 @@ class _PostgreSQLWriter(JsonWriter):
 
 
 def _is_whole(array: sa.ARRAY[Any]) -> bool:
-    """Say whether to_json writes the elements as they are written by themselves."""
+    """Return whether to_json writes the elements as they are written by themselves."""
     item = unwrap_type(array.item_type)
     encoding = encoding_of(item)
     return encoding in EXACT_ITEMS and encoding is not Encoding.DECIMAL and not isinstance(item, sa.types.TypeDecorator)
@@ -197,7 +197,7 @@ def _elements(column: ColumnElement[Any], item: TypeEngine[Any]) -> Any:
 
 
 def _dimensions(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> ColumnElement[bool]:
-    """Say whether an array has its dimensions, which PostgreSQL does not demand; an empty one has none."""
+    """Return whether an array has its dimensions, which PostgreSQL does not demand; an empty one has none."""
     declared: ColumnElement[int] = literal_column(str(getattr(column_type, "dimensions", None) or 1))
     return func.coalesce(func.array_ndims(column), declared) == declared
 

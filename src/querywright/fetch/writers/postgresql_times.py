@@ -99,7 +99,7 @@ def time(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragments:
 
 
 def is_of(column: ColumnElement[Any], type_name: str) -> ColumnElement[bool]:
-    """Say whether a value is of a type."""
+    """Return whether a value is of a type."""
     return func.pg_typeof(column) == literal_column(f"'{type_name}'::regtype")
 
 

@@ -117,7 +117,7 @@ def _broken(path: str) -> SQLText:
 
 
 def digits_of(column_type: TypeEngine[Any]) -> int:
-    """Say how many decimals SQLAlchemy gives to a Numeric."""
+    """Return how many decimals SQLAlchemy gives to a Numeric."""
     assert isinstance(column_type, sa.Numeric)  # noqa: S101 - the encoding says so
     scale = column_type.decimal_return_scale if column_type.decimal_return_scale is not None else column_type.scale
     return column_type._default_decimal_return_scale if scale is None else scale  # noqa: SLF001 - no public name
@@ -136,7 +136,7 @@ def _number(text: str) -> ColumnElement[Any]:
 
 
 def _has_decimals(number: ColumnElement[Any], digits: int) -> ColumnElement[bool]:
-    """Say whether a number has at most so many decimals: IEEE 754 divides, and rounds, as reading the text does."""
+    """Return whether a number has at most so many decimals: IEEE 754 divides, and rounds, as reading the text does."""
     power = _number(f"1e{digits}")
     return func.round(number * power).op("/")(power) == number
 
