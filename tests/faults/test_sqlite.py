@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
 import shutil
@@ -12,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import NullPool, create_engine, event, func, select, text
@@ -19,6 +21,7 @@ from sqlalchemy.exc import OperationalError
 
 from querywright import AsyncDatabase, Database, DatabaseError
 from querywright.engine import classify, pool_snapshot
+from querywright.engine.dialect import sqlstate_of
 from tests.faults.clients import AnyDatabase, Base, Receipt, Sized
 from tests.faults.report import Figures
 from tests.faults.writers import write_receipts, write_without_permission
@@ -78,13 +81,13 @@ DRIVERS = pytest.mark.parametrize("driver", ["sqlite+pysqlite", "sqlite+aiosqlit
 
 
 @asynccontextmanager
-async def open_file(driver: str, path: Path) -> AsyncIterator[AnyDatabase]:
+async def open_file(driver: str, path: Path, **options: Any) -> AsyncIterator[AnyDatabase]:
     """Open a database of either kind."""
     if driver == "sqlite+aiosqlite":
-        async with AsyncDatabase(f"{driver}:///{path}") as db:
+        async with AsyncDatabase(f"{driver}:///{path}", **options) as db:
             yield db
     else:
-        with Database(f"{driver}:///{path}") as sync_db:
+        with Database(f"{driver}:///{path}", **options) as sync_db:
             yield sync_db
 
 
@@ -192,3 +195,25 @@ def test_a16_what_may_not_be_written_says_so(path: Path, processes: ProcessPoolE
     path.parent.chmod(0o777)
     assert keys(path) == []
     assert processes.submit(write_receipts, str(path), 1, 1).result()[0] == []
+
+
+@DRIVERS
+@pytest.mark.parametrize("timeout", [60, 0.1])
+async def test_a16_a_new_file_is_waited_for(driver: str, path: Path, timeout: float) -> None:
+    """SQLite itself does not wait where a file changes its mode, as the first connections of all workers do at once."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode=DELETE")
+        other.execute("BEGIN IMMEDIATE")
+        async with open_file(driver, path, busy_timeout=timeout) as db:
+            work: Any = db.ping() if isinstance(db, AsyncDatabase) else asyncio.to_thread(db.ping)
+            opening = asyncio.ensure_future(work)
+            if timeout < 1:
+                with pytest.raises(OperationalError) as failed:
+                    await opening
+                assert sqlstate_of(failed.value.orig) == "55P03"
+            else:
+                await asyncio.wait({opening}, timeout=0.2)
+                other.execute("ROLLBACK")
+                await opening
+                with closing(sqlite3.connect(path)) as third:
+                    assert third.execute("PRAGMA journal_mode").fetchone() == ("wal",)

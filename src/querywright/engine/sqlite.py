@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -77,9 +78,34 @@ def _configure(connection: Any, _record: Any) -> None:
     # (https://docs.sqlalchemy.org/en/20/dialects/sqlite.html#pysqlite-serializable).
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+    _write_ahead(cursor)
+    for pragma in ("synchronous=NORMAL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _write_ahead(cursor: Any) -> None:
+    """Let readers and a writer work side by side.
+
+    The first connections of a new file change its mode all at once, and whoever comes second is told at once that the
+    file is locked, whatever the busy timeout (https://www.sqlite.org/wal.html). A BEGIN does wait for the first.
+
+    Raises:
+        sqlite3.OperationalError: The file was locked for longer than the busy timeout.
+    """
+    cursor.execute("PRAGMA busy_timeout")
+    [milliseconds] = cursor.fetchone()
+    deadline = time.monotonic() + milliseconds / 1000
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+        else:
+            return
+        cursor.execute(BEGIN_WRITING)
+        cursor.execute("ROLLBACK")
 
 
 def _begin(connection: Connection) -> None:
