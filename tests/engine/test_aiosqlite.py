@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from querywright.engine.aiosqlite import open_connection
+from querywright.engine.drivers.aiosqlite import open_connection
 
 
 def test_a_thread_outlives_its_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:

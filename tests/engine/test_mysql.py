@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from querywright.engine.mysql import _lose
+from querywright.engine.databases.mysql import _lose
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import make_url
 
 from querywright import AsyncDatabase, ConfigurationError, Database
-from querywright.engine.postgresql import asyncpg_tls_arguments, psycopg_tls_arguments
+from querywright.engine.databases.postgresql import asyncpg_tls_arguments, psycopg_tls_arguments
 from querywright.engine.tls import Tls, without_tls
 
 DRIVERS = ("postgresql+asyncpg", "postgresql+psycopg", "mysql+pymysql", "mariadb+aiomysql")

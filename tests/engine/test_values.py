@@ -11,8 +11,8 @@ from typing_extensions import override
 
 from querywright import Database, DatabaseError, InvalidValue
 from querywright.engine import classify
-from querywright.engine.mysql import mysql_sqlstate
-from querywright.engine.values import column_of
+from querywright.engine.databases.mysql import mysql_sqlstate
+from querywright.engine.databases.values import column_of
 
 
 class Aware(TypeDecorator[Any]):

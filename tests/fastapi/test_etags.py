@@ -34,7 +34,7 @@ from querywright.fastapi import (
     install,
     lifespan,
 )
-from querywright.fastapi.etags import Match, NoneMatch, parse_tags
+from querywright.fastapi.responses.etags import Match, NoneMatch, parse_tags
 from tests.suite.bank import Account, Card
 from tests.suite.support import add
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import Request
 
-from querywright.fastapi.idempotency import _fingerprint
+from querywright.fastapi.idempotency.route import _fingerprint
 
 
 async def test_the_end_of_a_query_is_not_the_beginning_of_a_body() -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from querywright import AsyncDatabase, ConfigurationError, JsonBytes
 from querywright.fastapi import Json, JsonStream, Reader, etag, install
-from querywright.fastapi.etags import Match, NoneMatch
+from querywright.fastapi.responses.etags import Match, NoneMatch
 from tests.suite.models import Tag, TagOut
 from tests.suite.support import add
 

@@ -17,7 +17,7 @@ from sqlalchemy import MetaData, func, select, text
 
 from querywright import Database, IdempotencyKeys
 from querywright.fastapi import IdempotentRoute, Reader, SyncReader, SyncWriter, Writer, everybody, install
-from querywright.session.turns import Turns
+from querywright.session.units.turns import Turns
 from tests.suite.models import Tag, TagOut
 from tests.suite.support import AnyDatabase, resolve
 from tests.tables import needs

@@ -66,7 +66,7 @@ def _enter(phase: str) -> None:
 
 def _patch_psycopg(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tell BEGIN, which psycopg sends before the first statement."""
-    from querywright.engine.psycopg import BoundedAsyncConnection  # noqa: PLC0415 - an optional package
+    from querywright.engine.drivers.psycopg import BoundedAsyncConnection  # noqa: PLC0415 - an optional package
 
     send = BoundedAsyncConnection._exec_command
 
@@ -84,7 +84,7 @@ def _patch_psycopg(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _patch_asyncpg(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tell BEGIN, which SQLAlchemy's adapter sends before the first statement."""
-    from querywright.engine.asyncpg import BoundedConnection  # noqa: PLC0415 - an optional package
+    from querywright.engine.drivers.asyncpg import BoundedConnection  # noqa: PLC0415 - an optional package
 
     execute = BoundedConnection.execute
 

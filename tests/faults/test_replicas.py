@@ -22,7 +22,7 @@ from querywright import (
     InvalidRequest,
     Replicas,
 )
-from querywright.session.standing import Position, position_of, replayed_by
+from querywright.session.replicas.standing import Position, position_of, replayed_by
 from querywright.testing import EmbeddedPostgres
 from tests.faults.clients import Base, Receipt
 from tests.faults.proxy import Proxy

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from querywright import AsyncDatabase, CommitOutcomeUnknown, Database, DatabaseUnavailable
 from querywright.engine import classify
-from querywright.session.outcome import Outcome, find_outcome, take_receipt
+from querywright.session.transactions.outcome import Outcome, find_outcome, take_receipt
 from querywright.testing import EmbeddedPostgres
 from tests.faults.clients import PATIENT, AnyDatabase, Clients, Receipt, Sized, Within, Witness, insert, read, run
 from tests.faults.report import Figures

@@ -16,7 +16,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from querywright import AsyncDatabase, Database
 from querywright.engine import pool_snapshot
-from querywright.engine.reset import _CHANGED
+from querywright.engine.pool.reset import _CHANGED
 from tests.conftest import POSTGRES, SYNC
 from tests.faults.proxy import Proxy
 from tests.suite.models import Tag

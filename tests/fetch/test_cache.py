@@ -3,9 +3,9 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from querywright.fetch.cache import LRU
-from querywright.fetch.compiled import prepare
-from querywright.fetch.form import Form
+from querywright.fetch.compile.form import Form
+from querywright.fetch.execute.cache import LRU
+from querywright.fetch.execute.compiled import compiled_for
 from tests.suite.models import Author, NameOut
 
 
@@ -21,8 +21,8 @@ def test_throws_out_what_was_used_least_recently() -> None:
 
 def test_statements_of_one_structure_are_compiled_once() -> None:
     dialect = sqlite.dialect()  # type: ignore[no-untyped-call]
-    first, one = prepare(NameOut, select(Author).where(Author.id == 1), Form(array=True), dialect)
-    second, two = prepare(NameOut, select(Author).where(Author.id == 2), Form(array=True), dialect)
+    first, one = compiled_for(NameOut, select(Author).where(Author.id == 1), Form(array=True), dialect)
+    second, two = compiled_for(NameOut, select(Author).where(Author.id == 2), Form(array=True), dialect)
     assert first is second
     assert (first.binder.bind(one).parameters, second.binder.bind(two).parameters) == ((1,), (2,))
 
@@ -31,9 +31,9 @@ def test_dialects_forms_and_structures_are_kept_apart() -> None:
     lite, pg = sqlite.dialect(), postgresql.dialect()  # type: ignore[no-untyped-call]
     statement = select(Author).where(Author.id == 1)
     made = [
-        prepare(NameOut, statement, Form(array=True), lite)[0],
-        prepare(NameOut, statement, Form(array=True), pg)[0],
-        prepare(NameOut, statement, Form(array=False), lite)[0],
-        prepare(NameOut, statement.limit(1), Form(array=True), lite)[0],
+        compiled_for(NameOut, statement, Form(array=True), lite)[0],
+        compiled_for(NameOut, statement, Form(array=True), pg)[0],
+        compiled_for(NameOut, statement, Form(array=False), lite)[0],
+        compiled_for(NameOut, statement.limit(1), Form(array=True), lite)[0],
     ]
     assert len({id(prepared) for prepared in made}) == len(made)

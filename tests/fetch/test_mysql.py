@@ -10,8 +10,8 @@ from sqlalchemy import Dialect, desc, select
 from sqlalchemy.dialects import mysql
 
 from querywright import First, Grouped, Many
-from querywright.fetch.compiled import prepare
-from querywright.fetch.form import Form, PageForm
+from querywright.fetch.compile.form import Form, PageForm
+from querywright.fetch.execute.compiled import compiled_for
 from querywright.fetch.writers.mysql import _literal
 from tests.suite.models import Author, AuthorOut, BookOut, Everything, EverythingOut, NameOut, Out
 from tests.suite.zoo import Zoo
@@ -27,7 +27,7 @@ def dialect() -> Dialect:
 
 
 def sql(dialect: Dialect, model: type, statement: object, form: Form) -> str:
-    prepared, extracted = prepare(model, statement, form, dialect)  # type: ignore[arg-type]
+    prepared, extracted = compiled_for(model, statement, form, dialect)  # type: ignore[arg-type]
     return prepared.binder.bind(extracted).sql
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from querywright import InvalidCursor, ShapeError
-from querywright.fetch.positions import position_at, read_position
+from querywright.fetch.pages.positions import position_at, read_position
 from querywright.fetch.writers import writer_for
 
 VALUES = [

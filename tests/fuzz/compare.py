@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Select
 from sqlalchemy.orm import Session
 
 from querywright import Fetch, MultipleFound, NotFound, fetch
-from querywright.fetch.form import Strategy
+from querywright.fetch.compile.form import Strategy
 
 REFUSED = "refused by the model"
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from querywright import TransactionLost
-from querywright.session.outcome import is_answer
+from querywright.session.transactions.outcome import is_answer
 from tests.session.test_retry import failed
 
 

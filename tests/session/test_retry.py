@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as SATimeoutError
 
 from querywright import CommitOutcomeUnknown, TransactionLost
-from querywright.session.retry import Attempts, Cause, RetryBudget, RetryPolicy, cause_of
+from querywright.session.units.retry import Attempts, Cause, RetryBudget, RetryPolicy, cause_of
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup

@@ -14,7 +14,7 @@ from sqlalchemy import MetaData
 from sqlalchemy.util import greenlet_spawn
 
 from querywright import IdempotencyKeys, KeyInUse
-from querywright.session.turns import Turns
+from querywright.session.units.turns import Turns
 
 keys = IdempotencyKeys(MetaData())
 KEY = keys("k")
@@ -106,7 +106,7 @@ FORKING = """
 import os, sys
 from sqlalchemy import MetaData
 from querywright import IdempotencyKeys
-from querywright.session.turns import Turns
+from querywright.session.units.turns import Turns
 
 turns, key = Turns(60), IdempotencyKeys(MetaData())("k")
 with turns.take(key):

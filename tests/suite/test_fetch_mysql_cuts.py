@@ -12,7 +12,7 @@ from pydantic import AfterValidator
 from sqlalchemy import Connection, NullPool, create_engine, desc, select, text
 
 from querywright import Count, Database, DatabaseError, First, Grouped, Keys, Many, Path, fetch, use_cursor_secret
-from querywright.fetch import compiled
+from querywright.fetch.execute import compiled
 from querywright.fetch.writers.mysql import MYSQL
 from tests.conftest import CURSOR_SECRET
 from tests.suite.models import Author, Book, Out, Tag

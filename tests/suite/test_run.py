@@ -24,8 +24,8 @@ from querywright import (
     NestedTransaction,
 )
 from querywright.engine import classify
-from querywright.engine.dialect import sqlstate_of
-from querywright.engine.pool import is_closed
+from querywright.engine.databases.dialect import sqlstate_of
+from querywright.engine.pool.health import is_closed
 from querywright.events import UnitRetried, subscribed
 from tests.suite.models import Author, NameOut, Tag
 from tests.suite.support import AnyDatabase, add, resolve, run, run_sync, transaction

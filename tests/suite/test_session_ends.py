@@ -15,8 +15,9 @@ from sqlalchemy.exc import IllegalStateChangeError
 from sqlalchemy.util import await_only
 
 from querywright import AsyncDatabase, ConcurrentUse, SessionEnded
-from querywright.engine import pool_snapshot, statements
-from querywright.fetch import execute
+from querywright.engine import pool_snapshot
+from querywright.engine.statements import observation
+from querywright.fetch.execute import run
 from tests.conftest import ASYNC
 from tests.suite.models import Author, NameOut, Out, Tag
 from tests.suite.support import AnyDatabase, add, collect, resolve, session, transaction
@@ -132,7 +133,7 @@ async def test_no_fetch_has_its_connection_reset(db: AnyDatabase, monkeypatch: p
     """What it writes around its statements changes no session; a reset would cost a trip, or the connection."""
     await add(db, Author(id=1, name="Ada"))
     changed: list[Any] = []
-    for module in (execute, statements):
+    for module in (run, observation):
         monkeypatch.setattr(module, "mark_changed", changed.append)
     for of in ("database", "session"):
         for found in (ALL, ALL.distinct()):

@@ -5,15 +5,15 @@ from __future__ import annotations
 from sqlalchemy import Engine, QueuePool
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from querywright.engine.dialect import parse_url
-from querywright.engine.fork import forget_in_child
-from querywright.engine.memory import is_memory
-from querywright.engine.mysql import install_mysql
-from querywright.engine.reset import install_replacing
-from querywright.engine.sqlite import install_sqlite_begin
-from querywright.engine.statements import install_timing
-from querywright.engine.transactions import install_transactions
-from querywright.engine.values import install_values
+from querywright.engine.databases.dialect import parse_url
+from querywright.engine.databases.memory import is_memory
+from querywright.engine.databases.mysql import install_mysql
+from querywright.engine.databases.sqlite import install_sqlite_begin
+from querywright.engine.databases.values import install_values
+from querywright.engine.pool.fork import forget_in_child
+from querywright.engine.pool.reset import install_replacing
+from querywright.engine.statements.observation import install_timing
+from querywright.engine.statements.transactions import install_transactions
 from querywright.errors import ConfigurationError
 
 __all__ = ["adopt", "adopt_async"]

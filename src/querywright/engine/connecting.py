@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import URL, Dialect, Engine, event
 
+from querywright.engine.databases.mysql import tls_arguments
+from querywright.engine.databases.postgresql import asyncpg_tls_arguments, psycopg_tls_arguments
 from querywright.engine.limits import Limits
-from querywright.engine.mysql import tls_arguments
-from querywright.engine.opening import Openings
-from querywright.engine.postgresql import asyncpg_tls_arguments, psycopg_tls_arguments
+from querywright.engine.pool.opening import Openings
 from querywright.engine.tls import Tls
 
 __all__ = ["install_connecting"]
@@ -65,37 +65,37 @@ async def _close(connection: Any) -> None:
 def _asyncpg(limits: Limits, _tls: Tls) -> Opening:
     import asyncpg  # noqa: PLC0415 - an optional package
 
-    from querywright.engine.asyncpg import bounded_class  # noqa: PLC0415 - as above
+    from querywright.engine.drivers.asyncpg import bounded_class  # noqa: PLC0415 - as above
 
     return partial(asyncpg.connect, connection_class=bounded_class(limits))
 
 
 def _psycopg(limits: Limits, _tls: Tls) -> Callable[..., Any]:
-    from querywright.engine.psycopg import bounded_class  # noqa: PLC0415 - an optional package
+    from querywright.engine.drivers.psycopg import bounded_class  # noqa: PLC0415 - an optional package
 
     return bounded_class(limits).connect
 
 
 def _async_psycopg(limits: Limits, _tls: Tls) -> Opening:
-    from querywright.engine.psycopg import bounded_async_class  # noqa: PLC0415 - an optional package
+    from querywright.engine.drivers.psycopg import bounded_async_class  # noqa: PLC0415 - an optional package
 
     return bounded_async_class(limits).connect
 
 
 def _aiosqlite(_limits: Limits, _tls: Tls) -> Opening:
-    from querywright.engine.aiosqlite import open_connection  # noqa: PLC0415 - an optional package
+    from querywright.engine.drivers.aiosqlite import open_connection  # noqa: PLC0415 - an optional package
 
     return open_connection
 
 
 def _pymysql(_limits: Limits, tls: Tls) -> Callable[..., Any]:
-    from querywright.engine.pymysql import secured_class  # noqa: PLC0415 - an optional package
+    from querywright.engine.drivers.pymysql import secured_class  # noqa: PLC0415 - an optional package
 
     return secured_class(tls)
 
 
 def _aiomysql(limits: Limits, tls: Tls) -> Opening:
-    from querywright.engine.aiomysql import opening  # noqa: PLC0415 - an optional package
+    from querywright.engine.drivers.aiomysql import opening  # noqa: PLC0415 - an optional package
 
     return opening(limits, tls)
 
@@ -121,13 +121,13 @@ _TLS_ARGUMENTS: dict[str, Callable[[Tls], dict[str, Any]]] = {
 
 
 def _translate_asyncpg(engine: Engine) -> None:
-    from querywright.engine.asyncpg import translate  # noqa: PLC0415 - an optional package
+    from querywright.engine.drivers.asyncpg import translate  # noqa: PLC0415 - an optional package
 
     event.listen(engine, "handle_error", translate)
 
 
 def _adapt_psycopg(engine: Engine) -> None:
-    from querywright.engine.psycopg import adapt  # noqa: PLC0415 - an optional package
+    from querywright.engine.drivers.psycopg import adapt  # noqa: PLC0415 - an optional package
 
     event.listen(engine, "connect", lambda _, record: adapt(record.driver_connection))
 

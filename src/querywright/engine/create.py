@@ -10,28 +10,28 @@ from sqlalchemy import Engine, QueuePool
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.ext.asyncio import create_async_engine as sqlalchemy_create_async_engine
 
-from querywright.engine.advice import install_advice
 from querywright.engine.arguments import merged, require_free, require_known
 from querywright.engine.connecting import install_connecting
-from querywright.engine.dialect import driver_of, parse_url
+from querywright.engine.databases.advice import install_advice
+from querywright.engine.databases.dialect import driver_of, parse_url
+from querywright.engine.databases.memory import CONNECT_ARGUMENTS as MEMORY_ARGUMENTS
+from querywright.engine.databases.memory import install_memory, is_memory
+from querywright.engine.databases.mysql import connect_arguments as mysql_connect_arguments
+from querywright.engine.databases.mysql import install_mysql
+from querywright.engine.databases.postgresql import connect_arguments as postgresql_connect_arguments
+from querywright.engine.databases.sqlite import SQLiteConnection, install_sqlite
+from querywright.engine.databases.values import install_values
 from querywright.engine.documents import write_json
-from querywright.engine.fork import forget_in_child
 from querywright.engine.limits import Limits
-from querywright.engine.memory import CONNECT_ARGUMENTS as MEMORY_ARGUMENTS
-from querywright.engine.memory import install_memory, is_memory
-from querywright.engine.mysql import connect_arguments as mysql_connect_arguments
-from querywright.engine.mysql import install_mysql
-from querywright.engine.opening import AsyncPool, SyncPool
-from querywright.engine.pool import install_ping
-from querywright.engine.pooler import install_pooler
-from querywright.engine.postgresql import connect_arguments as postgresql_connect_arguments
-from querywright.engine.reset import install_reset
-from querywright.engine.sqlite import SQLiteConnection, install_sqlite
-from querywright.engine.statements import install_timing
-from querywright.engine.streams import install_streams
+from querywright.engine.pool.fork import forget_in_child
+from querywright.engine.pool.health import install_ping
+from querywright.engine.pool.opening import AsyncPool, SyncPool
+from querywright.engine.pool.reset import install_reset
+from querywright.engine.pool.streams import install_streams
+from querywright.engine.statements.observation import install_timing
+from querywright.engine.statements.pooler import install_pooler
+from querywright.engine.statements.transactions import install_transactions
 from querywright.engine.tls import Tls, without_tls
-from querywright.engine.transactions import install_transactions
-from querywright.engine.values import install_values
 from querywright.errors import ConfigurationError
 from querywright.settings import DatabaseSettings
 

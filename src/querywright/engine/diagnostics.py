@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
-from querywright.engine.dialect import classify, sqlstate_of
+from querywright.engine.databases.dialect import classify, sqlstate_of
 from querywright.errors import DatabaseUnavailable, InvalidValue
 
 __all__ = ["Diagnostics", "diagnose"]

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as SATimeoutError
 
+from querywright.engine.databases.dialect import classify
 from querywright.engine.diagnostics import diagnose
-from querywright.engine.dialect import classify
 from querywright.errors import QuerywrightError
 
 __all__ = ["Reported", "lines_of", "own_frames", "report_of", "reported"]

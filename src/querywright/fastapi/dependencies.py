@@ -10,7 +10,7 @@ from starlette.requests import HTTPConnection
 from querywright.errors import ConfigurationError
 from querywright.fastapi.answers import InThread, enter_last_to_leave
 from querywright.session import AsyncDatabase, AsyncSession, Database, Session
-from querywright.session.nesting import share
+from querywright.session.transactions.nesting import share
 
 __all__ = [
     "KINDS", "READERS", "STATE", "WRITERS", "KeepingWriter", "Reader", "SyncKeepingWriter", "SyncReader", "SyncWriter",

@@ -12,8 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import JSONResponse, Response
 
 from querywright.engine import pool_snapshot, report_of
-from querywright.fastapi.problems import problem
-from querywright.fastapi.schemas import MEDIA_TYPE, PROBLEM, SCHEMAS
+from querywright.fastapi.errors.problems import problem
+from querywright.fastapi.errors.schemas import MEDIA_TYPE, PROBLEM, SCHEMAS
 from querywright.session import AsyncDatabase, Database
 
 __all__ = ["health_routes"]

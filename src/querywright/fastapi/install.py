@@ -6,13 +6,13 @@ from fastapi import FastAPI
 
 from querywright.errors import ConfigurationError
 from querywright.fastapi.dependencies import STATE
+from querywright.fastapi.errors.problems import install_handlers
+from querywright.fastapi.errors.refusals import install_refusals
+from querywright.fastapi.errors.uncaught import Uncaught, in_lifespan
 from querywright.fastapi.health import health_routes
-from querywright.fastapi.idempotency import KEYS
-from querywright.fastapi.openapi import describe
-from querywright.fastapi.problems import install_handlers
-from querywright.fastapi.refusals import install_refusals
-from querywright.fastapi.returned import refuse_unfinished
-from querywright.fastapi.uncaught import Uncaught, in_lifespan
+from querywright.fastapi.idempotency.route import KEYS
+from querywright.fastapi.openapi.document import describe
+from querywright.fastapi.responses.returned import refuse_unfinished
 from querywright.session import AsyncDatabase, Database, IdempotencyKeys
 
 __all__ = ["install"]

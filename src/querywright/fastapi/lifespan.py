@@ -8,8 +8,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 
+from querywright.fastapi.code.writers import check_writers
 from querywright.fastapi.starting import require_installed
-from querywright.fastapi.writers import check_writers
 from querywright.fetch.checks import require_fitting
 from querywright.session import AsyncDatabase, Database
 

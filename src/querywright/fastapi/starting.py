@@ -7,9 +7,9 @@ from typing import Any
 from fastapi import FastAPI
 
 from querywright.errors import ConfigurationError
+from querywright.fastapi.code.writers import dependants, routes_of
 from querywright.fastapi.dependencies import KINDS, installed
-from querywright.fastapi.idempotency import IdempotentRoute, keys_of
-from querywright.fastapi.writers import dependants, routes_of
+from querywright.fastapi.idempotency.route import IdempotentRoute, keys_of
 
 __all__ = ["require_installed"]
 

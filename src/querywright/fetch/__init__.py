@@ -1,11 +1,11 @@
 """One SQL statement from a response model: plan, compile, execute, decode."""
 
 from querywright.fetch.aio import AsyncFetch
-from querywright.fetch.binds import fetch
+from querywright.fetch.api import fetch
 from querywright.fetch.checks import Finding, check_shapes
-from querywright.fetch.cursors import use_cursor_secret
-from querywright.fetch.execute import JsonBytes
-from querywright.fetch.markers import (
+from querywright.fetch.compile.page import Page
+from querywright.fetch.decode.written import JsonBytes
+from querywright.fetch.model.markers import (
     Avg,
     Count,
     Exists,
@@ -20,9 +20,9 @@ from querywright.fetch.markers import (
     Path,
     Sum,
 )
-from querywright.fetch.pages import Page
+from querywright.fetch.pages.cursors import use_cursor_secret
+from querywright.fetch.plan.report import FieldReport, PlanReport
 from querywright.fetch.prepared import PreparedQuery, prepare
-from querywright.fetch.report import FieldReport, PlanReport
 from querywright.fetch.verbs import Fetch
 
 __all__ = [

@@ -8,10 +8,11 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy.util import greenlet_spawn
 
-from querywright.fetch.execute import Bind, JsonBytes
-from querywright.fetch.pages import Page
-from querywright.fetch.query import Query
-from querywright.fetch.report import PlanReport
+from querywright.fetch.compile.page import Page
+from querywright.fetch.decode.written import JsonBytes
+from querywright.fetch.execute.query import Query
+from querywright.fetch.execute.run import Bind
+from querywright.fetch.plan.report import PlanReport
 from querywright.fetch.streaming import BATCH
 from querywright.fetch.verbs import Fetch
 

@@ -13,11 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import Mapper, RelationshipProperty
 
 from querywright.errors import ShapeError
-from querywright.fetch.binds import HasAsyncEngine, HasEngine
-from querywright.fetch.cardinality import leads_to_one
-from querywright.fetch.compiled import compile_fetch, require_kinds
-from querywright.fetch.form import Form
-from querywright.fetch.nodes import Aggregate, Embedded, Groups, Node, Plan, Shape, ToMany, ToOne, Variants
+from querywright.fetch.api import HasAsyncEngine, HasEngine
+from querywright.fetch.compile.form import Form
+from querywright.fetch.execute.compiled import compile_fetch, require_kinds
+from querywright.fetch.mapping.cardinality import leads_to_one
+from querywright.fetch.plan.nodes import Aggregate, Embedded, Groups, Node, Plan, Shape, ToMany, ToOne, Variants
 from querywright.fetch.prepared import declared
 
 __all__ = ["Finding", "check_shapes", "require_fitting"]

@@ -7,13 +7,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, exists, literal_column, select
 
-from querywright.fetch.binding import Binder, Statement
-from querywright.fetch.cache import LRU
-from querywright.fetch.compiled import binder_for
-from querywright.fetch.execute import Bind, run
-from querywright.fetch.pages import count_of, counted
-from querywright.fetch.query import Query, schemas_of
-from querywright.fetch.related import criteria_of
+from querywright.fetch.compile.binding import Binder, Statement
+from querywright.fetch.compile.page import count_of, counted
+from querywright.fetch.compile.related import criteria_of
+from querywright.fetch.execute.cache import LRU
+from querywright.fetch.execute.compiled import binder_for
+from querywright.fetch.execute.query import Query, schemas_of
+from querywright.fetch.execute.run import Bind, run
 from querywright.fetch.writers import writer_for
 
 __all__ = ["count", "exists_any", "explain"]

@@ -8,11 +8,11 @@ from weakref import WeakSet
 from sqlalchemy import Select
 
 from querywright.fetch.aio import AsyncFetch
-from querywright.fetch.binds import AnyAsyncBind, AnyBind, fetch_query, sessions_of
-from querywright.fetch.compiled import Compiled, require_kinds
-from querywright.fetch.plan import plan
-from querywright.fetch.query import Query
-from querywright.fetch.roots import root_mapper
+from querywright.fetch.api import AnyAsyncBind, AnyBind, fetch_query, sessions_of
+from querywright.fetch.compile.statement import root_mapper
+from querywright.fetch.execute.compiled import Declaration, require_kinds
+from querywright.fetch.execute.query import Query
+from querywright.fetch.plan.planner import plan
 from querywright.fetch.verbs import Fetch
 
 __all__ = ["PreparedQuery", "declared", "prepare"]
@@ -33,7 +33,7 @@ class PreparedQuery(Generic[Model]):
         require_kinds(model, statement)
         self.model = model
         self.statement = statement
-        self._compiled = Compiled(model, statement)
+        self._declaration = Declaration(model, statement)
         mapper = root_mapper(statement)
         # Not before all classes are defined: SQLAlchemy would never try to configure its mappers again.
         if mapper.configured:
@@ -55,7 +55,7 @@ class PreparedQuery(Generic[Model]):
         Returns:
             A lazy `Fetch`, or `AsyncFetch` if the bind is asynchronous.
         """
-        query = Query(self.model, self.statement, parameters, compiled=self._compiled, sessions=sessions_of(bind))
+        query = Query(self.model, self.statement, parameters, declaration=self._declaration, sessions=sessions_of(bind))
         return fetch_query(bind, query)  # type: ignore[no-any-return]
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from querywright.fetch.compiled import Prepared
-from querywright.fetch.execute import Bind
-from querywright.fetch.form import Form
-from querywright.fetch.query import Query
+from querywright.fetch.compile.form import Form
+from querywright.fetch.execute.compiled import CompiledFetch
+from querywright.fetch.execute.query import Query
+from querywright.fetch.execute.run import Bind
 
 __all__ = ["BATCH", "streamed_json"]
 
@@ -19,17 +19,17 @@ def streamed_json(query: Query, bind: Bind, *, lines: bool, batch: int) -> Itera
     """Yield all rows as pieces of an array, or of lines."""
     form = query.client_form(Form(array=False))
     opening = b"" if lines else b"["
-    for prepared, texts in query.batches(bind, form, batch):
-        yield _lines(query, prepared, texts, form) if lines else opening + _elements(query, prepared, texts, form)
+    for compiled, texts in query.batches(bind, form, batch):
+        yield _lines(query, compiled, texts, form) if lines else opening + _elements(query, compiled, texts, form)
         opening = b","
     if not lines:
         # Nothing was yielded before: the array is empty.
         yield b"[]" if opening == b"[" else b"]"
 
 
-def _elements(query: Query, prepared: Prepared, texts: list[str], form: Form) -> bytes:
-    return query.client_bytes(prepared, f"[{','.join(texts)}]", form, many=True)[1:-1]
+def _elements(query: Query, compiled: CompiledFetch, texts: list[str], form: Form) -> bytes:
+    return query.client_bytes(compiled, f"[{','.join(texts)}]", form, many=True)[1:-1]
 
 
-def _lines(query: Query, prepared: Prepared, texts: list[str], form: Form) -> bytes:
-    return b"".join(query.client_bytes(prepared, text, form, many=False) + b"\n" for text in texts)
+def _lines(query: Query, compiled: CompiledFetch, texts: list[str], form: Form) -> bytes:
+    return b"".join(query.client_bytes(compiled, text, form, many=False) + b"\n" for text in texts)

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 from querywright.errors import NotFound
+from querywright.fetch.compile.form import Form
+from querywright.fetch.compile.page import Page
 from querywright.fetch.counting import count, exists_any, explain
-from querywright.fetch.execute import Bind, JsonBytes
-from querywright.fetch.form import Form
-from querywright.fetch.pages import Page
-from querywright.fetch.paging import PageRequest, json_page, typed_page
-from querywright.fetch.query import Query
-from querywright.fetch.report import PlanReport, report_of
+from querywright.fetch.decode.written import JsonBytes
+from querywright.fetch.execute.query import Query
+from querywright.fetch.execute.run import Bind
+from querywright.fetch.pages.paging import PageRequest, json_page, typed_page
+from querywright.fetch.plan.report import PlanReport, report_of
 from querywright.fetch.streaming import BATCH, streamed_json
 
 __all__ = ["Fetch"]
@@ -38,8 +39,8 @@ class Fetch(Generic[Model]):
 
     def all(self) -> list[Model]:
         """Return a model instance for each row."""
-        prepared, text = self._query.array(self._bind, Form(array=True, for_model=True, strategy=self._query.strategy))
-        return self._query.instances(prepared, text, many=True)  # type: ignore[no-any-return]
+        compiled, text = self._query.array(self._bind, Form(array=True, for_model=True, strategy=self._query.strategy))
+        return self._query.instances(compiled, text, many=True)  # type: ignore[no-any-return]
 
     def one(self) -> Model:
         """Return the only row.
@@ -48,8 +49,8 @@ class Fetch(Generic[Model]):
             NotFound: There is none.
             MultipleFound: There are more.
         """
-        prepared, text = self._query.only(self._bind, _ONE_INSTANCE)
-        return self._query.instances(prepared, text, many=False)  # type: ignore[no-any-return]
+        compiled, text = self._query.only(self._bind, _ONE_INSTANCE)
+        return self._query.instances(compiled, text, many=False)  # type: ignore[no-any-return]
 
     def one_or_none(self) -> Model | None:
         """Return the only row, or ``None`` if there is none.
@@ -64,8 +65,8 @@ class Fetch(Generic[Model]):
 
     def first(self) -> Model | None:
         """Return the first row, or ``None`` if there is none."""
-        prepared, rows = self._query.run(self._bind, Form(array=False, limit=1, for_model=True))
-        return self._query.instances(prepared, rows[0][0], many=False) if rows else None
+        compiled, rows = self._query.run(self._bind, Form(array=False, limit=1, for_model=True))
+        return self._query.instances(compiled, rows[0][0], many=False) if rows else None
 
     def json(self, *, by_alias: bool = True, exclude_none: bool = False) -> JsonBytes[list[Model]]:
         """Return all rows as one JSON array, written by the database.
@@ -78,8 +79,8 @@ class Fetch(Generic[Model]):
         """
         form = Form(array=True, by_alias=by_alias, exclude_none=exclude_none, strategy=self._query.strategy)
         form = self._query.client_form(form)
-        prepared, text = self._query.array(self._bind, form)
-        return JsonBytes(self._query.client_bytes(prepared, text, form, many=True))
+        compiled, text = self._query.array(self._bind, form)
+        return JsonBytes(self._query.client_bytes(compiled, text, form, many=True))
 
     def json_one(self, *, by_alias: bool = True, exclude_none: bool = False) -> JsonBytes[Model]:
         """Return the only row as a JSON object.
@@ -95,8 +96,8 @@ class Fetch(Generic[Model]):
         plain = by_alias and not exclude_none
         form = _ONE_OBJECT if plain else Form(False, _TWO, by_alias=by_alias, exclude_none=exclude_none)
         form = self._query.client_form(form)
-        prepared, text = self._query.only(self._bind, form)
-        return JsonBytes(self._query.client_bytes(prepared, text, form, many=False))
+        compiled, text = self._query.only(self._bind, form)
+        return JsonBytes(self._query.client_bytes(compiled, text, form, many=False))
 
     def page(
         self,
@@ -157,8 +158,8 @@ class Fetch(Generic[Model]):
             batch: Rows that are read at once.
         """
         form = Form(array=False, for_model=True)
-        for prepared, texts in self._query.batches(self._bind, form, batch):
-            yield from self._query.instances(prepared, f"[{','.join(texts)}]", many=True)
+        for compiled, texts in self._query.batches(self._bind, form, batch):
+            yield from self._query.instances(compiled, f"[{','.join(texts)}]", many=True)
 
     def stream_json(self, *, lines: bool = False, batch: int = BATCH) -> Iterator[bytes]:
         """Read all rows as pieces of one JSON array, through a cursor of the server; memory holds one batch.

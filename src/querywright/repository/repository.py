@@ -23,7 +23,7 @@ from querywright.repository.rows import (
     ordered,
     selecting,
 )
-from querywright.session.locks import lock_errors, require_writing
+from querywright.session.units.locks import lock_errors, require_writing
 
 __all__ = ["Repository"]
 

@@ -13,8 +13,8 @@ from querywright.repository.aio import AsyncRepository
 from querywright.repository.base import argument_of, require_mapped
 from querywright.repository.repository import Repository
 from querywright.session import AsyncDatabase, AsyncSession, Database, Session
-from querywright.session.nesting import Nested
-from querywright.session.options import Isolation
+from querywright.session.transactions.nesting import Nested
+from querywright.session.transactions.options import Isolation
 
 __all__ = ["AsyncUnitOfWork", "UnitOfWork"]
 

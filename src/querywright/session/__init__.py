@@ -2,10 +2,10 @@
 
 from querywright.session.aio import AsyncDatabase
 from querywright.session.database import Database
-from querywright.session.idempotency import IdempotencyKey, IdempotencyKeys
-from querywright.session.locks import advisory_lock, lock_key
-from querywright.session.routing import AsyncReplicas, Replicas
+from querywright.session.replicas.routing import AsyncReplicas, Replicas
 from querywright.session.sessions import AsyncSession, Session
+from querywright.session.units.idempotency import IdempotencyKey, IdempotencyKeys
+from querywright.session.units.locks import advisory_lock, lock_key
 
 __all__ = [
     "AsyncDatabase",

@@ -10,16 +10,16 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import URL, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from querywright.engine.dialect import sqlstate_of
-from querywright.engine.memory import is_memory
+from querywright.engine.databases.dialect import sqlstate_of
+from querywright.engine.databases.memory import is_memory
 from querywright.errors import ConfigurationError, DatabaseError
 from querywright.events import UnitRetried, emit
-from querywright.fetch.cursors import use_cursor_secret
-from querywright.session.idempotency import IdempotencyKey
-from querywright.session.nesting import surrounding
-from querywright.session.options import TransactionOptions
-from querywright.session.retry import Attempts, RetryBudget, RetryPolicy, leaves
-from querywright.session.turns import Turns
+from querywright.fetch.pages.cursors import use_cursor_secret
+from querywright.session.transactions.nesting import surrounding
+from querywright.session.transactions.options import TransactionOptions
+from querywright.session.units.idempotency import IdempotencyKey
+from querywright.session.units.retry import Attempts, RetryBudget, RetryPolicy, leaves
+from querywright.session.units.turns import Turns
 from querywright.settings import DatabaseSettings
 
 __all__ = ["BaseDatabase", "pause_after", "settings_from", "settings_of_engine"]

@@ -15,21 +15,21 @@ from typing_extensions import Self, TypeVarTuple, Unpack
 
 from querywright.engine.adopted import adopt
 from querywright.engine.create import create_sync_engine
-from querywright.engine.dialect import AUTOCOMMIT_OPTIONS
-from querywright.engine.pool import dispose
+from querywright.engine.databases.dialect import AUTOCOMMIT_OPTIONS
+from querywright.engine.pool.health import dispose
 from querywright.fetch import Fetch
 from querywright.fetch import fetch as fetch_from
-from querywright.fetch.fieldsets import Fields
-from querywright.fetch.form import Strategy
+from querywright.fetch.compile.form import Strategy
+from querywright.fetch.plan.fieldsets import Fields
 from querywright.session.base import BaseDatabase, pause_after, settings_from, settings_of_engine
-from querywright.session.calling import call_all
-from querywright.session.idempotency import Claims, IdempotencyKey
-from querywright.session.nesting import Nested, Open, entered, surrounding, taking_part
-from querywright.session.options import Isolation, TransactionOptions
+from querywright.session.managed import abandon, begin, complete, doomed_by_error
 from querywright.session.places import here
 from querywright.session.sessions import Session
-from querywright.session.transaction import abandon, begin, complete, doomed_by_error
-from querywright.session.work import require_done, require_work
+from querywright.session.transactions.calling import call_all
+from querywright.session.transactions.nesting import Nested, Open, entered, surrounding, taking_part
+from querywright.session.transactions.options import Isolation, TransactionOptions
+from querywright.session.units.idempotency import Claims, IdempotencyKey
+from querywright.session.units.work import require_done, require_work
 from querywright.settings import DatabaseSettings
 
 __all__ = ["Database"]

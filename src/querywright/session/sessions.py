@@ -16,20 +16,20 @@ from sqlalchemy.util.concurrency import in_greenlet
 from typing_extensions import TypeVarTuple, Unpack
 
 from querywright.engine.completion import undisturbed
+from querywright.engine.databases.sqlite import begin_late
 from querywright.engine.exclusive import exclusive
-from querywright.engine.sqlite import begin_late
-from querywright.engine.transactions import manage, require_sound
+from querywright.engine.statements.transactions import manage, require_sound
 from querywright.errors import ManagedTransaction, SessionEnded
 from querywright.fetch import AsyncFetch, Fetch
 from querywright.fetch import fetch as fetch_from
-from querywright.fetch.execute import close_streams
-from querywright.fetch.fieldsets import Fields
-from querywright.fetch.form import Strategy
-from querywright.session.calling import call_all, call_all_async
-from querywright.session.committing import commit_on
-from querywright.session.hooks import Call, Hooks, require_sync
+from querywright.fetch.compile.form import Strategy
+from querywright.fetch.execute.session import close_streams
+from querywright.fetch.plan.fieldsets import Fields
 from querywright.session.places import here
 from querywright.session.stale import NamingSession
+from querywright.session.transactions.calling import call_all, call_all_async
+from querywright.session.transactions.committing import commit_on
+from querywright.session.transactions.hooks import Call, Hooks, require_sync
 
 __all__ = ["AsyncSession", "Session"]
 

@@ -18,8 +18,8 @@ from pydantic_core import to_json
 from sqlalchemy import ColumnElement, Text, bindparam, case, cast, func, literal_column, null
 from sqlalchemy.types import TypeEngine
 
-from querywright.fetch.columns import members_of
-from querywright.fetch.nodes import Encoding
+from querywright.fetch.plan.nodes import Encoding
+from querywright.fetch.plan.types import members_of
 
 __all__ = [
     "CUT", "EXPONENT", "FEW_DIGITS", "MISSING", "MISSING_WITHIN", "NOT_JSON", "SEVERAL", "TOO_LARGE", "UNFINISHED",

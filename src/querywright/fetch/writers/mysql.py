@@ -21,9 +21,9 @@ from sqlalchemy.types import TypeEngine
 from typing_extensions import override
 
 from querywright.errors import ShapeError
-from querywright.fetch.columns import members_of, unwrap_type
-from querywright.fetch.nodes import Encoding
-from querywright.fetch.orders import apart
+from querywright.fetch.mapping.orders import apart
+from querywright.fetch.plan.nodes import Encoding
+from querywright.fetch.plan.types import members_of, unwrap_type
 from querywright.fetch.writers.base import (
     CUT,
     MISSING,

@@ -16,8 +16,8 @@ from sqlalchemy.types import TypeEngine
 from typing_extensions import override
 
 from querywright.errors import InvalidCursor
-from querywright.fetch.columns import EXACT_ITEMS, encoding_of, storage_encoding, unwrap_type
-from querywright.fetch.nodes import Encoding
+from querywright.fetch.plan.nodes import Encoding
+from querywright.fetch.plan.types import EXACT_ITEMS, encoding_of, storage_encoding, unwrap_type
 from querywright.fetch.writers import postgresql_numbers as numbers
 from querywright.fetch.writers import postgresql_times as times
 from querywright.fetch.writers.base import (

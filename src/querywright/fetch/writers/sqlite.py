@@ -17,7 +17,7 @@ from sqlalchemy.sql import operators
 from sqlalchemy.types import TypeEngine
 from typing_extensions import override
 
-from querywright.fetch.nodes import Encoding
+from querywright.fetch.plan.nodes import Encoding
 from querywright.fetch.writers import sqlite_numbers as numbers
 from querywright.fetch.writers import sqlite_times as times
 from querywright.fetch.writers.base import (

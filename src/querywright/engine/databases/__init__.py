@@ -1,0 +1,1 @@
+"""What each database is and needs: its drivers, its errors, its settings."""

@@ -1,0 +1,169 @@
+"""asyncpg's connection, with every call bounded and a COMMIT that did not commit noticed."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any, ClassVar
+
+import asyncpg
+from asyncpg import connect_utils
+from asyncpg.exceptions import InFailedSQLTransactionError, InterfaceError, InternalClientError, PostgresError
+from sqlalchemy import Connection, ExceptionContext
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
+from sqlalchemy.exc import DBAPIError
+
+from querywright.engine.drivers.loops import abort_on_its_loop, is_of_other_loop
+from querywright.engine.limits import Limits
+
+__all__ = ["BoundedConnection", "bounded_class", "translate"]
+
+
+class BoundedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has no types
+    """A connection whose calls all end; ``command_timeout`` is what bounds its statements.
+
+    Attributes:
+        limits: How long each call may take.
+    """
+
+    limits: ClassVar[Limits]
+
+    def __init__(self, protocol: Any, *args: Any, **options: Any) -> None:
+        super().__init__(protocol, *args, **options)
+        # Once it is given up, it has no protocol any more.
+        self._backend = {"backend_pid": protocol.backend_pid, "backend_secret": protocol.backend_secret}
+
+    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
+        """Run a command, such as the BEGIN, COMMIT and ROLLBACK of asyncpg's transactions.
+
+        Raises:
+            InFailedSQLTransactionError: The server answered COMMIT with ROLLBACK, because a statement had failed;
+                asyncpg would not say so.
+        """
+        if timeout is None and self._config.command_timeout is None and not args:
+            timeout = self.limits.command
+        status: str = await super().execute(query, *args, timeout=timeout)
+        if status == "ROLLBACK" and query == "COMMIT;":
+            raise InFailedSQLTransactionError("the server answered COMMIT with ROLLBACK")
+        return status
+
+    async def set_type_codec(self, *args: Any, **options: Any) -> None:
+        """Prepare a type, as SQLAlchemy does on each new connection, where it translates no errors.
+
+        Raises:
+            sqlalchemy.dialects.postgresql.asyncpg.AsyncAdapt_asyncpg_dbapi.OperationalError: The server has closed the
+                connection in the meantime.
+        """
+        try:
+            await super().set_type_codec(*args, **options)
+        except InterfaceError as error:
+            if not self.is_closed():
+                raise
+            dbapi: Any = AsyncAdapt_asyncpg_dbapi
+            raise dbapi.OperationalError("the server closed the new connection") from error
+
+    async def close(self, *, timeout: float | None = None) -> None:
+        """Say goodbye to the server, or do without when it does not answer."""
+        with suppress(asyncio.TimeoutError, OSError):
+            await super().close(timeout=self.limits.connect if timeout is None else timeout)
+
+    def is_of_other_loop(self) -> bool:
+        """Give it up if it belongs to another event loop than this one, and return whether it does."""
+        if not is_of_other_loop(self._loop):
+            return False
+        # Closed, as far as anyone here can see.
+        self._aborted = True
+        abort_on_its_loop(self._loop, self._transport)
+        return True
+
+    async def quickly(self, command: str) -> None:
+        """Run what never takes long, in one message: a pooler may hand each message to another server.
+
+        Raises:
+            asyncio.TimeoutError: There was no answer within the limit for connecting; the connection is closed.
+        """
+        try:
+            await super().execute(command, timeout=self.limits.connect)
+        except asyncio.TimeoutError:
+            self.terminate()
+            raise
+
+    async def _cancel(self, waiter: Any, cancel_waiter: Any = None) -> None:
+        # asyncpg bounds this by command_timeout, which is the limit of a statement.
+        giving_up = self._loop.call_later(self.limits.connect, self.terminate)
+        try:
+            await super()._cancel(waiter, cancel_waiter)
+        finally:
+            giving_up.cancel()
+
+    def _clean_tasks(self) -> None:
+        # Under anyio each await is cancelled, so it is given up before the server has been told to stop: that would go
+        # on with the statement, and keep its locks.
+        is_cancelling = any(not task.done() for task in self._cancellations)
+        super()._clean_tasks()
+        if is_cancelling and not self._loop.is_closed():
+            task = self._loop.create_task(self._stop())
+            _stopping.add(task)
+            task.add_done_callback(_stopping.discard)
+
+    async def _stop(self) -> None:
+        with suppress(asyncio.TimeoutError, OSError, PostgresError, InterfaceError, InternalClientError):
+            stop = connect_utils._cancel(  # noqa: SLF001 - nothing public cancels for who has given up
+                loop=self._loop, addr=self._addr, params=self._params, **self._backend
+            )
+            await asyncio.wait_for(stop, self.limits.connect)
+
+
+# The event loop keeps no task alive by itself.
+_stopping: set[asyncio.Task[None]] = set()
+
+
+def bounded_class(limits: Limits) -> type[BoundedConnection]:
+    """Make the class of an engine's connections."""
+    return type("BoundedConnection", (BoundedConnection,), {"limits": limits})
+
+
+def translate(context: ExceptionContext) -> DBAPIError | None:
+    """Report what would pass SQLAlchemy unseen: a call without an answer, and asyncpg's own errors.
+
+    The server ends a statement before its limit, so where there is no answer there is no connection. SQLAlchemy does
+    not translate what goes wrong while rows are read from a server's cursor.
+    """
+    error, connection = context.original_exception, context.connection
+    if connection is None:
+        return None
+    dbapi: Any = context.dialect.loaded_dbapi
+    if isinstance(error, asyncio.TimeoutError):
+        context.is_disconnect = True
+        _terminate(connection)
+        failure = dbapi.OperationalError("the server did not answer in time")
+    elif isinstance(error, (PostgresError, InterfaceError, InternalClientError)):
+        adapted: Any = connection.connection.dbapi_connection
+        context.is_disconnect = adapted.driver_connection.is_closed()
+        failure = _translated(adapted, error)
+    else:
+        return None
+    return DBAPIError.instance(  # type: ignore[no-any-return]
+        context.statement,
+        context.parameters,
+        failure,
+        dbapi.Error,
+        hide_parameters=True,
+        connection_invalidated=context.is_disconnect,
+        dialect=context.dialect,
+    )
+
+
+def _translated(adapted: Any, error: Exception) -> BaseException:
+    try:
+        adapted._handle_exception(error)  # noqa: SLF001 - the only translation of a driver's errors
+    except Exception as translated:  # noqa: BLE001 - whatever it is, SQLAlchemy wraps it
+        return translated
+    return error
+
+
+def _terminate(connection: Connection) -> None:
+    """Close the socket at once: SQLAlchemy would first wait for a polite goodbye."""
+    if not connection.invalidated:
+        driver: Any = connection.connection.driver_connection
+        driver.terminate()

@@ -1,0 +1,1 @@
+"""What statements do: what they leave behind, how long they take, what ends a transaction."""

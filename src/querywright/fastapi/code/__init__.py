@@ -1,0 +1,1 @@
+"""Read from the code of path operations and dependencies what they call and yield."""

@@ -1,0 +1,1 @@
+"""Answer a repeated POST as the first time."""

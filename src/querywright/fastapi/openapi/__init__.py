@@ -1,0 +1,1 @@
+"""What OpenAPI says of errors and of fields that may be left out."""

@@ -1,0 +1,1 @@
+"""JSON as it is, entity tags, and what is no response."""

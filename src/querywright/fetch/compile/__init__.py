@@ -1,0 +1,1 @@
+"""Turn a plan and a statement into one Select whose result is JSON text, and into SQL with places for values."""

@@ -1,0 +1,1 @@
+"""What a response model says: its fields, annotations and markers, as Pydantic understands them."""

@@ -1,0 +1,1 @@
+"""Read from replicas that have what a client has written."""

@@ -1,0 +1,1 @@
+"""How a transaction runs and ends: options, nesting, COMMIT and what became of it, hooks."""

@@ -1,0 +1,47 @@
+"""Send a COMMIT, and say truly what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Connection
+
+from querywright.engine.databases.dialect import READ_ONLY_OPTIONS
+from querywright.engine.pool.health import is_closed
+from querywright.errors import CommitOutcomeUnknown
+from querywright.session.transactions.hooks import Hooks
+from querywright.session.transactions.outcome import Outcome, find_outcome, is_answer, take_receipt
+
+__all__ = ["commit_on"]
+
+
+def commit_on(begun: Sequence[Connection], commit: Callable[[], None], hooks: Hooks, *, find_out: bool) -> None:
+    """Commit what has begun on some connections.
+
+    Args:
+        begun: The connections.
+        commit: Sends the COMMIT, and nothing else.
+        hooks: What is to be called; if nobody knows what became of the COMMIT, nothing is.
+        find_out: Whether to be able to find that out, for one more round trip.
+
+    Raises:
+        CommitOutcomeUnknown: The COMMIT got no answer, and nobody knows what became of it.
+    """
+    receipt = take_receipt(begun[0]) if find_out and len(begun) == 1 else None
+    sent = bool(begun) and not any(is_closed(each) for each in begun)
+    try:
+        commit()
+    except Exception as error:
+        if not sent or _only_reads(begun[0]) or is_answer(error, begun[0].dialect.name):
+            raise
+        outcome = find_outcome(begun[0].engine, receipt)
+        if outcome is Outcome.ABORTED:
+            raise
+        hooks.commit_unseen(took_effect=outcome is Outcome.COMMITTED)
+        if outcome is Outcome.UNKNOWN:
+            raise CommitOutcomeUnknown from error
+
+
+def _only_reads(connection: Connection) -> bool:
+    """Return whether a transaction cannot have written, so that it does not matter what became of its COMMIT."""
+    return READ_ONLY_OPTIONS[connection.dialect.name].items() <= connection.get_execution_options().items()
