@@ -93,19 +93,26 @@ def _write_ahead(cursor: Any) -> None:
     Raises:
         sqlite3.OperationalError: The file was locked for longer than the busy timeout.
     """
-    cursor.execute("PRAGMA busy_timeout")
-    [milliseconds] = cursor.fetchone()
-    deadline = time.monotonic() + milliseconds / 1000
+    deadline = None
     while True:
         try:
             cursor.execute("PRAGMA journal_mode=WAL")
         except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
+            if "locked" not in str(error):
+                raise
+            deadline = deadline or time.monotonic() + _busy_timeout(cursor)
+            if time.monotonic() > deadline:
                 raise
         else:
             return
         cursor.execute(BEGIN_WRITING)
         cursor.execute("ROLLBACK")
+
+
+def _busy_timeout(cursor: Any) -> float:
+    cursor.execute("PRAGMA busy_timeout")
+    [milliseconds] = cursor.fetchone()
+    return float(milliseconds) / 1000
 
 
 def _begin(connection: Connection) -> None:
