@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from querywright.engine.statements.changes import Traces, changes_session, traces_of
+from querywright.engine.changes import Traces, changes_session, traces_of
 
 CHANGING = {
     "postgresql": [

@@ -1,1 +1,1 @@
-"""What statements do: what they leave behind, how long they take, what ends a transaction."""
+"""Look at statements: how long they take, what a pooler would hand on, what ends a transaction."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 
+from querywright.engine.changes import traces_of
 from querywright.engine.pool.reset import mark_changed
-from querywright.engine.statements.changes import traces_of
 from querywright.engine.statements.pooler import require_nothing_left
 from querywright.engine.statements.transactions import require_unmanaged
 from querywright.events import StatementExecuted, emit, has_subscribers

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Dialect, Select
 
-from querywright.engine.statements.changes import traces_of
+from querywright.engine.changes import traces_of
 from querywright.errors import ShapeError
 from querywright.fetch.compile.binding import Binder, CacheKey, SchemaMap, binder_of
 from querywright.fetch.compile.compiler import SelectCompiler, has_arrays

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
-from querywright.engine.statements.sqltext import QUOTED, statements
+from querywright.engine.sqltext import QUOTED, statements
 
 __all__ = ["Traces", "changes_session", "traces_of"]
 
