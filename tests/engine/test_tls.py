@@ -9,9 +9,11 @@ import pytest
 from sqlalchemy import make_url
 
 from querywright import AsyncDatabase, ConfigurationError, Database
-from querywright.engine.databases.postgresql import asyncpg_tls_arguments, psycopg_tls_arguments
+from querywright.engine.drivers import asyncpg, psycopg
 from querywright.engine.tls import Tls, without_tls
 
+asyncpg_tls_arguments = asyncpg.ASYNC.tls_arguments
+psycopg_tls_arguments = psycopg.SYNC.tls_arguments
 DRIVERS = ("postgresql+asyncpg", "postgresql+psycopg", "mysql+pymysql", "mariadb+aiomysql")
 OUTSIDE = "db.example.com"
 each_driver = pytest.mark.parametrize("driver", DRIVERS)

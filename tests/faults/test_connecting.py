@@ -20,7 +20,7 @@ from sqlalchemy import NullPool, create_engine, event, text
 
 from querywright import AsyncDatabase
 from querywright.engine import pool_snapshot
-from querywright.engine.databases.sqlite import SQLiteConnection
+from querywright.engine.drivers.pysqlite import SQLiteConnection
 from tests.suite.support import AnyDatabase, resolve
 
 CANCELS = 100

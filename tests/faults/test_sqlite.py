@@ -21,7 +21,7 @@ from sqlalchemy.exc import OperationalError
 
 from querywright import AsyncDatabase, Database, DatabaseError
 from querywright.engine import classify, pool_snapshot
-from querywright.engine.databases.dialect import sqlstate_of
+from querywright.engine.databases.errors import sqlstate_of
 from tests.faults.clients import AnyDatabase, Base, Receipt, Sized
 from tests.faults.report import Figures
 from tests.faults.writers import write_receipts, write_without_permission

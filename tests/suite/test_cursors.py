@@ -14,9 +14,9 @@ import pytest
 from sqlalchemy import select
 
 from querywright import AsyncDatabase, ConfigurationError, Database, InvalidCursor, ShapeError, use_cursor_secret
-from querywright.fetch.pages import possible
 from querywright.fetch.pages.cursors import LONGEST, named
 from querywright.fetch.pages.possible import _CHECKS
+from querywright.fetch.writers import _WRITERS, writer_for
 from tests.conftest import SYNC
 from tests.suite.models import Author, Everything, EverythingOut, NameOut
 from tests.suite.support import AnyDatabase, add, resolve
@@ -160,7 +160,7 @@ TEXTS = [
 KINDS = [*_CHECKS, "@bytes", "", "integer[]", "regclass", "pg_catalog.text", '"text"', "x; DROP TABLE authors", "xml"]
 
 
-_KINDS_OF = {name: frozenset().union(*kinds.values()) for name, kinds in possible._KINDS.items()}
+_KINDS_OF = {name: frozenset().union(*writer_for(name).sort_kinds.by_encoding.values()) for name in _WRITERS}
 
 
 @pytest.mark.drivers("sqlite+pysqlite", "postgresql+psycopg", "postgresql+asyncpg", "mariadb+pymysql")

@@ -24,7 +24,7 @@ from querywright import (
     NestedTransaction,
 )
 from querywright.engine import classify
-from querywright.engine.databases.dialect import sqlstate_of
+from querywright.engine.databases.errors import sqlstate_of
 from querywright.engine.pool.health import is_closed
 from querywright.events import UnitRetried, subscribed
 from tests.suite.models import Author, NameOut, Tag

@@ -22,7 +22,7 @@ from querywright import (
     fetch,
 )
 from querywright.engine import pool_snapshot
-from querywright.engine.databases.dialect import classify
+from querywright.engine.databases.errors import classify
 from tests.suite.models import Author, NameOut, Tag, TagOut
 from tests.suite.support import AnyDatabase, add, resolve, transaction
 

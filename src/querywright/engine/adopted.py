@@ -5,11 +5,9 @@ from __future__ import annotations
 from sqlalchemy import Engine, QueuePool
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from querywright.engine.databases.dialect import parse_url
-from querywright.engine.databases.memory import is_memory
-from querywright.engine.databases.mysql import install_mysql
-from querywright.engine.databases.sqlite import install_sqlite_begin
+from querywright.engine.databases.lookup import backend_of
 from querywright.engine.databases.values import install_values
+from querywright.engine.drivers.lookup import parse_url
 from querywright.engine.pool.fork import forget_in_child
 from querywright.engine.pool.reset import install_replacing
 from querywright.engine.statements.observation import install_timing
@@ -17,10 +15,6 @@ from querywright.engine.statements.transactions import install_transactions
 from querywright.errors import ConfigurationError
 
 __all__ = ["adopt", "adopt_async"]
-
-
-# SQLAlchemy sets those of an engine after those of an engine that is derived from it.
-_OF_TRANSACTIONS = frozenset({"isolation_level", "postgresql_readonly", "postgresql_deferrable"})
 
 
 def adopt(engine: Engine | AsyncEngine) -> Engine:
@@ -55,11 +49,13 @@ def _require_usable(engine: Engine, *, asynchronous: bool) -> None:
     # Its URL may leave the driver to SQLAlchemy.
     name = f"{engine.dialect.name}+{engine.dialect.driver.removesuffix('_async')}"
     parse_url(engine.url.set(drivername=name), asynchronous=asynchronous)
-    if engine.dialect.name == "postgresql" and (options := _OF_TRANSACTIONS & engine.get_execution_options().keys()):
+    backend = backend_of(engine.dialect)
+    # SQLAlchemy sets those of an engine after those of an engine that is derived from it.
+    if options := backend.of_transactions & engine.get_execution_options().keys():
         message = f"The engine has the execution option {min(options)!r}, which would win over a transaction's own."
         hint = "Leave it out, or give a default level to create_engine(isolation_level=...)."
         raise ConfigurationError(message, hint=hint)
-    if is_memory(engine.url) and not isinstance(engine.pool, QueuePool):
+    if backend.is_in_memory(engine.url) and not isinstance(engine.pool, QueuePool):
         message = f"From a {type(engine.pool).__name__} all get one connection, or each thread an empty database."
         hint = f"Give the URL {engine.url.drivername}:///:memory: instead of an engine."
         raise ConfigurationError(message, hint=hint)
@@ -71,10 +67,7 @@ def _adopted(engine: Engine) -> Engine:
     install_timing(ours)
     install_transactions(ours)
     install_values(ours)
-    if ours.dialect.name == "sqlite":
-        install_sqlite_begin(ours, late=bool(engine.dispatch.begin))
-    elif ours.dialect.name in {"mysql", "mariadb"}:
-        install_mysql(ours)
+    backend_of(ours.dialect).install_adopted(ours, others=bool(engine.dispatch.begin))
     install_replacing(ours)
     forget_in_child(ours)
     return ours

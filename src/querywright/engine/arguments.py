@@ -3,67 +3,49 @@
 from __future__ import annotations
 
 import difflib
-import importlib
-import inspect
-import sqlite3
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import URL, Dialect
 
+from querywright.engine.drivers.lookup import Registered, driver_for
 from querywright.errors import ConfigurationError
 from querywright.settings import DatabaseSettings
 
-__all__ = ["merged", "require_free", "require_known"]
+__all__ = ["merged", "require_known"]
 
-# What they decide, Querywright does.
-_OURS = {
-    "aiomysql": {"autocommit", "cursorclass", "init_command"},
-    "aiosqlite": {"autocommit", "factory", "isolation_level"},
-    "asyncpg": {"connection_class", "loop"},
-    "psycopg": {"autocommit", "cursor_factory", "row_factory"},
-    "pymysql": {"autocommit", "cursorclass", "init_command"},
-    "sqlite3": {"autocommit", "factory", "isolation_level"},
-}
 _OWN_ENGINE = (
     "To connect in another way, make an engine with SQLAlchemy's create_engine() and pass it instead of a URL."
 )
-# Both of them are read.
-_JOINED: dict[tuple[str, str], Callable[[Any, Any], Any]] = {
-    ("asyncpg", "server_settings"): lambda ours, given: {**ours, **given},
-    ("psycopg", "options"): lambda ours, given: f"{ours} {given}",
-}
 
 
-def merged(driver: str, ours: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge the arguments that settings stand for with those that are given for the driver, which win.
-
-    Raises:
-        ConfigurationError: One of them is not to be given.
-    """
-    require_free(driver, "connect_args", given)
-    both = {
-        name: join(ours[name], given[name])
-        for (of, name), join in _JOINED.items()
-        if of == driver and name in ours and name in given
-    }
-    return {**ours, **given, **both}
-
-
-def require_free(driver: str, source: str, names: Iterable[str]) -> None:
-    """Refuse what Querywright decides.
+def merged(driver: Registered, ours: Mapping[str, Any], url: URL, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge the arguments that settings stand for with those of the URL's query and of ``connect_args``, which win.
 
     Args:
-        driver: The module of the driver.
-        source: Where the names stand.
-        names: The names of arguments.
+        driver: The driver.
+        ours: What settings stand for.
+        url: The URL; SQLAlchemy reads its query, so that only what goes with ours is added here.
+        given: The ``connect_args``.
 
     Raises:
         ConfigurationError: One of them is not to be given.
     """
-    if refused := sorted(_OURS[driver].intersection(names)):
-        message = f"{source} may not have {' or '.join(map(repr, refused))}: Querywright decides it for {driver}."
-        raise ConfigurationError(message, hint=_OWN_ENGINE)
+    knowledge = driver.load()
+    for source, names in (("The URL's query", url.query), ("connect_args", given)):
+        if refused := sorted(knowledge.decided.intersection(names)):
+            message = f"{source} may not have {' or '.join(map(repr, refused))}: Querywright decides it for"
+            raise ConfigurationError(f"{message} {driver.package}.", hint=_OWN_ENGINE)
+    found = dict(ours)
+    for name in url.query.keys() & ours.keys():
+        join = knowledge.joined.get(name) if isinstance(ours[name], str) else None
+        if join is None:
+            del found[name]
+        else:
+            found[name] = join(ours[name], url.query[name])
+    both = found.keys() & given.keys() & knowledge.joined.keys()
+    joined = {name: knowledge.joined[name](found[name], given[name]) for name in both}
+    return {**found, **given, **joined}
 
 
 def require_known(dialect: Dialect, url: URL, given: Mapping[str, Any]) -> None:
@@ -73,7 +55,7 @@ def require_known(dialect: Dialect, url: URL, given: Mapping[str, Any]) -> None:
         ConfigurationError: It does not take an argument of that name.
     """
     _, arguments = dialect.create_connect_args(url)
-    known = _KNOWN[dialect.driver]()
+    known = driver_for(dialect).known_arguments()
     for source, names in (("The URL's query", set(arguments) & set(url.query)), ("connect_args", set(given))):
         # What begins so is about TLS, and read elsewhere.
         unknown = sorted(name for name in names - known if not name.startswith("ssl"))
@@ -89,45 +71,3 @@ def _unknown(source: str, name: str, driver: str, known: Collection[str]) -> Con
     return ConfigurationError(
         message, hint=f"Did you mean {close[0]!r}?" if close else f"It takes {', '.join(sorted(known))}."
     )
-
-
-def _parameters(module: str, name: str) -> set[str]:
-    return set(inspect.signature(getattr(importlib.import_module(module), name)).parameters)
-
-
-def _asyncpg() -> set[str]:
-    # Those of SQLAlchemy's adapter.
-    adapters = {"prepared_statement_cache_size", "prepared_statement_name_func", "async_fallback"}
-    return _parameters("asyncpg", "connect") | adapters
-
-
-def _psycopg() -> set[str]:
-    psycopg = importlib.import_module("psycopg")
-    return {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()} | _parameters(
-        "psycopg", "connect"
-    )
-
-
-def _sqlite() -> set[str]:
-    """Take what `sqlite3.connect` takes; the rest of a URL's query goes into the name of the file."""
-    names = {"timeout", "detect_types", "isolation_level", "check_same_thread", "factory", "cached_statements", "uri"}
-    return names | ({"autocommit"} if hasattr(sqlite3, "LEGACY_TRANSACTION_CONTROL") else set())
-
-
-def _pymysql() -> set[str]:
-    return _parameters("pymysql", "Connection")
-
-
-def _aiomysql() -> set[str]:
-    return _parameters("aiomysql", "connect")
-
-
-_KNOWN: dict[str, Callable[[], set[str]]] = {
-    "asyncpg": _asyncpg,
-    "psycopg": _psycopg,
-    "psycopg_async": _psycopg,
-    "pysqlite": _sqlite,
-    "aiosqlite": _sqlite,
-    "pymysql": _pymysql,
-    "aiomysql": _aiomysql,
-}

@@ -9,8 +9,7 @@ from typing import Any
 
 from sqlalchemy import URL, Dialect, Engine, event
 
-from querywright.engine.databases.mysql import tls_arguments
-from querywright.engine.databases.postgresql import asyncpg_tls_arguments, psycopg_tls_arguments
+from querywright.engine.drivers.lookup import driver_for
 from querywright.engine.limits import Limits
 from querywright.engine.pool.opening import Openings
 from querywright.engine.tls import Tls
@@ -23,23 +22,16 @@ Opening = Callable[..., Coroutine[Any, Any, Any]]
 
 def install_connecting(engine: Engine, limits: Limits, tls: Tls) -> None:
     """Decide how the connections of an engine are opened."""
-    dialect = engine.dialect
-    connect: Callable[..., Any] = dialect.connect
+    dialect, driver = engine.dialect, driver_for(engine.dialect)
+    connect: Callable[..., Any] = driver.opening(dialect, limits, tls)
     if dialect.is_async:
-        connect = partial(dialect.connect, async_creator_fn=_undisturbed(engine, _ASYNC[dialect.driver](limits, tls)))
-    elif dialect.driver in _SYNC:
-        connect = _SYNC[dialect.driver](limits, tls)
-    secure = _TLS_ARGUMENTS.get(dialect.driver, _no_arguments)
-    if dialect.driver == "asyncpg":
-        _translate_asyncpg(engine)
-    elif dialect.driver == "psycopg":
-        _adapt_psycopg(engine)
-
+        connect = partial(dialect.connect, async_creator_fn=_undisturbed(engine, connect))
+    driver.install(engine)
     where = _host_of(engine.url)
 
     def do_connect(_dialect: Dialect, _record: Any, arguments: Any, options: Any) -> Any:
         # What connect_args say of TLS wins.
-        return _connect(dialect, lambda: connect(*arguments, **{**secure(tls), **options}), where)
+        return _connect(dialect, lambda: connect(*arguments, **{**driver.tls_arguments(tls), **options}), where)
 
     event.listen(engine, "do_connect", do_connect)
 
@@ -60,76 +52,6 @@ async def _close(connection: Any) -> None:
     closed = connection.close()
     if closed is not None:
         await closed
-
-
-def _asyncpg(limits: Limits, _tls: Tls) -> Opening:
-    import asyncpg  # noqa: PLC0415 - an optional package
-
-    from querywright.engine.drivers.asyncpg import bounded_class  # noqa: PLC0415 - as above
-
-    return partial(asyncpg.connect, connection_class=bounded_class(limits))
-
-
-def _psycopg(limits: Limits, _tls: Tls) -> Callable[..., Any]:
-    from querywright.engine.drivers.psycopg import bounded_class  # noqa: PLC0415 - an optional package
-
-    return bounded_class(limits).connect
-
-
-def _async_psycopg(limits: Limits, _tls: Tls) -> Opening:
-    from querywright.engine.drivers.psycopg import bounded_async_class  # noqa: PLC0415 - an optional package
-
-    return bounded_async_class(limits).connect
-
-
-def _aiosqlite(_limits: Limits, _tls: Tls) -> Opening:
-    from querywright.engine.drivers.aiosqlite import open_connection  # noqa: PLC0415 - an optional package
-
-    return open_connection
-
-
-def _pymysql(_limits: Limits, tls: Tls) -> Callable[..., Any]:
-    from querywright.engine.drivers.pymysql import secured_class  # noqa: PLC0415 - an optional package
-
-    return secured_class(tls)
-
-
-def _aiomysql(limits: Limits, tls: Tls) -> Opening:
-    from querywright.engine.drivers.aiomysql import opening  # noqa: PLC0415 - an optional package
-
-    return opening(limits, tls)
-
-
-def _no_arguments(_tls: Tls) -> dict[str, Any]:
-    return {}
-
-
-_SYNC: dict[str, Callable[[Limits, Tls], Callable[..., Any]]] = {"psycopg": _psycopg, "pymysql": _pymysql}
-_ASYNC: dict[str, Callable[[Limits, Tls], Opening]] = {
-    "asyncpg": _asyncpg,
-    "psycopg": _async_psycopg,
-    "aiosqlite": _aiosqlite,
-    "aiomysql": _aiomysql,
-}
-# Written anew for each connection: a certificate may have been renewed.
-_TLS_ARGUMENTS: dict[str, Callable[[Tls], dict[str, Any]]] = {
-    "asyncpg": asyncpg_tls_arguments,
-    "psycopg": psycopg_tls_arguments,
-    "pymysql": partial(tls_arguments, driver="pymysql"),
-    "aiomysql": partial(tls_arguments, driver="aiomysql"),
-}
-
-
-def _translate_asyncpg(engine: Engine) -> None:
-    from querywright.engine.drivers.asyncpg import translate  # noqa: PLC0415 - an optional package
-
-    event.listen(engine, "handle_error", translate)
-
-
-def _adapt_psycopg(engine: Engine) -> None:
-    from querywright.engine.drivers.psycopg import adapt  # noqa: PLC0415 - an optional package
-
-    event.listen(engine, "connect", lambda _, record: adapt(record.driver_connection))
 
 
 def _host_of(url: URL) -> str:

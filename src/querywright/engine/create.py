@@ -10,18 +10,13 @@ from sqlalchemy import Engine, QueuePool
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.ext.asyncio import create_async_engine as sqlalchemy_create_async_engine
 
-from querywright.engine.arguments import merged, require_free, require_known
+from querywright.engine.arguments import merged, require_known
 from querywright.engine.connecting import install_connecting
 from querywright.engine.databases.advice import install_advice
-from querywright.engine.databases.dialect import driver_of, parse_url
-from querywright.engine.databases.memory import CONNECT_ARGUMENTS as MEMORY_ARGUMENTS
-from querywright.engine.databases.memory import install_memory, is_memory
-from querywright.engine.databases.mysql import connect_arguments as mysql_connect_arguments
-from querywright.engine.databases.mysql import install_mysql
-from querywright.engine.databases.postgresql import connect_arguments as postgresql_connect_arguments
-from querywright.engine.databases.sqlite import SQLiteConnection, install_sqlite
+from querywright.engine.databases.lookup import backend_named, backend_of
 from querywright.engine.databases.values import install_values
 from querywright.engine.documents import write_json
+from querywright.engine.drivers.lookup import parse_url, registered
 from querywright.engine.limits import Limits
 from querywright.engine.pool.fork import forget_in_child
 from querywright.engine.pool.health import install_ping
@@ -72,23 +67,23 @@ def create_async_engine(settings: DatabaseSettings) -> AsyncEngine:
 
 
 def _tls(url: sqlalchemy.URL) -> Tls:
-    return Tls("disable") if driver_of(url).database == "sqlite" else Tls.of(url, os.environ)
+    driver = registered(url)
+    if backend_named(driver.database).is_local:
+        return Tls("disable")
+    return Tls.of(url, os.environ, knows_more=driver.load().knows_more_tls)
 
 
 def _plain(url: sqlalchemy.URL) -> sqlalchemy.URL:
     """Leave in a URL what SQLAlchemy is to read of it."""
     plain = url.difference_update_query(_SECRETS)
-    return plain if driver_of(url).database == "sqlite" else without_tls(plain)
+    return plain if backend_named(registered(url).database).is_local else without_tls(plain)
 
 
 def _arguments(settings: DatabaseSettings, url: sqlalchemy.URL, pool: type[QueuePool]) -> dict[str, Any]:
     """Translate settings into the arguments of SQLAlchemy and of the driver."""
-    require_free(driver_of(url).module, "The URL's query", url.query)
     ours = _connect_arguments(settings, url)
-    # What the URL says for itself wins; "options" holds both.
-    ours = {name: value for name, value in ours.items() if name not in url.query or name == "options"}
     secrets = {name: url.query[name] for name in _SECRETS if name in url.query}
-    arguments: dict[str, Any] = {
+    return {
         # Bound values are users' data: they stay out of messages and logs.
         "hide_parameters": True,
         # What json.dumps() writes may be something that no list can be sent with any more.
@@ -103,36 +98,27 @@ def _arguments(settings: DatabaseSettings, url: sqlalchemy.URL, pool: type[Queue
         "pool_use_lifo": True,
         # install_reset() does it.
         "pool_reset_on_return": None,
-        "connect_args": merged(driver_of(url).module, ours | secrets, settings.connect_args),
+        "connect_args": secrets | merged(registered(url), ours, url, settings.connect_args),
     }
-    return arguments
 
 
 def _connect_arguments(settings: DatabaseSettings, url: sqlalchemy.URL) -> dict[str, Any]:
-    driver = driver_of(url)
-    if settings.pooler and driver.database != "postgresql":
-        raise ConfigurationError(f"pooler={settings.pooler!r} does not fit {driver.database}, only PostgreSQL.")
-    if driver.database == "sqlite":
-        arguments = {"timeout": settings.busy_timeout, "factory": SQLiteConnection}
-        return arguments | (MEMORY_ARGUMENTS if is_memory(url) else {})
-    if driver.extra == "mysql":
-        return mysql_connect_arguments(settings, driver.module)
-    return postgresql_connect_arguments(settings, url)
+    driver = registered(url)
+    backend = backend_named(driver.database)
+    if settings.pooler and not backend.takes_pooler:
+        raise ConfigurationError(f"pooler={settings.pooler!r} does not fit {backend.name}, only PostgreSQL.")
+    return driver.load().arguments(settings, backend.session(settings, url))
 
 
 def _install(engine: Engine, settings: DatabaseSettings, tls: Tls) -> None:
-    if is_memory(engine.url):
-        install_memory(engine)
+    backend = backend_of(engine.dialect)
+    backend.install(engine)
     install_connecting(engine, Limits.of(settings), tls)
     install_advice(engine, pooled=settings.pooler is not None)
     install_timing(engine)
     install_transactions(engine)
     install_values(engine)
-    if engine.dialect.name == "sqlite":
-        install_sqlite(engine)
-    else:
-        if engine.dialect.name in {"mysql", "mariadb"}:
-            install_mysql(engine)
+    if not backend.is_local:
         install_ping(engine, after_idle=settings.ping_after_idle)
     if settings.pooler:
         install_pooler(engine)

@@ -9,17 +9,18 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as SATimeoutError
 
-from querywright.engine.databases.dialect import classify
+from querywright.engine.databases.errors import classify
 from querywright.engine.diagnostics import diagnose
+from querywright.engine.drivers.lookup import PACKAGES
 from querywright.errors import QuerywrightError
 
 __all__ = ["Reported", "lines_of", "own_frames", "report_of", "reported"]
 
 # Between an application and what has failed.
-_LIBRARIES = frozenset(
-    {"querywright", "sqlalchemy", "greenlet", "fastapi", "starlette", "anyio", "uvicorn", "asyncio", "contextlib"}
-    | {"concurrent", "threading", "asyncpg", "psycopg", "pymysql", "aiomysql", "aiosqlite", "sqlite3"}
-)
+_LIBRARIES = PACKAGES | {
+    "querywright", "sqlalchemy", "greenlet", "fastapi", "starlette", "anyio", "uvicorn", "asyncio", "contextlib",
+    "concurrent", "threading",
+}  # fmt: skip
 _INNERMOST = 5
 _OF_DATABASES = (StatementError, SATimeoutError)
 # Of these a traceback tells nothing that they do not say themselves.

@@ -6,17 +6,24 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["QUOTED", "statements"]
+__all__ = ["DOUBLE", "ESCAPED", "PLAIN", "QUOTED", "TO_THE_END", "WORD", "Grammar", "Tokens", "grammar", "statements"]
+
+Tokens = list[str]
 
 # Stands before a name in quotation marks, which is no keyword, and for a text or a number.
 QUOTED, _TEXT = '"', "''"
 _END = ";"
-_WORD = r"[^\W\d]\w*"
+# Patterns of what most databases write alike: words, texts, names and comments.
+WORD = r"[^\W\d]\w*"
+ESCAPED = r"'(?:[^'\\]|''|\\.)*'"
+PLAIN = r"'(?:[^']|'')*'"
+DOUBLE = r'"(?:[^"]|"")*"'
+TO_THE_END = r"--[^\n]*"
 
 
 @dataclass(frozen=True)
-class _Dialect:
-    """How the databases of a kind write what is no word.
+class Grammar:
+    """How a database writes what is no word.
 
     Attributes:
         nests: Whether a comment can be in a comment.
@@ -27,7 +34,16 @@ class _Dialect:
     token: re.Pattern[str]
 
 
-def _dialect(texts: str, names: str, comments: str, *, nests: bool, marks: str = "") -> _Dialect:
+def grammar(texts: str, names: str, comments: str, *, nests: bool, marks: str = "") -> Grammar:
+    """Make a grammar of patterns.
+
+    Args:
+        texts: Matches a text in quotation marks.
+        names: Matches a name in quotation marks.
+        comments: Matches a comment that ends with its line.
+        nests: Whether a comment can be in a comment.
+        marks: Matches what means nothing, behind a ``|``.
+    """
     kinds = {
         # \ufeff: some editors begin a file with it.
         "blank": rf"(?:[\s\ufeff]{marks})+",
@@ -36,53 +52,31 @@ def _dialect(texts: str, names: str, comments: str, *, nests: bool, marks: str =
         "text": texts,
         "name": names,
         "escaped": r'[uU]&"',
-        "word": _WORD,
+        "word": WORD,
         "number": r"\d[\w.]*",
         "unreadable": r"['\"`]",
         "sign": r".",
     }
-    return _Dialect(nests, re.compile("|".join(f"(?P<{kind}>{form})" for kind, form in kinds.items()), re.DOTALL))
+    return Grammar(nests, re.compile("|".join(f"(?P<{kind}>{form})" for kind, form in kinds.items()), re.DOTALL))
 
 
-_ESCAPED = r"'(?:[^'\\]|''|\\.)*'"
-_PLAIN = r"'(?:[^']|'')*'"
-_DOUBLE = r'"(?:[^"]|"")*"'
-_TO_THE_END = r"--[^\n]*"
-_MYSQL = _dialect(
-    rf'{_ESCAPED}|"(?:[^"\\]|""|\\.)*"',
-    r"`(?:[^`]|``)*`",
-    r"--(?=\s|\Z)[^\n]*|\#[^\n]*",
-    nests=False,
-    # What is in such a comment is executed, there or on servers of one kind or from a version on.
-    marks=r"|/\*M?!\d*|\*/",
-)
-_DIALECTS = {
-    "postgresql": _dialect(
-        rf"[eE]{_ESCAPED}|{_PLAIN}|\$(?P<tag>(?:{_WORD})?)\$.*?\$(?P=tag)\$", _DOUBLE, _TO_THE_END, nests=True
-    ),
-    "sqlite": _dialect(_PLAIN, rf"{_DOUBLE}|`(?:[^`]|``)*`|\[[^\]]*\]", _TO_THE_END, nests=False),
-    "mysql": _MYSQL,
-    "mariadb": _MYSQL,
-}
-
-
-def statements(dialect: str, sql: str) -> list[list[str]] | None:
+def statements(written: Grammar, sql: str) -> list[Tokens] | None:
     """Return the tokens of each statement: words in lower case, ``''`` for each text and number, and signs.
 
     Args:
-        dialect: The name of the database.
+        written: How it is written.
         sql: One statement, or several with semicolons between them.
 
     Returns:
         The statements; ``None`` if something in them has no end, or is written with escapes.
 
     Example:
-        >>> statements("postgresql", 'SET role TO "Bo"; -- a; b')
+        >>> statements(grammar(PLAIN, DOUBLE, TO_THE_END, nests=True), 'SET role TO "Bo"; -- a; b')
         [['set', 'role', 'to', '"bo']]
     """
-    found: list[list[str]] = [[]]
+    found: list[Tokens] = [[]]
     try:
-        for each in _tokens(_DIALECTS[dialect], sql):
+        for each in _tokens(written, sql):
             if each == _END:
                 found.append([])
             else:
@@ -92,12 +86,12 @@ def statements(dialect: str, sql: str) -> list[list[str]] | None:
     return [each for each in found if each]
 
 
-def _tokens(dialect: _Dialect, sql: str) -> Iterator[str]:
+def _tokens(written: Grammar, sql: str) -> Iterator[str]:
     at = 0
-    while (match := dialect.token.match(sql, at)) is not None:
+    while (match := written.token.match(sql, at)) is not None:
         kind, text, at = match.lastgroup, match[0], match.end()
         if kind == "remark":
-            at = _end_of_comment(dialect, sql, at)
+            at = _end_of_comment(written, sql, at)
         elif kind in {"text", "tag", "number"}:
             yield _TEXT
         elif kind == "name":
@@ -108,10 +102,10 @@ def _tokens(dialect: _Dialect, sql: str) -> Iterator[str]:
             yield text.lower()
 
 
-def _end_of_comment(dialect: _Dialect, sql: str, at: int) -> int:
+def _end_of_comment(written: Grammar, sql: str, at: int) -> int:
     depth = 1
     for mark in re.finditer(r"/\*|\*/", sql[at:]):
-        depth += (1 if dialect.nests else 0) if mark[0] == "/*" else -1
+        depth += (1 if written.nests else 0) if mark[0] == "/*" else -1
         if not depth:
             return at + mark.end()
     raise ValueError(sql)

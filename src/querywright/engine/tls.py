@@ -73,13 +73,16 @@ class Tls:
     password: str | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, url: URL, environment: Mapping[str, str], home: Path | None = None) -> Self:
+    def of(
+        cls, url: URL, environment: Mapping[str, str], home: Path | None = None, *, knows_more: bool = False
+    ) -> Self:
         """Decide what applies to a URL.
 
         Args:
             url: The database URL, of a server.
             environment: PostgreSQL's variables, which libpq and asyncpg read as well.
             home: The folder of PostgreSQL's files, by default ``~/.postgresql``.
+            knows_more: Whether the driver understands other parameters as well.
 
         Raises:
             ConfigurationError: A parameter is unknown, contradicts another, or names a file that is not there.
@@ -91,7 +94,8 @@ class Tls:
         """
         if "unix_socket" in url.query:
             return cls("disable")
-        _require_known(url)
+        if not knows_more:
+            _require_known(url)
         named = {name: _parameter(url, names) for name, (names, _, _) in _FILES.items()}
         found = _found_files(environment, home) if _is_postgresql(url) else {}
         files = {name: path or found.get(name) for name, path in named.items()}
@@ -178,9 +182,9 @@ def _one(names: tuple[str, ...], values: list[str]) -> str | None:
 
 
 def _require_known(url: URL) -> None:
-    """Refuse what would otherwise be ignored; psycopg hands what it does not know to libpq, which does."""
+    """Refuse what would otherwise be ignored."""
     unknown = sorted(name for name in url.query if name.startswith("ssl") and name not in _NAMES)
-    if unknown and not url.drivername.endswith("+psycopg"):
+    if unknown:
         message = f"{', '.join(unknown)} in the database URL is not understood with {url.drivername}."
         raise ConfigurationError(message, hint=_HINT)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, exists, literal_column, select
 
+from querywright.engine.databases.lookup import backend_of
 from querywright.fetch.compile.binding import Binder, Statement
 from querywright.fetch.compile.page import count_of, counted
 from querywright.fetch.compile.related import criteria_of
@@ -55,17 +56,6 @@ def _ready(query: Query, target: Engine | Connection, make: Any) -> Statement:
     return binder.bind(key, query.parameters)
 
 
-# What each database wants before a statement that it explains.
-_EXPLAIN = {
-    "postgresql": ("EXPLAIN", "EXPLAIN (ANALYZE, BUFFERS)"),
-    "sqlite": ("EXPLAIN QUERY PLAN",) * 2,
-    # Each server runs its own comment.
-    **dict.fromkeys(
-        ("mysql", "mariadb"), ("EXPLAIN FORMAT=JSON", "/*M! ANALYZE FORMAT=JSON */ /*!80018 EXPLAIN ANALYZE */")
-    ),
-}
-
-
 def explain(target: Engine | Connection, statement: Statement, *, analyze: bool) -> str:
     """Ask the database for its plan of a statement.
 
@@ -74,7 +64,7 @@ def explain(target: Engine | Connection, statement: Statement, *, analyze: bool)
         statement: What is explained.
         analyze: Whether it is run, to see how long each step takes; SQLite does not tell.
     """
-    word = _EXPLAIN[target.dialect.name][analyze]
+    word = backend_of(target.dialect).explain[analyze]
     prelude, sql = writer_for(target.dialect.name).prelude, statement.sql
     start = len(prelude) if sql.startswith(prelude) else 0
     rows = run(target, replace(statement, sql=f"{sql[:start]}{word} {sql[start:]}"))

@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from querywright.models.mixins import uuid7
-from querywright.outbox.dialects import dialect_of, own_clock
 from querywright.outbox.messages import DEAD, PENDING, DeadLetter, message_from, outbox_table
+from querywright.outbox.ordering import keep_order, own_clock, require_outbox
 
 __all__ = ["Outbox"]
 
@@ -101,9 +101,9 @@ class Outbox:
         return _in_session(tx, lambda session: self._insert(session, values))
 
     def _insert(self, session: Session, values: dict[str, Any]) -> uuid.UUID:
-        dialect = dialect_of(session)
+        require_outbox(session)
         if values["key"] is not None:
-            dialect.order_key(session, self.table.fullname, values["key"])
+            keep_order(session, self.table.fullname, values["key"])
         session.execute(insert(self.table).values({**values, "created_at": own_clock(session)}))
         message_id: uuid.UUID = values["id"]
         return message_id

@@ -12,8 +12,8 @@ from typing import TypeVar
 from sqlalchemy.orm import Session
 
 from querywright.outbox.delivery import RelayOptions
-from querywright.outbox.dialects import dialect_of
 from querywright.outbox.messages import Message
+from querywright.outbox.ordering import clock_of
 from querywright.outbox.outbox import Outbox
 from querywright.outbox.worker import Bench, Worker
 from querywright.session import AsyncDatabase, Database
@@ -70,7 +70,7 @@ class Relay:
             db=db,
             publish=publish,
             options=options or RelayOptions(),
-            clock=clock or (lambda session: dialect_of(session).clock(session)),
+            clock=clock or clock_of,
             random=random,
         )
         self._workers: set[Worker] = set()

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Table
 from sqlalchemy.orm import Session
 
-from querywright.engine.databases.dialect import classify
+from querywright.engine.databases.errors import classify
 from querywright.engine.reports import report_of
 from querywright.errors import CommitOutcomeUnknown, DatabaseUnavailable
 from querywright.events import MessagePublished, RelayPaused, emit

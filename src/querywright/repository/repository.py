@@ -9,6 +9,7 @@ from sqlalchemy.exc import MultipleResultsFound, NoResultFound
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
+from querywright.engine.databases.lookup import backend_of
 from querywright.errors import MultipleFound, NotFound
 from querywright.repository.base import Model, RepositoryBase
 from querywright.repository.rows import (
@@ -23,7 +24,7 @@ from querywright.repository.rows import (
     ordered,
     selecting,
 )
-from querywright.session.units.locks import lock_errors, require_writing
+from querywright.session.units.locks import lock_errors
 
 __all__ = ["Repository"]
 
@@ -173,6 +174,7 @@ class Repository(RepositoryBase[Model, Session]):
     def _scalars(self, statement: Select[Any], locking: Locking) -> ScalarResult[Model]:
         with lock_errors():
             if locking.lock:
-                require_writing(self.session.connection(bind_arguments={"mapper": self.model}))
+                connection = self.session.connection(bind_arguments={"mapper": self.model})
+                backend_of(connection.dialect).require_writing(connection)
             # Eager joins repeat a row for each of its related ones.
             return self.session.scalars(statement).unique()

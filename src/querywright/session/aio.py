@@ -17,7 +17,7 @@ from typing_extensions import Self, TypeVarTuple, Unpack
 from querywright.engine.adopted import adopt_async
 from querywright.engine.completion import to_the_end
 from querywright.engine.create import create_async_engine
-from querywright.engine.databases.dialect import AUTOCOMMIT_OPTIONS
+from querywright.engine.databases.lookup import backend_of
 from querywright.engine.pool.health import dispose
 from querywright.fetch import AsyncFetch
 from querywright.fetch import fetch as fetch_from
@@ -301,7 +301,7 @@ class AsyncDatabase(BaseDatabase[AsyncEngine]):
 
 async def _ping(engine: AsyncEngine) -> None:
     async with engine.connect() as connection:
-        await connection.execution_options(**AUTOCOMMIT_OPTIONS[engine.dialect.name])
+        await connection.execution_options(**backend_of(engine.dialect).autocommit)
         await connection.execute(text("SELECT 1"))
 
 

@@ -10,8 +10,8 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import URL, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from querywright.engine.databases.dialect import sqlstate_of
-from querywright.engine.databases.memory import is_memory
+from querywright.engine.databases.errors import sqlstate_of
+from querywright.engine.databases.lookup import backend_of
 from querywright.errors import ConfigurationError, DatabaseError
 from querywright.events import UnitRetried, emit
 from querywright.fetch.pages.cursors import use_cursor_secret
@@ -81,13 +81,13 @@ class BaseDatabase(Generic[AnyEngine]):
             raise ConfigurationError(message, hint="Open a database of its own for long work, with a larger one.")
         key = options if options.timeout is None else replace(options, timeout=None)
         if key not in self._binds:
-            chosen = key.execution_options(self.engine.dialect.name)
+            chosen = key.execution_options(backend_of(self.engine.dialect))
             self._binds[key] = self.engine.execution_options(**chosen) if chosen else self.engine
         return self._binds[key]
 
     def _engine_beside(self, create: Callable[[DatabaseSettings], AnyEngine]) -> AnyEngine:
         """Return an engine of one connection that nobody else waits for."""
-        if self._lent or is_memory(self.engine.url):
+        if self._lent or backend_of(self.engine.dialect).is_in_memory(self.engine.url):
             return self.engine
         if self._beside is None:
             self._beside = create(self.settings.model_copy(update={"pool_size": 1, "max_overflow": 0}))

@@ -15,7 +15,7 @@ from typing_extensions import Self, TypeVarTuple, Unpack
 
 from querywright.engine.adopted import adopt
 from querywright.engine.create import create_sync_engine
-from querywright.engine.databases.dialect import AUTOCOMMIT_OPTIONS
+from querywright.engine.databases.lookup import backend_of
 from querywright.engine.pool.health import dispose
 from querywright.fetch import Fetch
 from querywright.fetch import fetch as fetch_from
@@ -297,5 +297,5 @@ class Database(BaseDatabase[Engine]):
 
 def _ping(engine: Engine) -> None:
     with engine.connect() as connection:
-        connection.execution_options(**AUTOCOMMIT_OPTIONS[engine.dialect.name])
+        connection.execution_options(**backend_of(engine.dialect).autocommit)
         connection.execute(text("SELECT 1"))

@@ -16,7 +16,7 @@ from sqlalchemy.util.concurrency import in_greenlet
 from typing_extensions import TypeVarTuple, Unpack
 
 from querywright.engine.completion import undisturbed
-from querywright.engine.databases.sqlite import begin_late
+from querywright.engine.databases.lookup import backend_of
 from querywright.engine.exclusive import exclusive
 from querywright.engine.statements.transactions import manage, require_sound
 from querywright.errors import ManagedTransaction, SessionEnded
@@ -206,7 +206,7 @@ class _Transaction(SessionTransaction):
 def _after_begin(session: Session, transaction: SessionTransaction, connection: Connection) -> None:
     if not transaction.nested:
         session.begun.append(connection)
-        begin_late(connection)
+        backend_of(connection.dialect).begin_late(connection)
     if session.managed:
         manage(connection)
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import Connection, Engine, ExceptionContext, event
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, Insert, Table, event, insert
 
-from querywright.engine.limits import Limits
-from querywright.engine.tls import Tls
+from querywright.engine.databases.backend import Backend
+from querywright.engine.databases.traces import makes_temporary, names, rules
+from querywright.engine.sqltext import ESCAPED, Tokens, grammar
 from querywright.settings import DatabaseSettings
 
-__all__ = ["ISOLATION", "READ_ONLY", "connect_arguments", "install_mysql", "mysql_sqlstate", "tls_arguments"]
+__all__ = ["MARIADB", "MYSQL", "mysql_sqlstate"]
 
 # Execution options that say how a transaction of this connection begins.
-READ_ONLY = "querywright_mysql_read_only"
-ISOLATION = "querywright_mysql_isolation"
+_READ_ONLY = "querywright_mysql_read_only"
+_ISOLATION = "querywright_mysql_isolation"
 
 _DEADLOCK = 1213
 _NOT_READY = 1047
@@ -98,8 +101,8 @@ def mysql_sqlstate(arguments: Any) -> str | None:
     return _SQLSTATES.get(number)
 
 
-def connect_arguments(settings: DatabaseSettings, driver: str) -> dict[str, Any]:
-    """Translate settings into arguments of PyMySQL and aiomysql; 0 means no limit, as in the settings."""
+def _session(settings: DatabaseSettings, _url: URL) -> dict[str, Any]:
+    """Write what a session begins with; 0 means no limit, as in the settings."""
     lock = max(1, round(settings.lock_timeout)) if settings.lock_timeout else 2**30
     milliseconds = round(settings.statement_timeout * 1000)
     # Each server runs its own comments: MariaDB leaves out those of versions from 5.7.
@@ -109,27 +112,10 @@ def connect_arguments(settings: DatabaseSettings, driver: str) -> dict[str, Any]
         f" /*M!100300 , idle_transaction_timeout={round(settings.idle_in_transaction_timeout)} */"
         f" /*!80000 , max_execution_time={milliseconds} */"
     )
-    arguments = {
-        "charset": "utf8mb4",
-        "connect_timeout": max(1, round(settings.connect_timeout)),
-        "init_command": start,
-        "program_name": settings.application_name,
-    }
-    if driver == "pymysql" and (limit := Limits.of(settings).statement):
-        # aiomysql has no such limits: see aiomysql.py.
-        arguments |= {"read_timeout": limit, "write_timeout": limit}
-    return arguments
+    return {"charset": "utf8mb4", "init_command": start}
 
 
-def tls_arguments(tls: Tls, driver: str) -> dict[str, Any]:
-    """Translate what applies into arguments of PyMySQL and aiomysql, whose connections look at the server's offer."""
-    if tls.mode != "disable":
-        return {"ssl": tls.context()}
-    # PyMySQL 1.2 takes what is offered.
-    return {"ssl_disabled": True} if driver == "pymysql" else {}
-
-
-def install_mysql(engine: Engine) -> None:
+def _install(engine: Engine, *, others: bool = False) -> None:  # noqa: ARG001 - as the record has it
     """Begin read-only transactions as such, and keep a transaction that the server has rolled back from going on."""
     event.listen(engine, "begin", _begin)
     event.listen(engine, "handle_error", _lose)
@@ -142,9 +128,9 @@ def _begin(connection: Connection) -> None:
     call leaves it to the next user.
     """
     options = connection.get_execution_options()
-    if level := options.get(ISOLATION):
+    if level := options.get(_ISOLATION):
         connection.exec_driver_sql(f"SET TRANSACTION ISOLATION LEVEL {level}")
-    if options.get(READ_ONLY):
+    if options.get(_READ_ONLY):
         connection.exec_driver_sql("START TRANSACTION READ ONLY")
 
 
@@ -159,3 +145,58 @@ def _lose(context: ExceptionContext) -> None:
     if number in (_DEADLOCK, _NOT_READY):
         context.is_disconnect = True
         context.invalidate_pool_on_disconnect = number == _NOT_READY
+
+
+def _insert_once(table: Table) -> Insert:
+    return insert(table).prefix_with("IGNORE")
+
+
+def _changes(tokens: Tokens) -> bool:
+    if tokens[:2] == ["set", "statement"] and "for" in tokens:
+        # MariaDB sets it for what follows only.
+        return _RULES.leaves_something(tokens[tokens.index("for") + 1 :])
+    if tokens[0] == "set":
+        return tokens[1:2] != ["transaction"]
+    pairs = list(pairwise(tokens))
+    return (":", "=") in pairs or ("into", "@") in pairs or makes_temporary(tokens)
+
+
+def _also_ends(tokens: Tokens) -> bool:
+    """Recognise what commits at once (MariaDB manual, "SQL statements that cause an implicit commit")."""
+    first, second = tokens[0], (*tokens, "")[1]
+    if first == "set":
+        return "autocommit" in names(tokens)
+    return first in {"lock", "unlock"} and second.startswith("table")
+
+
+_RULES = rules(
+    grammar(
+        rf'{ESCAPED}|"(?:[^"\\]|""|\\.)*"',
+        r"`(?:[^`]|``)*`",
+        r"--(?=\s|\Z)[^\n]*|\#[^\n]*",
+        nests=False,
+        # What is in such a comment is executed, there or on servers of one kind or from a version on.
+        marks=r"|/\*M?!\d*|\*/",
+    ),
+    "replace table show start truncate rename optimize check checksum grant revoke describe desc kill flush set",
+    "get_lock",
+    _changes,
+    also_ends=_also_ends,
+)
+
+MYSQL = Backend(
+    "mysql",
+    rules=_RULES,
+    reads_one_result=True,
+    session=_session,
+    install=_install,
+    install_adopted=_install,
+    # No options for autocommit: to turn it on and off again takes two round trips; the ROLLBACK of a connection that
+    # comes back takes one.
+    read_only={_READ_ONLY: True},
+    isolation=_ISOLATION,
+    # Each server runs its own comment.
+    explain=("EXPLAIN FORMAT=JSON", "/*M! ANALYZE FORMAT=JSON */ /*!80018 EXPLAIN ANALYZE */"),
+    insert_once=_insert_once,
+)
+MARIADB = replace(MYSQL, name="mariadb")

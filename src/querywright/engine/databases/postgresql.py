@@ -1,70 +1,31 @@
-"""PostgreSQL's connections: limits that the server keeps, TLS, and what a pooler in between does not understand."""
+"""PostgreSQL: limits that the server keeps, what sessions may leave behind, what a pooler does not understand."""
 
 from __future__ import annotations
 
+import datetime as dt
+import re
 from typing import Any
-from urllib.parse import urlencode
 
-from sqlalchemy import URL
+from sqlalchemy import URL, BigInteger, Connection, DateTime, Insert, Table, func, literal, select
+from sqlalchemy.dialects.postgresql import insert
 
-from querywright.engine.limits import Limits
-from querywright.engine.tls import Tls, system_authorities
+from querywright.engine.databases.backend import Backend
+from querywright.engine.databases.traces import calls, makes_temporary, names, rules
+from querywright.engine.sqltext import DOUBLE, ESCAPED, PLAIN, TO_THE_END, WORD, Tokens, grammar
 from querywright.settings import DatabaseSettings
 
-__all__ = ["asyncpg_tls_arguments", "connect_arguments", "psycopg_tls_arguments"]
+__all__ = ["POSTGRESQL"]
+
+# All of DISCARD ALL but DEALLOCATE ALL, for the drivers keep prepared statements
+# (https://www.postgresql.org/docs/18/sql-discard.html).
+_DISCARD = (
+    "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; UNLISTEN *;"
+    " SELECT pg_advisory_unlock_all(); DISCARD PLANS; DISCARD TEMP; DISCARD SEQUENCES"
+)
+_TRANSACTION_TIMEOUT = (17,)
 
 
-def connect_arguments(settings: DatabaseSettings, url: URL) -> dict[str, Any]:
-    """Translate settings into arguments of asyncpg or psycopg."""
-    server = _server_settings(settings)
-    if url.drivername.endswith("+asyncpg"):
-        limits = Limits.of(settings)
-        arguments = {"timeout": limits.connect, "command_timeout": limits.statement, "server_settings": server}
-        return arguments | (_UNPREPARED_ASYNCPG if settings.pooler else {})
-    arguments = {"connect_timeout": max(1, round(settings.connect_timeout))}
-    if settings.pooler:
-        return arguments | server | {"prepare_threshold": None}
-    options = " ".join(f"-c {name}={_escape(value)}" for name, value in server.items())
-    # Behind ours, for the last one counts.
-    options += f" {url.query['options']}" if "options" in url.query else ""
-    return arguments | {"options": options}
-
-
-def asyncpg_tls_arguments(tls: Tls) -> dict[str, Any]:
-    """Translate what applies into arguments of asyncpg."""
-    if tls.is_required:
-        return {"ssl": tls.context()}
-    # It goes on without TLS only if it is told the mode, and takes files beside a mode only here.
-    return {"dsn": f"postgresql://?{urlencode(_libpq_parameters(tls))}"}
-
-
-def psycopg_tls_arguments(tls: Tls) -> dict[str, Any]:
-    """Translate what applies into arguments of psycopg, and so of libpq."""
-    parameters = _libpq_parameters(tls)
-    return parameters if tls.root or not tls.verifies else parameters | {"sslrootcert": system_authorities()}
-
-
-def _libpq_parameters(tls: Tls) -> dict[str, str]:
-    parameters = {
-        "sslmode": tls.mode,
-        "sslrootcert": tls.root,
-        "sslcert": tls.certificate,
-        "sslkey": tls.key,
-        "sslpassword": tls.password,
-    }
-    return {name: value for name, value in parameters.items() if value}
-
-
-# A pooler that lends its connections for one transaction: no statement may be prepared under a name, for the next
-# message may go to a server that does not know it. Both SQLAlchemy and asyncpg keep such names.
-_UNPREPARED_ASYNCPG = {
-    "statement_cache_size": 0,
-    "prepared_statement_cache_size": 0,
-    "prepared_statement_name_func": lambda: "",
-}
-
-
-def _server_settings(settings: DatabaseSettings) -> dict[str, str]:
+def _session(settings: DatabaseSettings, _url: URL) -> dict[str, Any]:
     if settings.pooler:
         # PgBouncer refuses other parameters (https://www.pgbouncer.org/config.html#ignore_startup_parameters).
         return {"application_name": settings.application_name}
@@ -81,6 +42,87 @@ def _milliseconds(seconds: float) -> str:
     return str(round(seconds * 1000))
 
 
-def _escape(value: str) -> str:
-    """Escape a value for libpq's ``options`` (PostgreSQL manual, 34.1.2)."""
-    return value.replace("\\", "\\\\").replace(" ", "\\ ")
+def _insert_once(table: Table) -> Insert:
+    return insert(table).on_conflict_do_nothing()
+
+
+def _advisory_lock(connection: Connection, key: int, wait: bool) -> bool:  # noqa: FBT001 - as the record has it
+    bigint = literal(key, BigInteger())
+    if wait:
+        connection.execute(select(func.pg_advisory_xact_lock(bigint)))
+        return True
+    return bool(connection.scalar(select(func.pg_try_advisory_xact_lock(bigint))))
+
+
+def _limit(connection: Connection, seconds: float) -> None:
+    version: Any = connection.dialect.server_version_info
+    settings = ["statement_timeout"]
+    if version >= _TRANSACTION_TIMEOUT:
+        settings.append("transaction_timeout")
+    value = f"{max(1, round(seconds * 1000))}ms"
+    # The third argument: for this transaction only, as with SET LOCAL.
+    set_each = ", ".join(f"set_config('{name}', '{value}', true)" for name in settings)
+    connection.exec_driver_sql(f"SELECT {set_each}")
+
+
+def _clock(connection: Connection) -> dt.datetime:
+    # Leases would overlap if each relay trusted the clock of its own machine.
+    now: dt.datetime = connection.execute(select(func.clock_timestamp(type_=DateTime(timezone=True)))).scalar_one()
+    return now.astimezone(dt.timezone.utc)
+
+
+def _changes(tokens: Tokens) -> bool:
+    first, second = tokens[0], (*tokens, "")[1]
+    if first in {"set", "prepare"}:
+        return second not in ({"local", "transaction", "constraints"} if first == "set" else {"transaction"})
+    if first == "declare" and "hold" in tokens:
+        return True
+    # UPDATE of this view is SET.
+    if "update" in tokens and "pg_settings" in names(tokens):
+        return True
+    return makes_temporary(tokens) or any(map(_is_for_the_session, calls(tokens, "set_config")))
+
+
+def _is_for_the_session(arguments: Tokens) -> bool:
+    """Return whether set_config() sets for the session; a third argument that is true makes it SET LOCAL."""
+    return arguments[-2:] != [",", "true"]
+
+
+def _outlasts(tokens: Tokens) -> bool:
+    """Return whether a statement is known to change what its transaction does not take back."""
+    if ("on", "commit", "drop") in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        return False
+    known = tokens[0] in _OUTLASTING or _changes(tokens)
+    return known or any(map(_OUTLASTING_CALLS.fullmatch, names(tokens)))
+
+
+_OUTLASTING = frozenset({"listen", "load"})
+_OUTLASTING_CALLS = re.compile(r"pg_(?:try_)?advisory_lock\w*|setseed")
+_RULES = rules(
+    grammar(rf"[eE]{ESCAPED}|{PLAIN}|\$(?P<tag>(?:{WORD})?)\$.*?\$(?P=tag)\$", DOUBLE, TO_THE_END, nests=True),
+    "merge table show notify truncate comment grant revoke copy vacuum reindex cluster refresh checkpoint fetch"
+    " move close lock start end abort security reassign import declare set prepare",
+    r"pg_temp\w*|pg_(?:try_)?advisory_lock\w*|dblink\w*|setseed|execute",
+    _changes,
+    also_ends=lambda tokens: tokens[:2] == ["prepare", "transaction"],
+    outlasts=_outlasts,
+)
+
+POSTGRESQL = Backend(
+    "postgresql",
+    rules=_RULES,
+    takes_pooler=True,
+    has_standbys=True,
+    has_transaction_status=True,
+    session=_session,
+    autocommit={"isolation_level": "AUTOCOMMIT"},
+    read_only={"postgresql_readonly": True},
+    deferrable={"postgresql_deferrable": True},
+    isolation="isolation_level",
+    reset=_DISCARD,
+    explain=("EXPLAIN", "EXPLAIN (ANALYZE, BUFFERS)"),
+    insert_once=_insert_once,
+    advisory_lock=_advisory_lock,
+    limit=_limit,
+    clock=_clock,
+)

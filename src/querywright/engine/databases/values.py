@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Engine, ExceptionContext, event
 from sqlalchemy.exc import DBAPIError, StatementError
 
+from querywright.engine.drivers.lookup import driver_for
 from querywright.errors import InvalidValue
 
 __all__ = ["OF_APPLICATION", "column_of", "install_values", "refuses_text", "refuses_value", "was_reading"]
@@ -130,7 +131,9 @@ def install_values(engine: Engine) -> None:
 
 def _wrap(context: ExceptionContext) -> StatementError | None:
     error: Any = context.original_exception
-    # asyncpg wraps what it raises for a value itself; the rest is of what it reads.
-    if not isinstance(error, _OF_DRIVERS) or context.sqlalchemy_exception or context.dialect.driver == "asyncpg":
+    if not isinstance(error, _OF_DRIVERS) or context.sqlalchemy_exception:
+        return None
+    if driver_for(context.dialect).wraps_values:
+        # The rest is of what it reads.
         return None
     return StatementError(str(error), context.statement, None, error, hide_parameters=True)

@@ -1,1 +1,1 @@
-"""The connections of each driver: with bounded calls, and what they say of their own state."""
+"""What Querywright knows of each driver: a module for each, behind one protocol."""

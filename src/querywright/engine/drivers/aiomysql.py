@@ -1,21 +1,32 @@
-"""aiomysql's connection, with every answer bounded, every value checked and TLS insisted on."""
+"""aiomysql: with every answer bounded, every value checked and TLS insisted on."""
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, ClassVar
 
 import aiomysql
 from pymysql.converters import escape_item
+from sqlalchemy import Dialect
+from typing_extensions import override
 
-from querywright.engine.drivers.loops import abort_on_its_loop, is_of_other_loop
-from querywright.engine.drivers.pymysql import ASK_LIMIT, ENCODERS, check_offer, is_small, require_room, require_unicode
+from querywright.engine.drivers.loops import abort_on_its_loop, gave_up, is_of_other_loop
+from querywright.engine.drivers.pymysql import (
+    ASK_LIMIT,
+    ENCODERS,
+    MySQL,
+    check_offer,
+    is_small,
+    require_room,
+    require_unicode,
+)
 from querywright.engine.limits import Limits
 from querywright.engine.tls import Tls
 
-__all__ = ["opening"]
+__all__ = ["ASYNC"]
 
 
 class _BoundedConnection(aiomysql.Connection):  # type: ignore[misc] # aiomysql has no types
@@ -79,7 +90,7 @@ class _BoundedConnection(aiomysql.Connection):  # type: ignore[misc] # aiomysql 
             self._writer.transport.abort()
 
 
-def opening(limits: Limits, tls: Tls) -> Callable[..., Coroutine[Any, Any, Any]]:
+def _opening(limits: Limits, tls: Tls) -> Callable[..., Coroutine[Any, Any, Any]]:
     """Make what opens an engine's connections, with the arguments of `aiomysql.connect`."""
     bounded = type("BoundedConnection", (_BoundedConnection,), {"limits": limits, "tls": tls})
 
@@ -93,3 +104,25 @@ def opening(limits: Limits, tls: Tls) -> Callable[..., Coroutine[Any, Any, Any]]
         return connection
 
     return open_connection
+
+
+class _Aiomysql(MySQL):
+    @override
+    def known_arguments(self) -> set[str]:
+        return set(inspect.signature(aiomysql.connect).parameters)
+
+    @override
+    def opening(self, dialect: Dialect, limits: Limits, tls: Tls) -> Callable[..., Any]:
+        return _opening(limits, tls)
+
+    @override
+    def is_closed(self, lent: Any) -> bool:
+        return bool(lent.driver_connection.closed) or gave_up(lent.driver_connection)
+
+    @override
+    def socket_of(self, lent: Any) -> int | None:
+        transport = lent.driver_connection._writer.transport  # noqa: SLF001 - nothing public
+        return int(transport.get_extra_info("socket").fileno())
+
+
+ASYNC = _Aiomysql()

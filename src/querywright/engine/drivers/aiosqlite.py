@@ -1,4 +1,4 @@
-"""aiosqlite's connection, which can be told to stop more than once, and whose thread may outlive its event loop."""
+"""aiosqlite: its connection can be told to stop more than once, and its thread may outlive its event loop."""
 
 from __future__ import annotations
 
@@ -9,8 +9,15 @@ from functools import partial
 from typing import Any
 
 import aiosqlite
+from sqlalchemy import Dialect
+from typing_extensions import override
 
-__all__ = ["open_connection"]
+from querywright.engine.drivers.driver import Rows
+from querywright.engine.drivers.pysqlite import SQLite
+from querywright.engine.limits import Limits
+from querywright.engine.tls import Tls
+
+__all__ = ["ASYNC", "open_connection"]
 
 _ROWS_AT_ONCE = 64
 
@@ -75,3 +82,17 @@ async def open_connection(*arguments: Any, **options: Any) -> aiosqlite.Connecti
     # As SQLAlchemy does: a connection that nobody closed must not keep the process from ending.
     connection._thread.daemon = True  # noqa: SLF001
     return await connection
+
+
+class _Aiosqlite(SQLite):
+    @override
+    def opening(self, dialect: Dialect, limits: Limits, tls: Tls) -> Callable[..., Any]:
+        return open_connection
+
+    @override
+    def fetch(self, lent: Any, sql: str, parameters: Any) -> Rows:
+        rows: Rows = lent.run_async(lambda driver: driver.execute_fetchall(sql, parameters))
+        return rows
+
+
+ASYNC = _Aiosqlite()

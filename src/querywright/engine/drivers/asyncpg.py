@@ -1,22 +1,41 @@
-"""asyncpg's connection, with every call bounded and a COMMIT that did not commit noticed."""
+"""asyncpg: with every call bounded and a COMMIT that did not commit noticed."""
 
 from __future__ import annotations
 
 import asyncio
+import inspect
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import cache, partial
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 import asyncpg
 from asyncpg import connect_utils
 from asyncpg.exceptions import InFailedSQLTransactionError, InterfaceError, InternalClientError, PostgresError
-from sqlalchemy import Connection, ExceptionContext
+from sqlalchemy import Connection, Dialect, Engine, ExceptionContext, event
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.exc import DBAPIError
+from typing_extensions import override
 
-from querywright.engine.drivers.loops import abort_on_its_loop, is_of_other_loop
+from querywright.engine.drivers.driver import Diagnostics, Driver, Join, Rows, State
+from querywright.engine.drivers.libpq import parameters_of, unusual, without_sql
+from querywright.engine.drivers.loops import abort_on_its_loop, gave_up, is_of_other_loop
 from querywright.engine.limits import Limits
+from querywright.engine.tls import Tls
+from querywright.settings import DatabaseSettings
 
-__all__ = ["BoundedConnection", "bounded_class", "translate"]
+__all__ = ["ASYNC", "BoundedConnection"]
+
+# A pooler that lends its connections for one transaction: no statement may be prepared under a name, for the next
+# message may go to a server that does not know it. Both SQLAlchemy and asyncpg keep such names.
+_UNPREPARED = {
+    "statement_cache_size": 0,
+    "prepared_statement_cache_size": 0,
+    "prepared_statement_name_func": lambda: "",
+}
+# Arguments of SQLAlchemy's adapter.
+_OF_ADAPTER = {"prepared_statement_cache_size", "prepared_statement_name_func", "async_fallback"}
 
 
 class BoundedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has no types
@@ -118,12 +137,7 @@ class BoundedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has
 _stopping: set[asyncio.Task[None]] = set()
 
 
-def bounded_class(limits: Limits) -> type[BoundedConnection]:
-    """Make the class of an engine's connections."""
-    return type("BoundedConnection", (BoundedConnection,), {"limits": limits})
-
-
-def translate(context: ExceptionContext) -> DBAPIError | None:
+def _translate(context: ExceptionContext) -> DBAPIError | None:
     """Report what would pass SQLAlchemy unseen: a call without an answer, and asyncpg's own errors.
 
     The server ends a statement before its limit, so where there is no answer there is no connection. SQLAlchemy does
@@ -167,3 +181,95 @@ def _terminate(connection: Connection) -> None:
     if not connection.invalidated:
         driver: Any = connection.connection.driver_connection
         driver.terminate()
+
+
+class _Asyncpg(Driver):
+    decided = frozenset({"connection_class", "loop"})
+    joined: ClassVar[Mapping[str, Join]] = {"server_settings": lambda ours, given: {**ours, **given}}
+    takes_straight = True
+    wraps_values = True
+
+    @override
+    def known_arguments(self) -> set[str]:
+        return {*inspect.signature(asyncpg.connect).parameters, *_OF_ADAPTER}
+
+    @override
+    def arguments(self, settings: DatabaseSettings, session: Mapping[str, Any]) -> dict[str, Any]:
+        limits = Limits.of(settings)
+        ours = {"timeout": limits.connect, "command_timeout": limits.statement, "server_settings": dict(session)}
+        return ours | (_UNPREPARED if settings.pooler else {})
+
+    @override
+    def tls_arguments(self, tls: Tls) -> dict[str, Any]:
+        if tls.is_required:
+            return {"ssl": tls.context()}
+        # It goes on without TLS only if it is told the mode, and takes files beside a mode only here.
+        return {"dsn": f"postgresql://?{urlencode(parameters_of(tls))}"}
+
+    @override
+    def opening(self, dialect: Dialect, limits: Limits, tls: Tls) -> Callable[..., Any]:
+        bounded = type("BoundedConnection", (BoundedConnection,), {"limits": limits})
+        return partial(asyncpg.connect, connection_class=bounded)
+
+    @override
+    def install(self, engine: Engine) -> None:
+        event.listen(engine, "handle_error", _translate)
+
+    @override
+    def state(self, dialect: Dialect, lent: Any) -> State:
+        # asyncpg has no settings for transactions to come; SQLAlchemy's adapter has.
+        level = unusual(dialect, _spelled(lent.isolation_level))
+        driver = lent.driver_connection
+        # After a BEGIN that was cancelled, asyncpg takes it for done, and would make a savepoint of the next one.
+        begun = driver.is_in_transaction() or driver._top_xact is not None  # noqa: SLF001 - nothing public
+        return State((level, lent.readonly, lent.deferrable), bool(begun))
+
+    @override
+    def commits_each(self, lent: Any) -> bool:
+        return str(lent.isolation_level).lower() == "autocommit"
+
+    @override
+    def is_closed(self, lent: Any) -> bool:
+        # asyncpg notices a closed socket by itself.
+        return bool(lent.driver_connection.is_closed()) or gave_up(lent.driver_connection)
+
+    @override
+    def socket_of(self, lent: Any) -> int | None:
+        socket = lent.driver_connection._transport.get_extra_info("socket")  # noqa: SLF001 - nothing public
+        return int(socket.fileno())
+
+    @override
+    def cut(self, lent: Any) -> None:
+        lent.driver_connection.terminate()
+
+    @override
+    def ping(self, dialect: Dialect, lent: Any) -> None:
+        self.run_quickly(lent, "SELECT 1")
+
+    @override
+    def run_quickly(self, lent: Any, command: str) -> None:
+        lent.run_async(lambda driver: driver.quickly(command))
+
+    @override
+    def begin(self, lent: Any) -> None:
+        if not lent.driver_connection.is_in_transaction():
+            # The adapter begins with the first statement of its own cursor.
+            lent.run_async(lambda _driver: lent._start_transaction())  # noqa: SLF001 - nothing public begins
+
+    @override
+    def fetch(self, lent: Any, sql: str, parameters: Any) -> Rows:
+        rows: Rows = lent.run_async(lambda driver: driver.fetch(sql, *parameters))
+        return rows
+
+    @override
+    def diagnose(self, error: Any, statement: str) -> Diagnostics:
+        names = {kind: getattr(error, f"{kind}_name", None) for kind in ("table", "column", "constraint")}
+        return Diagnostics(without_sql(error, getattr(error, "message", None)), **names)
+
+
+@cache
+def _spelled(level: Any) -> str:
+    return str(level).upper().replace("_", " ")
+
+
+ASYNC = _Asyncpg()

@@ -6,12 +6,20 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
-__all__ = ["abort_on_its_loop", "is_of_other_loop"]
+__all__ = ["abort_on_its_loop", "gave_up", "is_of_other_loop"]
 
 
 def is_of_other_loop(loop: asyncio.AbstractEventLoop) -> bool:
     """Return whether this is not the loop that runs."""
     return loop is not asyncio.get_running_loop()
+
+
+def gave_up(connection: Any) -> bool:
+    """Return whether a connection is of another loop, and was given up for it.
+
+    An engine of the application's own has the driver's plain connections, which do not tell.
+    """
+    return hasattr(connection, "is_of_other_loop") and bool(connection.is_of_other_loop())
 
 
 def abort_on_its_loop(

@@ -1,4 +1,4 @@
-"""psycopg's connections, with every call bounded and every moment checked.
+"""psycopg: with every call bounded and every moment checked.
 
 psycopg has no limit of its own but for connecting.
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import inspect
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar, TypeVar
 
 import psycopg
@@ -16,11 +18,26 @@ from psycopg import generators, waiting
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.types.datetime import DatetimeDumper
+from sqlalchemy import Dialect, Engine, event
+from typing_extensions import override
 
 from querywright.engine.completion import to_the_end
+from querywright.engine.drivers.driver import Diagnostics, Driver, Join, Rows, State, unwrapped
+from querywright.engine.drivers.libpq import (
+    ACTIVE,
+    INERROR,
+    INTRANS,
+    connect_arguments,
+    diagnosed,
+    join_options,
+    tls_arguments,
+    unusual,
+)
 from querywright.engine.limits import Limits
+from querywright.engine.tls import Tls
+from querywright.settings import DatabaseSettings
 
-__all__ = ["BoundedAsyncConnection", "BoundedConnection", "adapt", "bounded_async_class", "bounded_class"]
+__all__ = ["ASYNC", "SYNC", "BoundedAsyncConnection", "BoundedConnection"]
 
 # Seconds between two looks at the clock; psycopg's own choice.
 _INTERVAL = 0.1
@@ -170,16 +187,6 @@ class BoundedAsyncConnection(_Bounded, psycopg.AsyncConnection[Any]):
         await super()._try_cancel(timeout=min(timeout, self.limits.connect))
 
 
-def bounded_class(limits: Limits) -> type[BoundedConnection]:
-    """Make the class of a synchronous engine's connections."""
-    return type("BoundedConnection", (BoundedConnection,), {"limits": limits})
-
-
-def bounded_async_class(limits: Limits) -> type[BoundedAsyncConnection]:
-    """Make the class of an asynchronous engine's connections."""
-    return type("BoundedAsyncConnection", (BoundedAsyncConnection,), {"limits": limits})
-
-
 class _MomentDumper(DatetimeDumper):
     """Refuses a moment that has no date in UTC: PostgreSQL would store a year that Python cannot read again."""
 
@@ -194,6 +201,129 @@ class _MomentDumper(DatetimeDumper):
         return super().dump(obj)
 
 
-def adapt(connection: psycopg.BaseConnection[Any]) -> None:
+class _Psycopg(Driver):
+    decided = frozenset({"autocommit", "cursor_factory", "row_factory"})
+    joined: ClassVar[Mapping[str, Join]] = {"options": join_options}
+    takes_straight = True
+    knows_more_tls = True
+
+    @override
+    def known_arguments(self) -> set[str]:
+        ours = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
+        return ours | set(inspect.signature(psycopg.connect).parameters)
+
+    @override
+    def arguments(self, settings: DatabaseSettings, session: Mapping[str, Any]) -> dict[str, Any]:
+        ours = connect_arguments(settings, session)
+        return ours | ({"prepare_threshold": None} if settings.pooler else {})
+
+    @override
+    def tls_arguments(self, tls: Tls) -> dict[str, Any]:
+        return tls_arguments(tls)
+
+    @override
+    def opening(self, dialect: Dialect, limits: Limits, tls: Tls) -> Callable[..., Any]:
+        bounded: Any = type("BoundedConnection", (BoundedConnection,), {"limits": limits})
+        return bounded.connect  # type: ignore[no-any-return]
+
+    @override
+    def install(self, engine: Engine) -> None:
+        event.listen(engine, "connect", lambda _, record: _adapt(record.driver_connection))
+
+    @override
+    def state(self, dialect: Dialect, lent: Any) -> State:
+        driver = unwrapped(lent)
+        level = driver.isolation_level.name.replace("_", " ") if driver.isolation_level else None
+        settings = (driver.autocommit, unusual(dialect, level), bool(driver.read_only), bool(driver.deferrable))
+        status = driver.pgconn.transaction_status
+        return State((*settings, status == ACTIVE), status in {INTRANS, INERROR})
+
+    @override
+    def commits_each(self, lent: Any) -> bool:
+        return bool(unwrapped(lent).autocommit)
+
+    @override
+    def is_closed(self, lent: Any) -> bool:
+        return bool(unwrapped(lent).closed)
+
+    @override
+    def socket_of(self, lent: Any) -> int | None:
+        return int(unwrapped(lent).pgconn.socket)
+
+    @override
+    def cut(self, lent: Any) -> None:
+        unwrapped(lent).pgconn.finish()
+
+    @override
+    def has_lost(self, lent: Any) -> bool:
+        # The server would answer the COMMIT with ROLLBACK, and psycopg would not tell.
+        return bool(unwrapped(lent).pgconn.transaction_status == INERROR)
+
+    @override
+    def ping(self, dialect: Dialect, lent: Any) -> None:
+        self.run_quickly(lent, "SELECT 1")
+
+    @override
+    def run_quickly(self, lent: Any, command: str) -> None:
+        lent.quickly(command)
+
+    @override
+    def fetch(self, lent: Any, sql: str, parameters: Any) -> Rows:
+        with lent.cursor() as cursor:
+            rows: Rows = cursor.execute(sql, parameters).fetchall()
+        return rows
+
+    @override
+    def fetch_alone(self, lent: Any, sql: str, parameters: Any) -> Rows:
+        with _autocommitting(lent):
+            return self.fetch(lent, sql, parameters)
+
+    @override
+    def diagnose(self, error: Any, statement: str) -> Diagnostics:
+        return diagnosed(error)
+
+
+class _AsyncPsycopg(_Psycopg):
+    @override
+    def opening(self, dialect: Dialect, limits: Limits, tls: Tls) -> Callable[..., Any]:
+        bounded: Any = type("BoundedConnection", (BoundedAsyncConnection,), {"limits": limits})
+        return bounded.connect  # type: ignore[no-any-return]
+
+    @override
+    def run_quickly(self, lent: Any, command: str) -> None:
+        lent.run_async(lambda driver: driver.quickly(command))
+
+    @override
+    def fetch(self, lent: Any, sql: str, parameters: Any) -> Rows:
+        rows: Rows = lent.run_async(lambda driver: _fetchall(driver, sql, parameters))
+        return rows
+
+
+async def _fetchall(connection: Any, sql: str, parameters: Any) -> Rows:
+    async with connection.cursor() as cursor:
+        await cursor.execute(sql, parameters)
+        rows: Rows = await cursor.fetchall()
+    return rows
+
+
+@contextmanager
+def _autocommitting(adapted: Any) -> Iterator[None]:
+    """Keep psycopg from beginning a transaction."""
+    if adapted.autocommit:
+        yield
+        return
+    adapted.autocommit = True
+    try:
+        yield
+    finally:
+        if not adapted.closed:
+            adapted.autocommit = False
+
+
+def _adapt(connection: psycopg.BaseConnection[Any]) -> None:
     """Let a new connection refuse what could not be read again."""
     connection.adapters.register_dumper(dt.datetime, _MomentDumper)
+
+
+SYNC = _Psycopg()
+ASYNC = _AsyncPsycopg()

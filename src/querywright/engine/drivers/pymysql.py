@@ -1,8 +1,11 @@
-"""PyMySQL's connection, which insists on TLS and sends no value that MySQL does not have; for aiomysql as well."""
+"""PyMySQL: it insists on TLS and sends no value that MySQL does not have; for aiomysql as well."""
 
 from __future__ import annotations
 
+import inspect
 import math
+import re
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -10,11 +13,15 @@ from pymysql.connections import Connection
 from pymysql.constants import CLIENT, CR
 from pymysql.converters import encoders
 from pymysql.err import DataError, OperationalError
+from sqlalchemy import Dialect
 from typing_extensions import override
 
+from querywright.engine.drivers.driver import Diagnostics, Driver, State, names_in, unwrapped
+from querywright.engine.limits import Limits
 from querywright.engine.tls import Tls
+from querywright.settings import DatabaseSettings
 
-__all__ = ["ASK_LIMIT", "ENCODERS", "check_offer", "is_small", "require_room", "require_unicode", "secured_class"]
+__all__ = ["ASK_LIMIT", "ENCODERS", "SYNC", "MySQL", "check_offer", "is_small", "require_room", "require_unicode"]
 
 # The zeros of a decimal that are written; with more, it is a float for MySQL.
 _MOST_ZEROS = 400
@@ -95,11 +102,6 @@ class _StrictConnection(Connection):  # type: ignore[misc, unused-ignore] # PyMy
         return super().query(sql, unbuffered)
 
 
-def secured_class(tls: Tls) -> type[Any]:
-    """Make the class of an engine's connections."""
-    return type("StrictConnection", (_StrictConnection,), {"tls": tls})
-
-
 def check_offer(connection: Any, tls: Tls) -> bool:
     """Return whether the server has offered TLS; PyMySQL before 1.2 and aiomysql go on without, and give the password.
 
@@ -116,3 +118,100 @@ def check_offer(connection: Any, tls: Tls) -> bool:
         raise OperationalError(CR.CR_SSL_CONNECTION_ERROR, "the server offers no TLS")
     connection.client_flag &= ~CLIENT.SSL
     return False
+
+
+# What the server says of itself with each answer
+# (https://dev.mysql.com/doc/dev/mysql-server/latest/mysql__com_8h.html#SERVER_STATUS_flags_enum).
+_IN_TRANSACTION, _AUTOCOMMIT, _NO_BACKSLASH_ESCAPES, _IN_READ_ONLY = 0x1, 0x2, 0x200, 0x2000
+
+
+class MySQL(Driver):
+    """What PyMySQL and aiomysql have in common."""
+
+    decided = frozenset({"autocommit", "cursorclass", "init_command"})
+
+    @override
+    def arguments(self, settings: DatabaseSettings, session: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            **session,
+            "connect_timeout": max(1, round(settings.connect_timeout)),
+            "program_name": settings.application_name,
+        }
+
+    @override
+    def tls_arguments(self, tls: Tls) -> dict[str, Any]:
+        # Their connections look at what the server offers.
+        return {} if tls.mode == "disable" else {"ssl": tls.context()}
+
+    @override
+    def state(self, dialect: Dialect, lent: Any) -> State:
+        status: int = unwrapped(lent).server_status
+        return State(status & (_AUTOCOMMIT | _NO_BACKSLASH_ESCAPES), bool(status & (_IN_TRANSACTION | _IN_READ_ONLY)))
+
+    @override
+    def commits_each(self, lent: Any) -> bool:
+        return bool(unwrapped(lent).server_status & _AUTOCOMMIT)
+
+    @override
+    def diagnose(self, error: Any, statement: str) -> Diagnostics:
+        number, message = (*error.args, "", "")[:2]
+        if not isinstance(number, int) or not message:
+            return Diagnostics("")
+        text = str(message)
+        shown = text if number in _ONLY_NAMES else _QUOTED.sub("'...'", text)
+        return Diagnostics(shown, code=f"error {number}", **names_in(text, _NAMES))
+
+
+class _PyMySQL(MySQL):
+    @override
+    def known_arguments(self) -> set[str]:
+        return set(inspect.signature(Connection).parameters)
+
+    @override
+    def arguments(self, settings: DatabaseSettings, session: Mapping[str, Any]) -> dict[str, Any]:
+        limit = Limits.of(settings).statement
+        limits = {"read_timeout": limit, "write_timeout": limit} if limit else {}
+        return super().arguments(settings, session) | limits
+
+    @override
+    def tls_arguments(self, tls: Tls) -> dict[str, Any]:
+        # PyMySQL 1.2 takes what is offered.
+        return super().tls_arguments(tls) or {"ssl_disabled": True}
+
+    @override
+    def opening(self, dialect: Dialect, limits: Limits, tls: Tls) -> Callable[..., Any]:
+        return type("StrictConnection", (_StrictConnection,), {"tls": tls})
+
+    @override
+    def is_closed(self, lent: Any) -> bool:
+        return not lent.open
+
+    @override
+    def socket_of(self, lent: Any) -> int | None:
+        return int(lent._sock.fileno())  # noqa: SLF001 - nothing public
+
+
+_NAMES = tuple(
+    map(
+        re.compile,
+        (
+            r" for key '(?:(?P<table>[^'.]*)\.)?(?P<constraint>[^']*)'$",
+            r" for column '(?P<column>[^']*)' at row \d+$",
+            r" for column `[^`]*`\.`(?P<table>[^`]*)`\.`(?P<column>[^`]*)` at row \d+$",
+            r"^(?:Column|Field) '(?P<column>[^']*)' (?:cannot be null|doesn't have a default value)$",
+            r"\(`[^`]*`\.`(?P<table>[^`]*)`, CONSTRAINT `(?P<constraint>[^`]*)` FOREIGN KEY [^']*\)$",
+            r"^CONSTRAINT `(?P<constraint>[^`]*)` failed for `[^`]*`\.`(?P<table>[^`]*)`$",
+            r"^Check constraint '(?P<constraint>[^']*)' is violated\.$",
+        ),
+    )
+)
+# The errors whose words in quotes are names: of users, databases, tables, columns, functions and settings. Elsewhere
+# they may be a part of the statement, in which the driver has put the values, or a value.
+_ONLY_NAMES = frozenset(
+    {1022, 1036, 1044, 1045, 1046, 1049, 1050, 1051, 1052, 1054, 1055, 1060, 1061, 1066, 1072, 1091, 1103, 1109, 1114}
+    | {1129, 1130, 1142, 1143, 1146, 1176, 1193, 1203, 1226, 1227, 1235, 1238, 1290, 1304, 1305, 1317, 1356, 1370, 1698}
+    | {2002, 2003, 2005, 2006, 2013, 2026, 2061, 4078}
+)
+_QUOTED = re.compile(r"""['"].*['"]""", re.DOTALL)
+
+SYNC = _PyMySQL()

@@ -10,8 +10,8 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from querywright.engine.completion import undisturbed
-from querywright.engine.drivers.state import state_of
-from querywright.engine.pool.health import known_closed, run_quickly
+from querywright.engine.databases.lookup import backend_of
+from querywright.engine.drivers.lookup import driver_for
 
 __all__ = ["install_replacing", "install_reset", "mark_changed"]
 
@@ -21,13 +21,6 @@ When = Literal["changed", "always", "never"]
 _CHANGED = "querywright_session_changed"
 # The settings that its driver had when it was new.
 _NEW = "querywright_new_state"
-
-# All of DISCARD ALL but DEALLOCATE ALL, for the drivers keep prepared statements
-# (https://www.postgresql.org/docs/18/sql-discard.html).
-_DISCARD = (
-    "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; UNLISTEN *;"
-    " SELECT pg_advisory_unlock_all(); DISCARD PLANS; DISCARD TEMP; DISCARD SEQUENCES"
-)
 
 
 def mark_changed(connection: Connection | PoolProxiedConnection) -> None:
@@ -53,6 +46,8 @@ class _Reset:
     def __init__(self, engine: Engine, when: When) -> None:
         self._engine = engine
         self._dialect = engine.dialect
+        self._driver = driver_for(engine.dialect)
+        self._reset = backend_of(engine.dialect).reset
         self._when = when
         self._own_listeners = len(engine.pool.dispatch.connect)
 
@@ -75,13 +70,13 @@ class _Reset:
 
     def _is_left_as_new(self, connection: Any, record: ConnectionPoolEntry) -> bool:
         """Return whether a connection whose transaction has ended is as it was when it was new; needs no round trip."""
-        if known_closed(self._dialect, connection) or self._when == "always" or _CHANGED in record.info:
+        if self._driver.is_closed(connection) or self._when == "always" or _CHANGED in record.info:
             return False
         _take_back_options(connection, record)
         return self._is_new(connection, record)
 
     def _clean(self, connection: Any, record: ConnectionPoolEntry, state: PoolResetState) -> None:
-        if known_closed(self._dialect, connection):
+        if self._driver.is_closed(connection):
             record.invalidate()
             return
         changed = record.info.pop(_CHANGED, False)
@@ -100,19 +95,19 @@ class _Reset:
 
         It takes a COMMIT that failed for the end of the transaction; for SQLite, and for a refusal of ours, it is not.
         """
-        if not state.transaction_was_reset or state_of(self._dialect, connection).in_transaction:
+        if not state.transaction_was_reset or self._driver.state(self._dialect, connection).in_transaction:
             self._dialect.do_rollback(connection)
 
     def _discard(self, connection: Any, record: ConnectionPoolEntry) -> None:
         # What a "connect" listener of the user's has set up, only a new connection has.
-        if self._dialect.name != "postgresql" or len(self._engine.pool.dispatch.connect) > self._own_listeners:
+        if self._reset is None or len(self._engine.pool.dispatch.connect) > self._own_listeners:
             record.invalidate()
         else:
-            run_quickly(connection, _DISCARD)
+            self._driver.run_quickly(connection, self._reset)
 
     def _is_new(self, connection: Any, record: ConnectionPoolEntry) -> bool:
         """Return whether a connection is as it was when it was lent for the first time."""
-        state = state_of(self._dialect, connection)
+        state = self._driver.state(self._dialect, connection)
         if _NEW not in record.info:
             # What listeners of "connect" have begun ends with its first use.
             record.info[_NEW] = state.settings
@@ -134,12 +129,13 @@ def install_replacing(engine: Engine) -> None:
 
     It does not where SQLAlchemy takes a COMMIT that failed for the end of the transaction.
     """
+    dialect, driver = engine.dialect, driver_for(engine.dialect)
 
     def reset(connection: Any, record: ConnectionPoolEntry | None, state: PoolResetState) -> None:
         if not state.asyncio_safe or record is None:
             return
         changed = record.info.pop(_CHANGED, False)
-        if changed or (state.transaction_was_reset and state_of(engine.dialect, connection).in_transaction):
+        if changed or (state.transaction_was_reset and driver.state(dialect, connection).in_transaction):
             record.invalidate()
 
     event.listen(engine.pool, "reset", reset)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import Connection, Engine, ExceptionContext, RootTransaction, event
 
-from querywright.engine.databases.dialect import sqlstate_of
-from querywright.engine.databases.sqlite import BEGUN
-from querywright.engine.drivers.state import require_transactions
+from querywright.engine.databases.backend import BEGUN
+from querywright.engine.databases.errors import sqlstate_of
+from querywright.engine.databases.lookup import backend_of
+from querywright.engine.drivers.lookup import driver_for
 from querywright.errors import ManagedTransaction, TransactionLost
 
 __all__ = ["install_transactions", "manage", "require_sound", "require_unmanaged"]
@@ -24,8 +23,6 @@ _managed: WeakSet[RootTransaction] = WeakSet()
 
 _FAILED = "25P02"  # in_failed_sql_transaction
 _READ_ONLY = "25006"  # read_only_sql_transaction
-# libpq's PQTRANS_INERROR.
-_INERROR = 3
 
 
 def install_transactions(engine: Engine) -> None:
@@ -55,7 +52,7 @@ def manage(connection: Connection) -> None:
     Raises:
         ConfigurationError: There would be none.
     """
-    require_transactions(connection.dialect, connection.connection.dbapi_connection)
+    driver_for(connection.dialect).require_transactions(connection.connection.dbapi_connection)
     transaction = connection.get_transaction()
     if transaction is not None:
         _managed.add(transaction)
@@ -86,46 +83,22 @@ def _remember(context: ExceptionContext) -> TransactionLost | None:
 
 
 def _may_write(connection: Connection | None) -> bool:
-    """Return whether a transaction on PostgreSQL was not begun to read only."""
-    if connection is None or connection.dialect.name != "postgresql":
+    """Return whether a transaction was not begun to read only, on a database whose server may become a standby."""
+    if connection is None:
         return False
-    return not connection.get_execution_options().get("postgresql_readonly")
+    backend = backend_of(connection.dialect)
+    return backend.has_standbys and not backend.only_reads(connection)
 
 
 def _check(connection: Connection) -> None:
     """Before a COMMIT, ask the driver whether there is still anything to commit; this needs no round trip."""
     require_sound(connection)
-    lost = _LOST.get(connection.dialect.driver)
-    if lost is not None and lost(connection):
+    # None of SQLite's is open in autocommit.
+    is_open = connection.info.get(BEGUN, True)
+    if is_open and driver_for(connection.dialect).has_lost(connection.connection.dbapi_connection):
         raise _lost()
 
 
 def _lost() -> TransactionLost:
     message = "A statement failed and the error was caught, but the whole transaction was rolled back with it."
     return TransactionLost(message, hint="Let the error out, or try the statement inside a savepoint.")
-
-
-def _driver_connection(connection: Any) -> Any:
-    """Look through SQLAlchemy's adapter of an asynchronous driver."""
-    return getattr(connection, "driver_connection", connection)
-
-
-def _lost_psycopg(connection: Connection) -> bool:
-    # The server would answer this COMMIT with ROLLBACK, and psycopg would not tell.
-    status = _driver_connection(connection.connection.dbapi_connection).pgconn.transaction_status
-    return bool(status == _INERROR)
-
-
-def _lost_sqlite(connection: Connection) -> bool:
-    # A full disk or an input/output error rolls back everything (https://www.sqlite.org/lang_transaction.html).
-    return (
-        bool(connection.info.get(BEGUN))
-        and not _driver_connection(connection.connection.dbapi_connection).in_transaction
-    )
-
-
-_LOST: dict[str, Callable[[Connection], bool]] = {
-    "psycopg": _lost_psycopg,
-    "pysqlite": _lost_sqlite,
-    "aiosqlite": _lost_sqlite,
-}

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Select
 
-from querywright.engine.databases.dialect import READ_ONLY_OPTIONS, SNAPSHOT_OPTIONS
+from querywright.engine.databases.lookup import backend_of
 from querywright.events import FetchSplit, emit
 from querywright.fetch.compile.binding import Binder, Statement
 from querywright.fetch.compile.slots import KEYS, Filling, fill, keys_in
@@ -29,8 +29,6 @@ LARGEST_JSON = "querywright_largest_json"
 _LARGEST_JSON = 64 * 2**20
 # Keys in one statement: PostgreSQL takes 65,535 parameters, SQLite 32,766.
 _KEYS = 5000
-# A connection of theirs runs no other statement before all rows of a stream are read.
-_ONE_RESULT = {"mysql", "mariadb"}
 # Fills in the values of a statement.
 Below = Callable[[Binder, Mapping[str, Any]], Statement]
 
@@ -79,7 +77,7 @@ def stream_levels(
 
 
 def _batches(connection: Connection, statement: Statement, size: int) -> Generator[Rows, None, None]:
-    if connection.dialect.name not in _ONE_RESULT:
+    if not backend_of(connection.dialect).reads_one_result:
         yield from stream(connection, statement, size)
         return
     rows = run(connection, statement)
@@ -113,8 +111,7 @@ def _snapshot(target: Engine | Connection, statement: Statement) -> Iterator[Con
         yield target
         return
     with target.connect() as connection:
-        name = target.dialect.name
-        options = SNAPSHOT_OPTIONS.get(name, {})
-        skipped = READ_ONLY_OPTIONS.get(name, {}) if statement.locks else {}
+        backend = backend_of(target.dialect)
+        options, skipped = backend.snapshot, backend.read_only if statement.locks else {}
         connection.execution_options(**{key: value for key, value in options.items() if key not in skipped})
         yield connection

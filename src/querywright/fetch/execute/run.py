@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, NoReturn
 
-from sqlalchemy import Connection, Dialect, Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session
 
-from querywright.engine.databases.dialect import AUTOCOMMIT_OPTIONS, READ_ONLY_OPTIONS
-from querywright.engine.databases.sqlite import begin_late
+from querywright.engine.databases.lookup import backend_of
+from querywright.engine.drivers.driver import Rows
+from querywright.engine.drivers.lookup import driver_for
 from querywright.engine.pool.reset import mark_changed
 from querywright.engine.statements.observation import has_foreign_listeners
 from querywright.engine.statements.pooler import require_nothing_left
 from querywright.events import StatementExecuted, emit, has_subscribers
 from querywright.fetch.compile.binding import Statement
-from querywright.fetch.execute.drivers import Rows, autocommitting, direct_call, has_direct_call
 
 __all__ = ["Bind", "Rows", "run", "stream"]
 
@@ -34,7 +34,7 @@ def run(bind: Engine | Connection, statement: Statement) -> Rows:
 
 def _is_direct(target: Connection | Engine) -> bool:
     """Return whether the driver can be called straight: nobody else listens to cursor events, or wants them logged."""
-    if not has_direct_call(target.dialect) or has_foreign_listeners(target):
+    if not driver_for(target.dialect).takes_straight or has_foreign_listeners(target):
         return False
     return not target.engine._should_log_info()  # noqa: SLF001 - ``echo`` does not know of Python's logging
 
@@ -44,7 +44,7 @@ def _run_on_engine(engine: Engine, statement: Statement) -> Rows:
     if _is_direct(engine):
         return _run_on_borrowed(engine, statement)
     with engine.connect() as connection:
-        connection.execution_options(**AUTOCOMMIT_OPTIONS[engine.dialect.name])
+        connection.execution_options(**backend_of(engine.dialect).autocommit)
         return _run_on_cursor(connection, statement)
 
 
@@ -60,20 +60,13 @@ def _run_on_borrowed(engine: Engine, statement: Statement) -> Rows:
     if statement.changes:
         mark_changed(borrowed)
     try:
-        rows = _fetch_alone(engine.dialect, borrowed.dbapi_connection, statement)
+        rows = _call(driver_for(engine.dialect).fetch_alone, borrowed.dbapi_connection, statement)
     except BaseException as error:  # noqa: BLE001 - a cancelled task has to give its connection back as well
         with Connection(engine, borrowed) as connection:
             _raise_as_sqlalchemy(connection, error, statement)
     # As a Connection closes: nothing was begun that the pool would have to roll back, which costs some drivers a trip.
     borrowed._close_special(transaction_reset=True)  # noqa: SLF001 - nothing public says so
     return rows
-
-
-def _fetch_alone(dialect: Dialect, adapted: Any, statement: Statement) -> Rows:
-    if dialect.driver != "psycopg":
-        return _fetch(dialect, adapted, statement)
-    with autocommitting(adapted):
-        return _fetch(dialect, adapted, statement)
 
 
 def _run_on_cursor(connection: Connection, statement: Statement) -> Rows:
@@ -83,27 +76,25 @@ def _run_on_cursor(connection: Connection, statement: Statement) -> Rows:
 def _run_in_transaction(connection: Connection, statement: Statement) -> Rows:
     if not connection.in_transaction():
         connection.begin()
-        begin_late(connection)
+        backend_of(connection.dialect).begin_late(connection)
     if statement.outlasts:
         require_nothing_left(connection.dialect)
     if statement.changes:
         mark_changed(connection)
-    adapted: Any = connection.connection.dbapi_connection
+    driver, lent = driver_for(connection.dialect), connection.connection.dbapi_connection
     try:
-        if connection.dialect.driver == "asyncpg" and not adapted.driver_connection.is_in_transaction():
-            # The adapter begins with the first statement of its own cursor, which this one is not.
-            adapted.run_async(lambda _driver: adapted._start_transaction())  # noqa: SLF001 - nothing public begins
-        return _fetch(connection.dialect, adapted, statement)
+        driver.begin(lent)
+        return _call(driver.fetch, lent, statement)
     except BaseException as error:  # noqa: BLE001 - SQLAlchemy must hear of a cancellation as well
         _raise_as_sqlalchemy(connection, error, statement)
 
 
-def _fetch(dialect: Dialect, adapted: Any, statement: Statement) -> Rows:
+def _call(fetch: Callable[[Any, str, Any], Rows], lent: Any, statement: Statement) -> Rows:
     """Hand a statement to the driver itself."""
     if not has_subscribers(StatementExecuted):
-        return direct_call(dialect, adapted, statement)
+        return fetch(lent, statement.sql, statement.parameters)
     started = time.perf_counter()
-    rows = direct_call(dialect, adapted, statement)
+    rows = fetch(lent, statement.sql, statement.parameters)
     emit(StatementExecuted(statement.sql, time.perf_counter() - started))
     return rows
 
@@ -125,7 +116,7 @@ def stream(bind: Engine | Connection, statement: Statement, size: int) -> Genera
         # A cursor of PostgreSQL lives in a transaction.
         with bind.connect() as connection:
             if not statement.locks:
-                connection.execution_options(**READ_ONLY_OPTIONS.get(bind.dialect.name, {}))
+                connection.execution_options(**backend_of(bind.dialect).read_only)
             yield from stream(connection, statement, size)
         return
     options = {"stream_results": True, "max_row_buffer": size}

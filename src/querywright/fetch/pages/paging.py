@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import BindParameter, Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from querywright.engine.databases.dialect import sqlstate_of
+from querywright.engine.databases.errors import sqlstate_of
 from querywright.errors import InvalidPage, ShapeError
 from querywright.fetch.compile.form import Form, PageForm
 from querywright.fetch.compile.page import OFFSET, Page, require_size
@@ -23,7 +23,7 @@ from querywright.fetch.pages.cursors import LONGEST, Seal, foreign, read_open, s
 from querywright.fetch.pages.positions import Position, position_at, read_position
 from querywright.fetch.pages.possible import are_possible
 from querywright.fetch.pages.shown import NEEDS_SECRET, ShownOrder, shown_order
-from querywright.fetch.writers import writer_for
+from querywright.fetch.writers import SortKinds, writer_for
 
 __all__ = ["PageRequest", "json_page", "typed_page"]
 
@@ -108,14 +108,14 @@ class _Order:
 
     Attributes:
         count: How many values a row is ordered by.
-        database: The name of the dialect.
+        kinds: The kinds of values that the database sorts by.
         name: What tells it from any other; of an order that clients see, as far as they do.
         seal: What its cursors are sealed with, if they are.
         shown: What clients see of the order; all of it, where cursors are not sealed.
     """
 
     count: int
-    database: str
+    kinds: SortKinds
     name: str
     seal: Seal | None
     shown: ShownOrder | None
@@ -154,7 +154,7 @@ class _Order:
 
     def is_possible(self, position: Position) -> bool:
         """Return whether a row may have this position; of a sealed one that is known."""
-        return self.shown is None or are_possible(position.values, self.shown.values, self.database)
+        return self.shown is None or are_possible(position.values, self.shown.values, self.kinds)
 
 
 # By the structure of a statement: its order, and for each value in it the place of that value in the statement.
@@ -168,12 +168,13 @@ def _order(query: Query, target: Engine | Connection) -> _Order:
         ShapeError: Its cursors would show what the model does not, and there is no secret to encrypt them with.
     """
     order, bound = _bound_order(query, target)
-    seal, database, count = seal_of(target.engine), target.dialect.name, len(order.sorts)
+    seal, kinds = seal_of(target.engine), writer_for(target.dialect.name).sort_kinds
+    count = len(order.sorts)
     if seal is None:
         shown = shown_order(query.plan, order)
-        return _Order(count, database, shown.name, None, shown)
+        return _Order(count, kinds, shown.name, None, shown)
     values = [(query.parameters or {}).get(each.key, each.effective_value) for each in bound]
-    return _Order(count, database, f"{order.name} {values}", seal, None)
+    return _Order(count, kinds, f"{order.name} {values}", seal, None)
 
 
 def _bound_order(query: Query, target: Engine | Connection) -> tuple[Order, list[BindParameter[Any]]]:

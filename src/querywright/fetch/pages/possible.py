@@ -1,7 +1,6 @@
 """Check the values of a cursor that is not sealed, which anybody can write: only such pass as a column can have.
 
-Each is of a kind, which is the class of what the driver reads, or on PostgreSQL the type of the database. Any other
-kind would make the database refuse the statement, or compare something else than the column.
+Any other kind would make the database refuse the statement, or compare something else than the column.
 """
 
 from __future__ import annotations
@@ -16,45 +15,46 @@ from decimal import Decimal
 
 from sqlalchemy import Enum, Uuid
 
-from querywright.fetch.plan.nodes import Encoding, Scalar
+from querywright.fetch.plan.nodes import Scalar
+from querywright.fetch.writers import SortKinds
 
 __all__ = ["are_possible"]
 
 Check = Callable[[str], bool]
 
 
-def are_possible(values: Sequence[tuple[str, str] | None], columns: Iterable[Scalar], database: str) -> bool:
+def are_possible(values: Sequence[tuple[str, str] | None], columns: Iterable[Scalar], kinds: SortKinds) -> bool:
     """Return whether a row may be ordered by these values.
 
     Args:
         values: For each its kind and its text; ``None`` for NULL.
         columns: What shows each of them.
-        database: The name of the dialect.
+        kinds: What the database has.
     """
     return all(
-        value is None or _is_possible(*value, column, database) for value, column in zip(values, columns, strict=True)
+        value is None or _is_possible(*value, column, kinds) for value, column in zip(values, columns, strict=True)
     )
 
 
-def _is_possible(kind: str, text: str, column: Scalar, database: str) -> bool:
-    if database == "postgresql" and isinstance(column.type, Enum) and column.type.native_enum:
+def _is_possible(kind: str, text: str, column: Scalar, kinds: SortKinds) -> bool:
+    if kinds.are_types and isinstance(column.type, Enum) and column.type.native_enum:
         return kind in _names(column.type) and text in column.type.enums
     check = _CHECKS.get(kind)
-    if check is None or kind not in _kinds(column, database):
+    if check is None or kind not in _kinds(column, kinds):
         return False
     # PostgreSQL and MariaDB read more than they write, such as "now", but they write nothing that Python does not read.
     try:
-        return check(text) and (database != "postgresql" or "\0" not in text)
+        return check(text) and not (kinds.are_types and "\0" in text)
     except (ValueError, ArithmeticError, struct.error):
         return False
 
 
-def _kinds(column: Scalar, database: str) -> frozenset[str]:
-    if database == "postgresql" and isinstance(column.type, Uuid) and column.type.native_uuid:
+def _kinds(column: Scalar, kinds: SortKinds) -> frozenset[str]:
+    if kinds.are_types and isinstance(column.type, Uuid) and column.type.native_uuid:
         return frozenset({"uuid"})
     if column.type.__visit_name__ == "CITEXT":
         return frozenset({"citext"})
-    return _KINDS[database].get(column.encoding, frozenset())
+    return kinds.by_encoding.get(column.encoding, frozenset())
 
 
 def _names(column_type: Enum) -> set[str]:
@@ -152,39 +152,3 @@ _CHECKS: dict[str, Check] = {
     "timestamp with time zone": _moment(zone=True),
     **dict.fromkeys(("text", "character varying", "bpchar", "name", "citext"), _is_text),
 }
-
-_TEXTS = frozenset({"text", "character varying", "bpchar", "name"})
-_INTEGERS = frozenset({"smallint", "integer", "bigint"})
-_NUMBERS = _INTEGERS | {"numeric", "real", "double precision"}
-_MOMENTS = frozenset({"timestamp without time zone", "timestamp with time zone"})
-_POSTGRESQL = {
-    Encoding.INTEGER: _INTEGERS,
-    Encoding.FLOAT: _NUMBERS,
-    Encoding.DECIMAL: _NUMBERS,
-    Encoding.BOOLEAN: frozenset({"boolean"}),
-    Encoding.TEXT: _TEXTS,
-    Encoding.ENUM: _TEXTS,
-    Encoding.UUID: _TEXTS,
-    Encoding.DATE: frozenset({"date"}),
-    Encoding.TIME: frozenset({"time without time zone"}),
-    Encoding.TIMESTAMP: _MOMENTS,
-    Encoding.UTC_TIMESTAMP: _MOMENTS,
-}
-_MYSQL_NUMBERS = frozenset({"@integer", "@decimal", "@float"})
-_MYSQL_TEXTS = frozenset({"@text"})
-_MYSQL = {
-    Encoding.INTEGER: _MYSQL_NUMBERS,
-    Encoding.FLOAT: _MYSQL_NUMBERS,
-    Encoding.DECIMAL: _MYSQL_NUMBERS,
-    Encoding.BOOLEAN: _MYSQL_NUMBERS,
-    Encoding.TEXT: _MYSQL_TEXTS,
-    Encoding.ENUM: _MYSQL_TEXTS,
-    Encoding.UUID: _MYSQL_TEXTS,
-    Encoding.DATE: frozenset({"@date"}),
-    Encoding.TIME: frozenset({"@interval"}),
-    Encoding.TIMESTAMP: frozenset({"@timestamp"}),
-    Encoding.UTC_TIMESTAMP: frozenset({"@timestamp"}),
-}
-# A column of SQLite holds any value, and is compared with any.
-_SQLITE = dict.fromkeys(_POSTGRESQL, frozenset({"@integer", "@float", "@text"}))
-_KINDS = {"postgresql": _POSTGRESQL, "sqlite": _SQLITE, "mysql": _MYSQL, "mariadb": _MYSQL}

@@ -15,13 +15,14 @@ from querywright.fetch.writers.base import (
     Nesting,
     SQLText,
 )
+from querywright.fetch.writers.kinds import SortKinds
 from querywright.fetch.writers.mysql import MYSQL
 from querywright.fetch.writers.postgresql import ASYNCPG, POSTGRESQL
 from querywright.fetch.writers.sqlite import SQLITE
 
 __all__ = [
     "CUT", "FEW_DIGITS", "MISSING", "MISSING_WITHIN", "NOT_JSON", "SEVERAL", "TOO_LARGE", "UNFINISHED", "JsonWriter",
-    "Member", "Nesting", "SQLText", "writer_for",
+    "Member", "Nesting", "SQLText", "SortKinds", "writer_for",
 ]  # fmt: skip
 
 _WRITERS: dict[str, JsonWriter] = {"postgresql": POSTGRESQL, "sqlite": SQLITE, "mysql": MYSQL, "mariadb": MYSQL}

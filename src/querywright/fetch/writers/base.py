@@ -20,6 +20,7 @@ from sqlalchemy.types import TypeEngine
 
 from querywright.fetch.plan.nodes import Encoding
 from querywright.fetch.plan.types import members_of
+from querywright.fetch.writers.kinds import SortKinds
 
 __all__ = [
     "CUT", "EXPONENT", "FEW_DIGITS", "MISSING", "MISSING_WITHIN", "NOT_JSON", "SEVERAL", "TOO_LARGE", "UNFINISHED",
@@ -118,6 +119,7 @@ class JsonWriter:
         model_encoders: What differs when the JSON is read by the model and not by a client.
         object: Write an object of its members; NULL if a required one is NULL.
         quote: Write a plain value as JSON text.
+        sort_kinds: The kinds of values that a cursor may hold.
         aggregate: Join the rows of a group, with commas and in an order, into one text.
         aggregate_orders: Whether ``aggregate`` takes the order, or needs its rows in that order.
         client_joins: Whether an array of few large rows is better joined by the client.
@@ -146,6 +148,7 @@ class JsonWriter:
     model_encoders: dict[Encoding, Encoder]
     object: Callable[[Sequence[Member]], SQLText]
     quote: Callable[[ColumnElement[Any]], SQLText]
+    sort_kinds: SortKinds
     aggregate: Callable[[SQLText, Sequence[Any]], SQLText]
     aggregate_orders: bool
     client_joins: bool

@@ -40,6 +40,7 @@ from querywright.fetch.writers.base import (
     merged,
     with_commas,
 )
+from querywright.fetch.writers.kinds import MYSQL_KINDS
 from querywright.models.types import ExactDecimal
 
 __all__ = ["MYSQL"]
@@ -375,6 +376,7 @@ MYSQL = _MySQLWriter(
     prelude=_MARIADB_LIMIT,
     hint=_MYSQL_LIMIT,
     most_sorted=_SORTED_CHARACTERS,
+    sort_kinds=MYSQL_KINDS,
     page_prelude=_MARIADB_PAGE,
     page_hint=_MYSQL_PAGE,
     # MariaDB does.

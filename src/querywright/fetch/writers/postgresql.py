@@ -34,6 +34,7 @@ from querywright.fetch.writers.base import (
     literal,
     with_commas,
 )
+from querywright.fetch.writers.kinds import POSTGRESQL_KINDS
 from querywright.fetch.writers.postgresql_times import Zone
 
 __all__ = ["ASYNCPG", "POSTGRESQL"]
@@ -253,6 +254,7 @@ def _writer(zone: Zone, *, is_binary: bool, many: bool = True) -> _PostgreSQLWri
             value=30,
             values=dict.fromkeys((Encoding.INTEGER, Encoding.TEXT, Encoding.DATE), 10),
         ),
+        sort_kinds=POSTGRESQL_KINDS,
         of_one=_writer(zone, is_binary=is_binary, many=False) if many else None,
     )
 

@@ -33,6 +33,7 @@ from querywright.fetch.writers.base import (
     literal,
     with_commas,
 )
+from querywright.fetch.writers.kinds import SQLITE_KINDS
 from querywright.models.types import ExactDecimal
 
 __all__ = ["SQLITE"]
@@ -168,6 +169,7 @@ SQLITE = _SQLiteWriter(
     client_joins=True,
     nulls_are_largest=False,
     bare_infinity=True,
+    sort_kinds=SQLITE_KINDS,
     missing=func.char(literal_column("1")),
     slot=func.char(literal_column("2")),
     # Before 3.46 its parser has a stack of 100 entries, and a list takes about fifteen.

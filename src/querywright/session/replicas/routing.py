@@ -21,6 +21,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.util import await_only, greenlet_spawn
 
+from querywright.engine.databases.lookup import backend_of
 from querywright.engine.reports import report_of
 from querywright.errors import ConfigurationError, DatabaseUnavailable
 from querywright.session.aio import AsyncDatabase
@@ -47,7 +48,7 @@ class _Routing(Generic[AnyDatabase]):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         for db in (primary, *replicas):
-            if db.engine.dialect.name != "postgresql":
+            if not backend_of(db.engine.dialect).has_standbys:
                 raise ConfigurationError(f"{db!r} has no positions to compare.", hint="Replicas are for PostgreSQL.")
         self.primary = primary
         self.replicas = replicas

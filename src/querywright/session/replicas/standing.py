@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import Engine, text
 from typing_extensions import Self
 
-from querywright.engine.databases.dialect import AUTOCOMMIT_OPTIONS
+from querywright.engine.databases.lookup import backend_of
 from querywright.errors import InvalidRequest
 
 __all__ = ["Position", "foreign", "position_of", "replayed_by"]
@@ -86,7 +86,7 @@ def foreign() -> InvalidRequest:
 def position_of(primary: Engine) -> Position:
     """Ask how far a primary has come."""
     with primary.connect() as connection:
-        connection.execution_options(**AUTOCOMMIT_OPTIONS["postgresql"])
+        connection.execution_options(**backend_of(primary.dialect).autocommit)
         timeline, written, block = connection.execute(_POSITION).one()
         position = Position.of(timeline, written)
         header = position.offset % block
@@ -96,6 +96,6 @@ def position_of(primary: Engine) -> Position:
 def replayed_by(replica: Engine) -> Position | None:
     """Ask how far a replica has come; ``None`` if it is none."""
     with replica.connect() as connection:
-        connection.execution_options(**AUTOCOMMIT_OPTIONS["postgresql"])
+        connection.execution_options(**backend_of(replica.dialect).autocommit)
         is_replica, offset, timeline = connection.execute(_REPLAYED).one()
         return Position.of(timeline, offset or "0/0") if is_replica else None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection
 
-from querywright.engine.databases.dialect import READ_ONLY_OPTIONS
+from querywright.engine.databases.lookup import backend_of
 from querywright.engine.pool.health import is_closed
 from querywright.errors import CommitOutcomeUnknown
 from querywright.session.transactions.hooks import Hooks
@@ -32,7 +32,9 @@ def commit_on(begun: Sequence[Connection], commit: Callable[[], None], hooks: Ho
     try:
         commit()
     except Exception as error:
-        if not sent or _only_reads(begun[0]) or is_answer(error, begun[0].dialect.name):
+        backend = backend_of(begun[0].dialect) if sent else None
+        # What became of the COMMIT of a transaction that cannot have written does not matter.
+        if backend is None or backend.only_reads(begun[0]) or is_answer(error, backend.name):
             raise
         outcome = find_outcome(begun[0].engine, receipt)
         if outcome is Outcome.ABORTED:
@@ -40,8 +42,3 @@ def commit_on(begun: Sequence[Connection], commit: Callable[[], None], hooks: Ho
         hooks.commit_unseen(took_effect=outcome is Outcome.COMMITTED)
         if outcome is Outcome.UNKNOWN:
             raise CommitOutcomeUnknown from error
-
-
-def _only_reads(connection: Connection) -> bool:
-    """Return whether a transaction cannot have written, so that it does not matter what became of its COMMIT."""
-    return READ_ONLY_OPTIONS[connection.dialect.name].items() <= connection.get_execution_options().items()

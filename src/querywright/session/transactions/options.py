@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from querywright.engine.databases.dialect import ISOLATION_OPTIONS, READ_ONLY_OPTIONS
+from querywright.engine.databases.backend import Backend
 from querywright.errors import ConfigurationError
 
 __all__ = ["Isolation", "TransactionOptions"]
@@ -46,15 +46,9 @@ class TransactionOptions:
         if self.timeout is not None and not 0 < self.timeout < math.inf:
             raise ConfigurationError(f"A transaction cannot take {self.timeout} seconds.", hint="Give more than 0.")
 
-    def execution_options(self, dialect: str) -> Mapping[str, Any]:
-        """Write them as execution options of SQLAlchemy.
-
-        Args:
-            dialect: The name of the database.
-        """
-        options: dict[str, Any] = dict(READ_ONLY_OPTIONS[dialect]) if self.read_only else {}
-        if self.isolation is not None and dialect in ISOLATION_OPTIONS:
-            options[ISOLATION_OPTIONS[dialect]] = self.isolation
-        if self.deferrable and dialect == "postgresql":
-            options["postgresql_deferrable"] = True
-        return options
+    def execution_options(self, backend: Backend) -> Mapping[str, Any]:
+        """Write them as execution options of SQLAlchemy."""
+        options = dict(backend.read_only) if self.read_only else {}
+        if self.isolation is not None and backend.isolation is not None:
+            options[backend.isolation] = self.isolation
+        return options | dict(backend.deferrable) if self.deferrable else options

@@ -16,7 +16,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.util import await_only
 from sqlalchemy.util.concurrency import in_greenlet
 
-from querywright.engine.databases.dialect import is_connection_loss, sqlstate_of
+from querywright.engine.databases.errors import is_connection_loss, sqlstate_of
+from querywright.engine.databases.lookup import backend_named, backend_of
 
 __all__ = ["Outcome", "Receipt", "find_outcome", "is_answer", "take_receipt"]
 
@@ -72,17 +73,22 @@ _PAUSE = 0.2
 
 def take_receipt(connection: Connection) -> Receipt | None:
     """Ask for the number of the open transaction, in one round trip; ``None`` where a database has none."""
-    if connection.dialect.name != "postgresql":
+    if not backend_of(connection.dialect).has_transaction_status:
         return None
     return Receipt(*connection.exec_driver_sql(_TAKE).one())
 
 
-def is_answer(error: BaseException, dialect: str) -> bool:
-    """Return whether a failed COMMIT was refused by the database, rather than left without an answer."""
+def is_answer(error: BaseException, database: str) -> bool:
+    """Return whether a failed COMMIT was refused by the database, rather than left without an answer.
+
+    Args:
+        error: What the COMMIT failed with.
+        database: The name of the database.
+    """
     if not isinstance(error, DBAPIError):
         # Of our own kind, raised before anything was sent; all else comes from the network or a timer.
         return not isinstance(error, (OSError, asyncio.TimeoutError))
-    if dialect == "sqlite":
+    if backend_named(database).is_local:
         return True
     state = sqlstate_of(error.orig) or ""
     if not state or state in _OPEN:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic_core import to_jsonable_python
-from sqlalchemy import Column, CursorResult, Insert, MetaData, String, Table, delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Column, CursorResult, MetaData, String, Table, delete, select, update
 from sqlalchemy.orm import Session
 
+from querywright.engine.databases.lookup import backend_of
 from querywright.errors import InvalidValue, KeyInUse, KeyReused, LockNotAvailable, TransactionConflict
 from querywright.models import UTCDateTime
 from querywright.models.types import StoredJSON
@@ -145,7 +144,7 @@ class IdempotencyKey:
         now = dt.datetime.now(dt.timezone.utc)
         row = {"key": self.value, "fingerprint": self.fingerprint, "claim": claim, "created_at": now}
         # On SQLite this waits for whoever writes, with this key or without.
-        make = _INSERT_ONCE[session.connection().dialect.name]
+        make = backend_of(session.connection().dialect).insert_once
         try:
             with lock_errors():
                 return _rows(session.execute(make(self.table).values(row).execution_options(preserve_rowcount=True)))
@@ -197,10 +196,3 @@ class Claims:
 def _rows(result: Any) -> int:
     assert isinstance(result, CursorResult)  # noqa: S101 - of an INSERT, UPDATE or DELETE
     return result.rowcount
-
-
-_INSERT_ONCE: dict[str, Callable[[Table], Insert]] = {
-    "postgresql": lambda table: postgresql.insert(table).on_conflict_do_nothing(),
-    "sqlite": lambda table: sqlite.insert(table).on_conflict_do_nothing(),
-    **dict.fromkeys(("mysql", "mariadb"), lambda table: insert(table).prefix_with("IGNORE")),
-}

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from typing import Any, overload
 
-from sqlalchemy import BigInteger, Connection, func, literal, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from querywright.engine import classify
-from querywright.engine.databases.dialect import READ_ONLY_OPTIONS
+from querywright.engine.databases.lookup import backend_of
 from querywright.errors import ConfigurationError, LockNotAvailable
 
-__all__ = ["NamePart", "advisory_lock", "lock_errors", "lock_key", "require_writing"]
+__all__ = ["NamePart", "acquire", "advisory_lock", "lock_errors", "lock_key"]
 
 NamePart = str | int | uuid.UUID
 _PARTS: Any = (str, int, uuid.UUID)
@@ -80,51 +79,24 @@ def advisory_lock(session: Session | AsyncSession, /, *name: NamePart, wait: boo
     """
     key = lock_key(*name)
     if isinstance(session, AsyncSession):
-        return session.run_sync(_acquire, key, wait=wait)
-    _acquire(session, key, wait=wait)
+        return session.run_sync(acquire, key, wait=wait)
+    acquire(session, key, wait=wait)
     return None
 
 
-def _acquire(session: Session, key: int, *, wait: bool) -> None:
+def acquire(session: Session, key: int, *, wait: bool) -> None:
+    """Lock a number until the transaction ends; raises as `advisory_lock` does."""
     with lock_errors():
         connection = session.connection()
-        acquire = _ACQUIRE.get(connection.dialect.name)
-        if acquire is None:
-            message = f"There are no advisory locks for transactions on {connection.dialect.name}."
+        backend = backend_of(connection.dialect)
+        if backend.advisory_lock is None:
+            message = f"There are no advisory locks for transactions on {backend.name}."
             raise ConfigurationError(message, hint='Lock a row instead: Repository.get(key, lock="update").')
-        acquire(connection, key, wait)
-
-
-def _acquire_postgresql(connection: Connection, key: int, wait: bool) -> None:  # noqa: FBT001 - one of a table
-    if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
-        message = "In autocommit, the lock would end with the statement that takes it."
-        raise ConfigurationError(message, hint="Take it inside a transaction.")
-    bigint = literal(key, BigInteger())
-    if wait:
-        connection.execute(select(func.pg_advisory_xact_lock(bigint)))
-    elif not connection.scalar(select(func.pg_try_advisory_xact_lock(bigint))):
-        raise LockNotAvailable("The lock is held by somebody else.", sqlstate="55P03")
-
-
-def _acquire_sqlite(connection: Connection, _key: int, _wait: bool) -> None:  # noqa: FBT001 - one of a table
-    require_writing(connection)
-
-
-_ACQUIRE: dict[str, Callable[[Connection, int, bool], None]] = {
-    "postgresql": _acquire_postgresql,
-    "sqlite": _acquire_sqlite,
-}
-
-
-def require_writing(connection: Connection) -> None:
-    """Refuse to lock in a read-only transaction.
-
-    Raises:
-        ConfigurationError: The transaction is read-only.
-    """
-    read_only = READ_ONLY_OPTIONS.get(connection.dialect.name)
-    if read_only and read_only.items() <= connection.get_execution_options().items():
-        raise ConfigurationError("A read-only transaction cannot hold locks.", hint="Use db.transaction().")
+        if backend.autocommit.items() <= connection.get_execution_options().items():
+            message = "In autocommit, the lock would end with the statement that takes it."
+            raise ConfigurationError(message, hint="Take it inside a transaction.")
+        if not backend.advisory_lock(connection, key, wait):
+            raise LockNotAvailable("The lock is held by somebody else.", sqlstate="55P03")
 
 
 @contextmanager

@@ -14,8 +14,7 @@ from enum import Enum
 
 from sqlalchemy.exc import DBAPIError
 
-from querywright.engine.databases.dialect import is_connection_loss, never_connected, sqlstate_of
-from querywright.engine.databases.sqlite import BEGIN_WRITING
+from querywright.engine.databases.errors import is_connection_loss, never_connected, sqlstate_of, waited_to_write
 from querywright.errors import CommitOutcomeUnknown, DatabaseError
 
 __all__ = ["Attempts", "Cause", "RetryBudget", "RetryPolicy", "cause_of", "leaves"]
@@ -94,16 +93,11 @@ def _cause_of_one(error: BaseException, also: Collection[str], *, keyed: bool) -
         return None
     if state in _NEVER:
         return None
-    if state in also or state in _CAUSES or _is_queued(error):
+    if state in also or state in _CAUSES or waited_to_write(error):
         return _CAUSES.get(state or "", Cause.CONFLICT)
     if isinstance(error, DBAPIError) and never_connected(error):
         return Cause.ABSENT
     return Cause.CONNECTION if lost or state in _NOT_NOW else None
-
-
-def _is_queued(error: BaseException) -> bool:
-    """Recognise SQLite's refusal to begin while others write: nothing has been done yet."""
-    return isinstance(error, DBAPIError) and error.statement == BEGIN_WRITING and sqlstate_of(error.orig) == "55P03"
 
 
 @dataclass(frozen=True)
