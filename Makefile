@@ -34,9 +34,10 @@ ifeq ($(OLDEST_PYTHON),)
 test-oldest:
 	@echo "Oldest set: skipped, there is no Python 3.10 here."
 else
+# What runs on psycopg on the newest set runs on psycopg2 here, but for asyncio.
 test-oldest: .venv-oldest/.installed
 	@echo "Oldest set: $$(.venv-oldest/bin/python scripts/versions.py)"
-	.venv-oldest/bin/python -m pytest $(PYTEST) --fuzz-examples=200 --hypothesis-profile=few $(LOAD_TESTS:%=--ignore=%)
+	.venv-oldest/bin/python -m pytest $(PYTEST) --psycopg2 --fuzz-examples=200 --hypothesis-profile=few $(LOAD_TESTS:%=--ignore=%)
 endif
 
 # Prints what failed with a blob to repeat it; failures are tried again first, from .hypothesis.

@@ -13,7 +13,7 @@ from sqlalchemy import MetaData, NullPool, create_engine, text
 
 from querywright import AsyncDatabase, Database
 from querywright.testing import EmbeddedPostgres
-from tests import skipped
+from tests import drivers, skipped
 from tests.faults import plugin
 from tests.mariadb import PrivateMariaDB, missing_programs
 from tests.suite.models import Base
@@ -156,11 +156,13 @@ _PATIENCE = {"QUERYWRIGHT_CONNECT_TIMEOUT": "60", "QUERYWRIGHT_BUSY_TIMEOUT": "6
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.update(_PATIENCE)
     config.addinivalue_line("markers", "drivers(*names): the drivers that a test of a database runs on")
+    drivers.pytest_configure(config)
     config.pluginmanager.register(plugin)
     config.pluginmanager.register(skipped)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    drivers.pytest_addoption(parser)
     parser.addoption("--fuzz-examples", type=int, default=1000, help="how many worlds tests/fuzz invents")
     parser.addoption("--page-examples", type=int, default=300, help="how many statements tests/paging invents")
     parser.addoption("--api-cases", type=int, default=60, help="how many requests tests/conformance makes up")

@@ -24,7 +24,8 @@ NAME = re.compile(r"`(_\w+)`(?: \(([\d.]+)\))?")
 def listed() -> list[tuple[str, str, str]]:
     """Read the table: owner, name, and the generation of SQLAlchemy that alone has it."""
     page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
-    return [(owner, name, only) for owner, names in ROW.findall(page) for name, only in NAME.findall(names)]
+    table = page.split("## Private names of others")[1].split("\n## ")[0]
+    return [(owner, name, only) for owner, names in ROW.findall(table) for name, only in NAME.findall(names)]
 
 
 @cache

@@ -18,7 +18,8 @@ PG = "user:secret@localhost/app"
 REFUSED = {
     f"postgresql://{PG}": (True, "names no driver", "Write postgresql+asyncpg:// or postgresql+psycopg://"),
     "sqlite:///x.db": (False, "names no driver", "Write sqlite+pysqlite://."),
-    f"postgresql+psycopg2://{PG}": (False, "'postgresql+psycopg2' is not supported", "Write postgresql+psycopg://."),
+    f"postgresql+pg8000://{PG}": (False, "'postgresql+pg8000' is not supported", "postgresql+psycopg2://."),
+    f"postgresql+psycopg2://{PG}": (True, "AsyncDatabase cannot use the driver", "Write postgresql+asyncpg:// or"),
     f"mysql+asyncmy://{PG}": (True, "is not supported", "Write mysql+aiomysql://."),
     f"postgresql+asyncpg://{PG} ": (False, "Database cannot use the driver", "belongs to AsyncDatabase"),
     "sqlite+pysqlite:///x.db": (True, "AsyncDatabase cannot use the driver", "Write sqlite+aiosqlite://."),
@@ -45,6 +46,7 @@ def test_urls_that_cannot_work(written: str) -> None:
     [
         (f"postgresql+asyncpg://{PG}", True, "pip install 'asyncpg>=0.32'"),
         (f"postgresql+psycopg://{PG}", False, "pip install 'psycopg[binary]>=3.3'"),
+        (f"postgresql+psycopg2://{PG}", False, "pip install 'psycopg2-binary>=2.9.10'"),
         ("sqlite+aiosqlite:///a.db", True, "pip install 'aiosqlite>=0.22.1'"),
         ("mysql+aiomysql://a/b", True, "pip install 'aiomysql>=0.3' 'pymysql>=1.1.1'"),
     ],

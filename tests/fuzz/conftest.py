@@ -7,6 +7,7 @@ import math
 import pytest
 
 from querywright.testing import EmbeddedPostgres
+from tests.drivers import synchronous
 
 BATCH = 250
 LANES = {"sqlite+pysqlite": 0.6, "postgresql+psycopg": 0.3, "sqlite+aiosqlite": 0.05, "postgresql+asyncpg": 0.05}
@@ -38,4 +39,4 @@ def invented_url(request: pytest.FixtureRequest) -> str:
     if driver.startswith("sqlite"):
         return f"{driver}://"
     server: EmbeddedPostgres = request.getfixturevalue("postgres")
-    return server.url(driver.partition("+")[2], request.getfixturevalue("shared_postgres_database"))
+    return synchronous(server.url(driver.partition("+")[2], request.getfixturevalue("shared_postgres_database")))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from querywright.testing import EmbeddedPostgres
+from tests.drivers import synchronous
 from tests.mariadb import PrivateMariaDB
 from tests.paging.law import Figures
 
@@ -46,7 +47,7 @@ def paged_url(request: pytest.FixtureRequest) -> str:
         maria: PrivateMariaDB = request.getfixturevalue("mariadb")
         return maria.url(driver)
     server: EmbeddedPostgres = request.getfixturevalue("postgres")
-    return server.url(driver.partition("+")[2], request.getfixturevalue("shared_postgres_database"))
+    return synchronous(server.url(driver.partition("+")[2], request.getfixturevalue("shared_postgres_database")))
 
 
 @pytest.fixture

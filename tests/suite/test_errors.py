@@ -71,6 +71,8 @@ async def test_values_that_do_not_fit(db: AnyDatabase) -> None:
     "sqlite+pysqlite", "sqlite+aiosqlite", "postgresql+psycopg", "postgresql+psycopg async", "postgresql+asyncpg"
 )
 async def test_numbers_that_no_column_holds(db: AnyDatabase) -> None:
+    if db.engine.dialect.driver == "psycopg2":
+        pytest.skip("psycopg2 writes it into the statement, and PostgreSQL compares with a number of any size")
     for bind in (db, None):
         with pytest.raises(SQLAlchemyError) as caught:
             async with transaction(db) as tx:

@@ -29,9 +29,10 @@ from pydantic import (
 )
 from sqlalchemy import TypeDecorator, select
 from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
-from querywright import Document, ExactDecimal, UTCDateTime
+from querywright import AsyncDatabase, Database, Document, ExactDecimal, UTCDateTime
 from tests.suite.support import AnyDatabase, resolve, run_sync, session, validate
 
 UTC = dt.timezone.utc
@@ -261,3 +262,12 @@ POSTGRESQL: dict[str, tuple[Any, list[Any], list[Any]]] = {
 @pytest.mark.parametrize(("column", "annotation", "values"), cases(POSTGRESQL))
 async def test_types_of_postgresql(db: AnyDatabase, column: Any, annotation: Any, values: list[Any]) -> None:
     await check(db, column, annotation, values)
+
+
+@pytest.mark.drivers("postgresql+psycopg", "postgresql+asyncpg")
+async def test_addresses_that_an_engine_reads_as_texts(db: AnyDatabase) -> None:
+    asynchronous = isinstance(db, AsyncDatabase)
+    make: Any = create_async_engine if asynchronous else sa.create_engine
+    engine = make(db.engine.url, native_inet_types=False, poolclass=sa.NullPool)
+    own: AnyDatabase = AsyncDatabase(engine) if asynchronous else Database(engine)
+    await check(own, pg.INET(), Shown, ["10.0.0.1", "::1"])

@@ -47,6 +47,7 @@ _TAKES_VALUE = "process_bind_param"
 # Values in a language of their own, which PostgreSQL parses where it reads them: the error is one of syntax, without a
 # place in the statement.
 _LANGUAGES = re.compile(r"\b(?:tsquery|jsonpath|lquery|ltxtquery)\b")
+_CITED = re.compile(r'"(.*)"', re.DOTALL)
 _NO_COLUMN = re.compile(r"no such column: (\S+)$")
 # At its end, for the value itself stands before it. MySQL's and MariaDB's, and SQLite's.
 _NAMED = re.compile(
@@ -95,11 +96,12 @@ def refuses_text(error: DBAPIError) -> bool:
     """
     original: Any = error.orig
     for each in (original, getattr(original, "__cause__", None)):
-        if getattr(each, "sqlstate", None) == "42601":
+        if "42601" in {getattr(each, "sqlstate", None), getattr(each, "pgcode", None)}:
             told = getattr(each, "diag", each)
             message = getattr(told, "message_primary", None) or getattr(told, "message", None)
             places = ("statement_position", "position", "internal_position")
-            if message and not any(getattr(told, place, None) for place in places):
+            is_placed = any(getattr(told, place, None) for place in places)
+            if message and not (is_placed and _is_written(message, error.statement or "")):
                 return _LANGUAGES.search(message) is not None
     text, statement = str(original), error.statement or ""
     if text == "user-defined function raised exception":
@@ -107,6 +109,12 @@ def refuses_text(error: DBAPIError) -> bool:
     # A full-text search of SQLite takes a word with a colon or a minus behind it for one.
     found = _NO_COLUMN.match(text)
     return found is not None and " MATCH " in statement and found[1] not in statement
+
+
+def _is_written(message: str, statement: str) -> bool:
+    """Return whether what a message cites is of the statement itself; psycopg2 puts values into what it sends."""
+    cited = _CITED.search(message)
+    return cited is None or cited[1] in statement
 
 
 def column_of(original: Any) -> str | None:

@@ -54,6 +54,7 @@ _DRIVERS = {
     for driver in (
         Registered("postgresql+asyncpg", "asyncpg", "postgres", asynchronous=True),
         Registered("postgresql+psycopg", "psycopg", "psycopg", sync=True, asynchronous=True),
+        Registered("postgresql+psycopg2", "psycopg2", "psycopg2", sync=True),
         Registered("sqlite+aiosqlite", "aiosqlite", "sqlite", asynchronous=True),
         Registered("sqlite+pysqlite", "sqlite3", "", sync=True),
         *(Registered(f"{name}+aiomysql", "aiomysql", "mysql", asynchronous=True) for name in ("mysql", "mariadb")),

@@ -33,6 +33,7 @@ from querywright.fetch.plan.nodes import (
     Variants,
 )
 from querywright.fetch.plan.types import encoding_of, has_hooks, storage_encoding, stored_type, unwrap_type
+from querywright.fetch.writers import writer_for
 
 __all__ = ["Reader", "parses_documents", "reader_of", "row_reader"]
 
@@ -117,6 +118,8 @@ def value_reader(encoding: Encoding, column_type: TypeEngine[Any], dialect: Dial
         return _array_reader(column_type, dialect)
     if encoding is Encoding.JSON:
         return _document_reader(dialect)
+    if encoding is Encoding.NETWORK:
+        return _network_reader(column_type, dialect)
     if encoding in _MAKERS:
         return _MAKERS[encoding](column_type)
     return _READERS.get(encoding)
@@ -214,7 +217,11 @@ def _network(text: str) -> Any:
     return (ipaddress.ip_interface if "/" in text else ipaddress.ip_address)(text)
 
 
-def _network_reader(column_type: TypeEngine[Any]) -> Reader:
+def _network_reader(column_type: TypeEngine[Any], dialect: Dialect) -> Reader | None:
+    # What create_engine(native_inet_types=False) asks for.
+    texts = getattr(dialect, "_native_inet_types", None) is False
+    if texts or not writer_for(dialect.name, dialect.driver).reads_networks:
+        return None
     return ipaddress.ip_network if column_type.__visit_name__ == "CIDR" else _network
 
 
@@ -255,7 +262,6 @@ _MAKERS: dict[Encoding, Callable[[Any], Reader | None]] = {
     Encoding.ENUM: _enum_reader,
     Encoding.NAME: _name_reader,
     Encoding.UUID: _uuid_reader,
-    Encoding.NETWORK: _network_reader,
     Encoding.RANGE: _range_reader,
 }
 

@@ -1,5 +1,7 @@
 """Write JSON in SQL: how each database turns columns into values, members into an object, rows into an array."""
 
+from dataclasses import replace
+
 from querywright.errors import ConfigurationError
 from querywright.fetch.writers.base import (
     CUT,
@@ -27,7 +29,10 @@ __all__ = [
 
 _WRITERS: dict[str, JsonWriter] = {"postgresql": POSTGRESQL, "sqlite": SQLITE, "mysql": MYSQL, "mariadb": MYSQL}
 # Drivers that make other values of what the database sends than all others do.
-_OF_DRIVERS: dict[tuple[str, str], JsonWriter] = {("postgresql", "asyncpg"): ASYNCPG}
+_OF_DRIVERS: dict[tuple[str, str], JsonWriter] = {
+    ("postgresql", "asyncpg"): ASYNCPG,
+    ("postgresql", "psycopg2"): replace(POSTGRESQL, reads_networks=False),
+}
 
 
 def writer_for(dialect: str, driver: str = "") -> JsonWriter:

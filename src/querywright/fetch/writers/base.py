@@ -141,6 +141,7 @@ class JsonWriter:
         wire_encoders: What differs further when the text is bound again, as a part of a key or of a cursor.
         capitals: Whether it writes the escapes of control characters with hexadecimal digits in capitals.
         bare_infinity: Whether it writes an infinite number, which columns of other numbers take as well, as ``Inf``.
+        reads_networks: Whether the driver makes objects of network addresses, and not texts.
         of_one: The writer of a statement that returns one value of each kind, if that is another.
     """
 
@@ -170,6 +171,7 @@ class JsonWriter:
     of_one: JsonWriter | None = None
     capitals: bool = False
     bare_infinity: bool = False
+    reads_networks: bool = True
 
     def value(
         self, encoding: Encoding, column: ColumnElement[Any], column_type: TypeEngine[Any], *, use: Use = "client"

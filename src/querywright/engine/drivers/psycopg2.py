@@ -1,0 +1,327 @@
+"""psycopg2: with every call bounded, and every value refused that it would send as another.
+
+It waits for the server inside of libpq, where nothing but a closed socket ends the wait.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from decimal import Decimal
+from typing import Any, ClassVar
+from weakref import WeakSet
+
+import psycopg2
+from psycopg2 import extensions
+from sqlalchemy import Dialect
+from typing_extensions import override
+
+from querywright.engine.drivers.driver import Diagnostics, Driver, Join, Rows, State
+from querywright.engine.drivers.libpq import (
+    ACTIVE,
+    INERROR,
+    INTRANS,
+    connect_arguments,
+    diagnosed,
+    join_options,
+    tls_arguments,
+    unusual,
+)
+from querywright.engine.limits import Limits
+from querywright.engine.tls import Tls
+from querywright.settings import DatabaseSettings
+
+__all__ = ["SYNC"]
+
+# https://www.postgresql.org/docs/18/libpq-connect.html#LIBPQ-PARAMKEYWORDS; psycopg2 has no list of them.
+_PARAMETERS = (
+    "host hostaddr port dbname user password passfile require_auth channel_binding connect_timeout client_encoding"
+    " options application_name fallback_application_name keepalives keepalives_idle keepalives_interval"
+    " keepalives_count tcp_user_timeout replication gssencmode requirepeer krbsrvname gsslib gssdelegation service"
+    " target_session_attrs load_balance_hosts dsn"
+)
+# Its own property, which ours hides.
+_READ_ONLY: Any = extensions.connection.readonly
+_LEVELS = {
+    extensions.ISOLATION_LEVEL_READ_COMMITTED: "READ COMMITTED",
+    extensions.ISOLATION_LEVEL_READ_UNCOMMITTED: "READ UNCOMMITTED",
+    extensions.ISOLATION_LEVEL_REPEATABLE_READ: "REPEATABLE READ",
+    extensions.ISOLATION_LEVEL_SERIALIZABLE: "SERIALIZABLE",
+}
+
+
+class _Watch:
+    """A thread that closes the sockets of connections whose server does not answer in time.
+
+    It wakes when the first call of those that are under way would be over its limit, and not for each of them.
+    """
+
+    def __init__(self) -> None:
+        self._connections: WeakSet[BoundedConnection] = WeakSet()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._wakes = float("inf")
+
+    def add(self, connection: BoundedConnection) -> None:
+        """Watch the calls of a connection; a process that was forked has a thread of its own."""
+        with self._changed:
+            self._connections.add(connection)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="querywright-psycopg2", daemon=True)
+                self._thread.start()
+
+    def notice(self, deadline: float) -> None:
+        """Wake up in time for a call."""
+        if deadline < self._wakes:
+            with self._changed:
+                self._wakes = min(self._wakes, deadline)
+                self._changed.notify()
+
+    def _run(self) -> None:
+        with self._changed:
+            while True:
+                self._changed.wait(None if self._wakes == float("inf") else max(0, self._wakes - time.monotonic()))
+                # Before a look at the calls, so that one which begins meanwhile is not missed.
+                self._wakes = float("inf")
+                self._wakes = min([self._wakes, *self._deadlines()])
+
+    def _deadlines(self) -> Iterator[float]:
+        for each in list(self._connections):
+            deadline = each.deadline
+            if deadline <= time.monotonic():
+                each.abort()
+            elif deadline != float("inf"):
+                yield deadline
+
+
+_watch = _Watch()
+if hasattr(os, "register_at_fork"):
+    # The thread stays with the parent, and may have held the lock.
+    os.register_at_fork(after_in_child=_watch.__init__)  # type: ignore[misc]
+
+
+class BoundedConnection(extensions.connection):  # type: ignore[misc] # psycopg2 has no types
+    """A connection whose calls all end.
+
+    Attributes:
+        limits: How long each call may take.
+        deadline: When the call that is under way is given up.
+    """
+
+    limits: ClassVar[Limits]
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.deadline = float("inf")
+        try:
+            super().__init__(*arguments, **options)
+        except psycopg2.Error:
+            # Or its socket stays open for as long as someone has the error.
+            self.close()
+            raise
+        self.cursor_factory = _Cursor
+        _watch.add(self)
+
+    @contextmanager
+    def bounded(self, limit: float | None) -> Iterator[None]:
+        """Give up a call after so many seconds; one within another has its limit."""
+        if limit is None or self.deadline != float("inf"):
+            yield
+            return
+        self.deadline = time.monotonic() + limit
+        _watch.notice(self.deadline)
+        try:
+            yield
+        finally:
+            self.deadline = float("inf")
+
+    def abort(self) -> None:
+        """Close the socket, from another thread: whoever waits for it has an error."""
+        self.deadline = float("inf")
+        # It may have been closed in the meantime.
+        with suppress(OSError, psycopg2.Error), socket.socket(fileno=os.dup(self.fileno())) as mine:
+            mine.shutdown(socket.SHUT_RDWR)
+
+    def commit(self) -> None:
+        """Commit."""
+        with self.bounded(self.limits.command):
+            super().commit()
+
+    def rollback(self) -> None:
+        """Roll back."""
+        with self.bounded(self.limits.command):
+            super().rollback()
+
+    @property
+    def readonly(self) -> Any:
+        """Whether transactions to come only read."""
+        return _READ_ONLY.__get__(self)
+
+    @readonly.setter
+    def readonly(self, value: Any) -> None:
+        # SQLAlchemy takes it back by False, which psycopg2 sends as READ WRITE: that lifts the default of a role, and a
+        # standby refuses it.
+        _READ_ONLY.__set__(self, value or None)
+
+    def quickly(self, command: str) -> None:
+        """Run what never takes long, outside of a transaction and not longer than the limit for connecting."""
+        with self.bounded(self.limits.connect), _autocommitting(self), self.cursor() as cursor:
+            cursor.execute(command)
+
+
+class _Cursor(extensions.cursor):  # type: ignore[misc] # as above
+    connection: BoundedConnection  # pyright: ignore[reportIncompatibleVariableOverride] # all are
+
+    def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - psycopg2's own
+        """Run a statement.
+
+        Raises:
+            psycopg2.DataError: A text has a NUL, or a decimal is infinite: psycopg2 would send NaN.
+            OverflowError: A moment has no date in UTC: PostgreSQL would store a year that Python cannot read again.
+        """
+        if vars:
+            _require_sendable(vars.values() if isinstance(vars, Mapping) else vars)
+        with self.connection.bounded(self.connection.limits.statement):
+            try:
+                super().execute(query, vars)
+            except psycopg2.errors.UndefinedFunction as error:
+                if vars and _has_large_integer(vars.values() if isinstance(vars, Mapping) else vars):
+                    raise psycopg2.DataError("an integer that no type of integers has") from error
+                raise
+            except ValueError as error:
+                if isinstance(error, UnicodeError):
+                    raise
+                raise psycopg2.DataError("a value that PostgreSQL does not have") from error
+
+    def fetchone(self) -> Any:
+        """Read a row; that of a server's cursor has to be sent."""
+        with self.connection.bounded(self.connection.limits.statement):
+            return super().fetchone()
+
+    def fetchmany(self, size: int | None = None) -> list[Any]:
+        """Read some rows."""
+        with self.connection.bounded(self.connection.limits.statement):
+            rows: list[Any] = super().fetchmany(self.arraysize if size is None else size)
+        return rows
+
+    def fetchall(self) -> list[Any]:
+        """Read all rows."""
+        with self.connection.bounded(self.connection.limits.statement):
+            rows: list[Any] = super().fetchall()
+        return rows
+
+
+def _require_sendable(values: Iterable[Any]) -> None:
+    for value in values:
+        if isinstance(value, Decimal) and value.is_infinite():
+            raise psycopg2.DataError("an infinite decimal")
+        if isinstance(value, dt.datetime) and not dt.MINYEAR < value.year < dt.MAXYEAR and value.tzinfo:
+            value.astimezone(dt.timezone.utc)
+        if isinstance(value, (list, tuple)):
+            _require_sendable(value)
+
+
+def _has_large_integer(values: Iterable[Any]) -> bool:
+    """Return whether one stands in a statement as a decimal, which operators of integers do not take."""
+    return any(isinstance(value, int) and not -(2**63) <= value < 2**63 for value in values)
+
+
+@contextmanager
+def _autocommitting(connection: Any) -> Iterator[None]:
+    """Keep psycopg2 from beginning a transaction."""
+    if connection.autocommit:
+        yield
+        return
+    connection.autocommit = True
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.autocommit = False
+
+
+class _Psycopg2(Driver):
+    decided = frozenset({"async", "async_", "connection_factory", "cursor_factory"})
+    joined: ClassVar[Mapping[str, Join]] = {"options": join_options}
+    takes_straight = True
+    knows_more_tls = True
+
+    @override
+    def known_arguments(self) -> set[str]:
+        return {*_PARAMETERS.split()}
+
+    @override
+    def arguments(self, settings: DatabaseSettings, session: Mapping[str, Any]) -> dict[str, Any]:
+        return connect_arguments(settings, session)
+
+    @override
+    def tls_arguments(self, tls: Tls) -> dict[str, Any]:
+        return tls_arguments(tls)
+
+    @override
+    def opening(self, dialect: Dialect, limits: Limits, tls: Tls) -> Callable[..., Any]:
+        bounded = type("BoundedConnection", (BoundedConnection,), {"limits": limits})
+
+        def connect(*arguments: Any, **options: Any) -> Any:
+            return psycopg2.connect(*arguments, connection_factory=bounded, **options)
+
+        return connect
+
+    @override
+    def state(self, dialect: Dialect, lent: Any) -> State:
+        level = _LEVELS.get(lent.isolation_level)
+        settings = (lent.autocommit, unusual(dialect, level), bool(lent.readonly), bool(lent.deferrable))
+        status = lent.get_transaction_status()
+        return State((*settings, status == ACTIVE), status in {INTRANS, INERROR})
+
+    @override
+    def commits_each(self, lent: Any) -> bool:
+        return bool(lent.autocommit)
+
+    @override
+    def is_closed(self, lent: Any) -> bool:
+        return bool(lent.closed)
+
+    @override
+    def socket_of(self, lent: Any) -> int | None:
+        return int(lent.fileno())
+
+    @override
+    def cut(self, lent: Any) -> None:
+        lent.abort()
+
+    @override
+    def has_lost(self, lent: Any) -> bool:
+        # The server would answer the COMMIT with ROLLBACK, and psycopg2 would not tell.
+        return bool(lent.get_transaction_status() == INERROR)
+
+    @override
+    def ping(self, dialect: Dialect, lent: Any) -> None:
+        self.run_quickly(lent, "SELECT 1")
+
+    @override
+    def run_quickly(self, lent: Any, command: str) -> None:
+        lent.quickly(command)
+
+    @override
+    def fetch(self, lent: Any, sql: str, parameters: Any) -> Rows:
+        with lent.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            rows: Rows = cursor.fetchall()
+        return rows
+
+    @override
+    def fetch_alone(self, lent: Any, sql: str, parameters: Any) -> Rows:
+        with _autocommitting(lent):
+            return self.fetch(lent, sql, parameters)
+
+    @override
+    def diagnose(self, error: Any, statement: str) -> Diagnostics:
+        return diagnosed(error)
+
+
+SYNC = _Psycopg2()
