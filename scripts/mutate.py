@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-WRITERS = "src/querywright/fetch/writers"
-FETCH = "src/querywright/fetch"
+WRITERS = "src/querywright/fetching/writers"
+FETCH = "src/querywright/fetching"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from querywright.engine.drivers.lookup import _DRIVERS
 
 SOURCE = Path(__file__).parents[1] / "src/querywright"
 # A record of each database, a module of each driver, and a writer of JSON of each database.
-PLACES = ("engine", "fetch/writers")
+PLACES = ("engine", "fetching/writers")
 # SQLAlchemy hands a type the dialect, and asks by its name for what compiles an expression.
 TYPES = ("models/decimals.py", "models/decimals_sqlite.py", "models/types.py", "outbox/messages.py")
 # The server is PostgreSQL's.

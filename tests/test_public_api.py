@@ -32,8 +32,7 @@ from querywright import (
     UnknownFields,
 )
 
-NAMES = ("", ".engine", ".events", ".fastapi", ".fetch", ".models", ".outbox", ".repository", ".session", ".testing")
-# By import_module: the name querywright.fetch is the function.
+NAMES = ("", ".engine", ".events", ".fastapi", ".fetching", ".models", ".outbox", ".repository", ".session", ".testing")
 MODULES = [importlib.import_module(f"querywright{name}") for name in NAMES]
 
 

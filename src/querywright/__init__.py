@@ -36,7 +36,7 @@ from querywright.errors import (
     TransactionLost,
     UnknownFields,
 )
-from querywright.fetch import (
+from querywright.fetching import (
     AsyncFetch,
     Avg,
     Count,

@@ -12,8 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Select
 
 from querywright import Fetch, InvalidRow, ShapeError, fetch, use_cursor_secret
-from querywright.fetch.compile.related import criteria_of
-from querywright.fetch.compile.statement import root_mapper
+from querywright.fetching.compile.related import criteria_of
+from querywright.fetching.compile.statement import root_mapper
 from tests.conftest import CURSOR_SECRET
 from tests.differential.models import EXACT, LOOSE, Shape, shape_of
 from tests.differential.oracle import Oracle, savepoint

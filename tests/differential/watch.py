@@ -17,7 +17,7 @@ from sqlalchemy import BindParameter, Connection, Select
 from sqlalchemy.sql.base import CompileState
 from sqlalchemy.sql.visitors import iterate
 
-from querywright.fetch.compile.statement import root_mapper
+from querywright.fetching.compile.statement import root_mapper
 from tests.differential.models import shape_of
 from tests.differential.oracle import MARK, Oracle, Quiet, savepoint
 from tests.differential.verbs import Outcome, compare

@@ -3,9 +3,9 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from querywright.fetch.compile.form import Form
-from querywright.fetch.execute.cache import LRU
-from querywright.fetch.execute.compiled import compiled_for
+from querywright.fetching.compile.form import Form
+from querywright.fetching.execute.cache import LRU
+from querywright.fetching.execute.compiled import compiled_for
 from tests.suite.models import Author, NameOut
 
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import BigInteger, Integer, String, Unicode
 from sqlalchemy.orm import DeclarativeBase, mapped_column, relationship
 
-from querywright.fetch.mapping.cardinality import leads_to_one
+from querywright.fetching.mapping.cardinality import leads_to_one
 
 
 def related(near: Any, far: Any) -> Any:

@@ -10,9 +10,9 @@ from sqlalchemy import Dialect, desc, select
 from sqlalchemy.dialects import mysql
 
 from querywright import First, Grouped, Many
-from querywright.fetch.compile.form import Form, PageForm
-from querywright.fetch.execute.compiled import compiled_for
-from querywright.fetch.writers.mysql import _literal
+from querywright.fetching.compile.form import Form, PageForm
+from querywright.fetching.execute.compiled import compiled_for
+from querywright.fetching.writers.mysql import _literal
 from tests.suite.models import Author, AuthorOut, BookOut, Everything, EverythingOut, NameOut, Out
 from tests.suite.zoo import Zoo
 

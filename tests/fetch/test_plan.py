@@ -26,8 +26,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, composite, mapped_column
 from sqlalchemy.types import UserDefinedType
 
 from querywright import Expr, Latest, Many, ShapeError, Sum
-from querywright.fetch.plan.nodes import Scalar, ToMany, ToOne
-from querywright.fetch.plan.planner import plan
+from querywright.fetching.plan.nodes import Scalar, ToMany, ToOne
+from querywright.fetching.plan.planner import plan
 from tests.suite.models import Author, Book, Everything, EverythingOut, Genre, NameOut, TagOut
 
 VERSION = tuple(int(part) for part in sqlalchemy.__version__.split(".")[:2])

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from querywright import InvalidCursor, ShapeError
-from querywright.fetch.pages.positions import position_at, read_position
-from querywright.fetch.writers import writer_for
+from querywright.fetching.pages.positions import position_at, read_position
+from querywright.fetching.writers import writer_for
 
 VALUES = [
     0, 2**63 - 1, 0.1 + 0.2, -0.0, math.inf, 5e-324, "", "a\x00é", b"\x00\xff", Decimal("1E+3"), Decimal("0.10"),

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Select
 from sqlalchemy.orm import Session
 
 from querywright import Fetch, MultipleFound, NotFound, fetch
-from querywright.fetch.compile.form import Strategy
+from querywright.fetching.compile.form import Strategy
 
 REFUSED = "refused by the model"
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, NullPool, create_engine
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from querywright.fetch.execute.cache import LRU
+from querywright.fetching.execute.cache import LRU
 
 Work = Callable[[Connection], None]
 Runner = Callable[[Work], None]
@@ -98,8 +98,8 @@ def _async_runner(engine: AsyncEngine) -> Iterator[Runner]:
 
 def _caches() -> list[Any]:
     """Find all that fetch keeps between calls."""
-    package = import_module("querywright.fetch")
-    modules = [import_module(found.name) for found in pkgutil.walk_packages(package.__path__, "querywright.fetch.")]
+    package = import_module("querywright.fetching")
+    modules = [import_module(found.name) for found in pkgutil.walk_packages(package.__path__, "querywright.fetching.")]
     values = {id(value): value for module in modules for value in vars(module).values()}.values()
     return [value for value in values if isinstance(value, LRU) or hasattr(value, "cache_clear")]
 

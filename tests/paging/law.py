@@ -15,9 +15,9 @@ from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import CompileError, DBAPIError
 
 from querywright import Fetch, ShapeError, fetch
-from querywright.fetch.compile.related import identity_columns
-from querywright.fetch.compile.statement import root_entity
-from querywright.fetch.pages import cursors
+from querywright.fetching.compile.related import identity_columns
+from querywright.fetching.compile.statement import root_entity
+from querywright.fetching.pages import cursors
 from tests.paging.orders import direction_of, names_of
 from tests.paging.statements import Asked
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, inspect, literal, select
 from sqlalchemy.sql import operators
 
-from querywright.fetch.compile.related import identity_columns
+from querywright.fetching.compile.related import identity_columns
 from tests.paging.tables import Part, Sample
 
 TEXTS = {"text", "text_or_none", "short", "name", "region", "note", "word"}

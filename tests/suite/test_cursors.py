@@ -14,9 +14,9 @@ import pytest
 from sqlalchemy import select
 
 from querywright import AsyncDatabase, ConfigurationError, Database, InvalidCursor, ShapeError, use_cursor_secret
-from querywright.fetch.pages.cursors import LONGEST, named
-from querywright.fetch.pages.possible import _CHECKS
-from querywright.fetch.writers import _WRITERS, writer_for
+from querywright.fetching.pages.cursors import LONGEST, named
+from querywright.fetching.pages.possible import _CHECKS
+from querywright.fetching.writers import _WRITERS, writer_for
 from tests.conftest import SYNC
 from tests.suite.models import Author, Everything, EverythingOut, NameOut
 from tests.suite.support import AnyDatabase, add, resolve

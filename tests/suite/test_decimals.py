@@ -30,7 +30,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from querywright import Avg, ExactDecimal, Expr, Max, Min, Sum
 from querywright.engine.databases.errors import classify
 from querywright.errors import InvalidValue
-from querywright.fetch.plan.related_rows import adapted as on_alias
+from querywright.fetching.plan.related_rows import adapted as on_alias
 from tests.suite.support import AnyDatabase, resolve, run_sync, session
 
 D = Decimal

@@ -23,7 +23,7 @@ from sqlalchemy.orm import (
 )
 
 from querywright import Expr, Many, ShapeError
-from querywright.fetch.mapping import bounded
+from querywright.fetching.mapping import bounded
 from tests.suite.models import Out
 from tests.suite.support import AnyDatabase, add, by_orm, resolve
 from tests.tables import needs

@@ -12,7 +12,7 @@ from sqlalchemy.orm import with_loader_criteria
 
 from querywright import Count, Grouped, Many, Path
 from querywright.events import FetchSplit, subscribed
-from querywright.fetch.execute.levels import LARGEST_JSON
+from querywright.fetching.execute.levels import LARGEST_JSON
 from tests.suite.models import Author, AuthorOut, Book, BookOut, NameOut, Out, TagOut
 from tests.suite.support import AnyDatabase, add, resolve, statements, transaction
 from tests.suite.zoo import Zoo

@@ -21,7 +21,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, rela
 
 from querywright import Database, DatabaseError, InvalidRow, TransactionConflict, fetch
 from querywright.engine import classify
-from querywright.fetch.writers.mysql import _literal
+from querywright.fetching.writers.mysql import _literal
 from tests.mariadb import PrivateMariaDB
 from tests.suite.models import Author, AuthorOut, Book, Everything, EverythingOut, NameOut, Out, Tag, TagOut
 from tests.suite.support import AnyDatabase, add, by_orm, resolve, session, transaction

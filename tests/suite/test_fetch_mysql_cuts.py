@@ -12,8 +12,8 @@ from pydantic import AfterValidator
 from sqlalchemy import Connection, NullPool, create_engine, desc, select, text
 
 from querywright import Count, Database, DatabaseError, First, Grouped, Keys, Many, Path, fetch, use_cursor_secret
-from querywright.fetch.execute import compiled
-from querywright.fetch.writers.mysql import MYSQL
+from querywright.fetching.execute import compiled
+from querywright.fetching.writers.mysql import MYSQL
 from tests.conftest import CURSOR_SECRET
 from tests.suite.models import Author, Book, Out, Tag
 

@@ -9,7 +9,7 @@ import pytest
 from pydantic import create_model
 from sqlalchemy import select
 
-from querywright.fetch.plan.planner import MOST_LEVELS
+from querywright.fetching.plan.planner import MOST_LEVELS
 from tests.suite.models import Author, Book, Out
 from tests.suite.support import AnyDatabase, by_orm, collect, resolve, transaction
 

@@ -17,7 +17,7 @@ from sqlalchemy.util import await_only
 from querywright import AsyncDatabase, ConcurrentUse, SessionEnded
 from querywright.engine import pool_snapshot
 from querywright.engine.statements import observation
-from querywright.fetch.execute import run
+from querywright.fetching.execute import run
 from tests.conftest import ASYNC
 from tests.suite.models import Author, NameOut, Out, Tag
 from tests.suite.support import AnyDatabase, add, collect, resolve, session, transaction

@@ -10,7 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from querywright.fastapi.code.writers import check_writers
 from querywright.fastapi.starting import require_installed
-from querywright.fetch.checks import require_fitting
+from querywright.fetching.checks import require_fitting
 from querywright.session import AsyncDatabase, Database
 
 __all__ = ["Lifespan", "lifespan"]

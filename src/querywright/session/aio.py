@@ -19,10 +19,10 @@ from querywright.engine.completion import to_the_end
 from querywright.engine.create import create_async_engine
 from querywright.engine.databases.lookup import backend_of
 from querywright.engine.pool.health import dispose
-from querywright.fetch import AsyncFetch
-from querywright.fetch import fetch as fetch_from
-from querywright.fetch.compile.form import Strategy
-from querywright.fetch.plan.fieldsets import Fields
+from querywright.fetching import AsyncFetch
+from querywright.fetching import fetch as fetch_from
+from querywright.fetching.compile.form import Strategy
+from querywright.fetching.plan.fieldsets import Fields
 from querywright.session.base import BaseDatabase, pause_after, settings_from, settings_of_engine
 from querywright.session.managed import abandon, begin, complete, doomed_by_error
 from querywright.session.places import here

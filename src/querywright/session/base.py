@@ -14,7 +14,7 @@ from querywright.engine.databases.errors import sqlstate_of
 from querywright.engine.databases.lookup import backend_of
 from querywright.errors import ConfigurationError, DatabaseError
 from querywright.events import UnitRetried, emit
-from querywright.fetch.pages.cursors import use_cursor_secret
+from querywright.fetching.pages.cursors import use_cursor_secret
 from querywright.session.transactions.nesting import surrounding
 from querywright.session.transactions.options import TransactionOptions
 from querywright.session.units.idempotency import IdempotencyKey

@@ -17,10 +17,10 @@ from querywright.engine.adopted import adopt
 from querywright.engine.create import create_sync_engine
 from querywright.engine.databases.lookup import backend_of
 from querywright.engine.pool.health import dispose
-from querywright.fetch import Fetch
-from querywright.fetch import fetch as fetch_from
-from querywright.fetch.compile.form import Strategy
-from querywright.fetch.plan.fieldsets import Fields
+from querywright.fetching import Fetch
+from querywright.fetching import fetch as fetch_from
+from querywright.fetching.compile.form import Strategy
+from querywright.fetching.plan.fieldsets import Fields
 from querywright.session.base import BaseDatabase, pause_after, settings_from, settings_of_engine
 from querywright.session.managed import abandon, begin, complete, doomed_by_error
 from querywright.session.places import here

@@ -11,7 +11,7 @@ from sqlalchemy.exc import PendingRollbackError, SQLAlchemyError
 from querywright.engine.exclusive import exclusive
 from querywright.engine.pool.health import cut
 from querywright.errors import ConcurrentUse, TransactionLost
-from querywright.fetch.execute.session import close_streams
+from querywright.fetching.execute.session import close_streams
 from querywright.session.sessions import Session
 from querywright.session.transactions.options import TransactionOptions
 from querywright.session.transactions.timeouts import bound

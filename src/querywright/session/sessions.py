@@ -20,11 +20,11 @@ from querywright.engine.databases.lookup import backend_of
 from querywright.engine.exclusive import exclusive
 from querywright.engine.statements.transactions import manage, require_sound
 from querywright.errors import ManagedTransaction, SessionEnded
-from querywright.fetch import AsyncFetch, Fetch
-from querywright.fetch import fetch as fetch_from
-from querywright.fetch.compile.form import Strategy
-from querywright.fetch.execute.session import close_streams
-from querywright.fetch.plan.fieldsets import Fields
+from querywright.fetching import AsyncFetch, Fetch
+from querywright.fetching import fetch as fetch_from
+from querywright.fetching.compile.form import Strategy
+from querywright.fetching.execute.session import close_streams
+from querywright.fetching.plan.fieldsets import Fields
 from querywright.session.places import here
 from querywright.session.stale import NamingSession
 from querywright.session.transactions.calling import call_all, call_all_async

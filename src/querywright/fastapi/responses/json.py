@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from querywright.errors import ConfigurationError
 from querywright.fastapi.answers import in_own_thread
 from querywright.fastapi.responses.returned import require_finished
-from querywright.fetch import JsonBytes
+from querywright.fetching import JsonBytes
 
 __all__ = ["Json", "JsonStream", "adopt_status"]
 

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from fastapi.encoders import ENCODERS_BY_TYPE
 
 from querywright.errors import ConfigurationError
-from querywright.fetch import AsyncFetch, Fetch, JsonBytes
+from querywright.fetching import AsyncFetch, Fetch, JsonBytes
 
 __all__ = ["refuse_unfinished", "require_finished"]
 

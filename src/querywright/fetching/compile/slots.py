@@ -1,0 +1,226 @@
+"""Split a fetch into one statement for each level: lists are left open, and filled by the rows of the next level.
+
+Where the array of a relationship belongs, the JSON of a row has a slot: a number and the row's key between two U+0002,
+which JSON text never holds. The statement of a slot returns the rows that belong to many keys at once.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy import ColumnElement, Dialect, Select, bindparam, select, tuple_
+from sqlalchemy.orm import Mapper, aliased
+
+from querywright.errors import ShapeError
+from querywright.fetching.compile import related
+from querywright.fetching.compile.binding import Binder
+from querywright.fetching.compile.form import Form
+from querywright.fetching.compile.related import Level
+from querywright.fetching.decode.text import verify
+from querywright.fetching.decode.values import row_reader
+from querywright.fetching.mapping.attributes import Attribute, Discriminator, attribute_of, identity_of
+from querywright.fetching.plan.nodes import Encoding, Plan, Scalar, Shape, ToMany, Variants, walk
+from querywright.fetching.plan.scalars import internal
+from querywright.fetching.writers import MISSING, JsonWriter
+
+__all__ = ["KEYS", "Filling", "OpenList", "OpenRow", "Slot", "choose", "fill", "key_of", "keys_in", "statement_of"]
+
+KEYS = "querywright_keys"
+_SLOT = re.compile("\x02(\\d+):([^\x02]*)\x02")
+
+
+@dataclass(frozen=True)
+class OpenList:
+    """A list that another statement fills.
+
+    Attributes:
+        number: Its number in the plan.
+        node: What fills it.
+        mapper: The class of the rows it belongs to.
+    """
+
+    number: int
+    node: ToMany
+    mapper: Mapper[Any]
+
+
+@dataclass(frozen=True)
+class OpenRow:
+    """A row that another statement writes, for it lies too deep.
+
+    Attributes:
+        number: Its number in the plan.
+        node: What of it is wanted.
+    """
+
+    number: int
+    node: Shape | Variants
+
+    @property
+    def mapper(self) -> Mapper[Any]:
+        """The class of the row."""
+        return self.node.mapper
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The compiled statement of what was left open.
+
+    Attributes:
+        binder: Returns the key of a row above and the JSON of a row that belongs to it, or that is it.
+        key: The primary key of the rows above.
+        is_list: Whether any number of rows belongs there, or one.
+    """
+
+    binder: Binder
+    key: tuple[Scalar, ...]
+    is_list: bool = True
+
+    def values(self, keys: Sequence[str], dialect: Dialect) -> list[Any]:
+        """Turn keys, as they stand in slots, into values to bind.
+
+        Raises:
+            InvalidRow: No driver can bind one.
+        """
+        read_key = row_reader(self.key, dialect)
+        read = [read_key(json.loads(verify(key))) for key in keys]
+        return [values[0] for values in read] if len(self.key) == 1 else read
+
+
+def choose(form: Form, plan: Plan, statement: Select[Any], writer: JsonWriter) -> Form:
+    """Decide how a fetch of all rows is run.
+
+    Left to itself, a statement with a limit is run as it is. Without one, the database first counts the rows, and
+    leaves the rest to the levels if their JSON would be too large.
+    """
+    if plan.depth == 0 or form.strategy == "statement":
+        return form
+    too_deep = writer.most_lists is not None and plan.depth > writer.most_lists
+    if form.strategy == "auto" and not too_deep and _has_inexact_keys(plan):
+        return form
+    if form.strategy == "levels" or too_deep:
+        return replace(form, array=False, split=True)
+    limited = statement._has_row_limiting_clause  # noqa: SLF001 - nothing public
+    # Where the client joins the rows, the database holds one at a time.
+    return form if limited or not form.array or writer.client_joins else replace(form, guarded=True)
+
+
+def _has_inexact_keys(plan: Plan) -> bool:
+    mappers = {node.mapper for node in walk(plan.root) if isinstance(node, (Shape, Variants))}
+    return any(_is_inexact(part) for mapper in mappers for part in _parts(mapper))
+
+
+def _is_inexact(part: Scalar) -> bool:
+    """Return whether a value may not be equal to itself when it comes back, as 0.1 of a REAL is bound as a double."""
+    return part.encoding is Encoding.FLOAT
+
+
+def key_of(mapper: Mapper[Any]) -> tuple[Scalar, ...]:
+    """Plan how what tells the rows of a class apart is written into a slot.
+
+    Raises:
+        ShapeError: It would not find them again.
+    """
+    parts = _parts(mapper)
+    if any(map(_is_inexact, parts)):
+        reason = f"{mapper.class_.__name__} has a key of floating-point numbers, by which rows are not found again."
+        raise ShapeError("strategy", reason, hint='Let one statement fetch all, with strategy="statement".')
+    return parts
+
+
+def _parts(mapper: Mapper[Any]) -> tuple[Scalar, ...]:
+    return tuple(_part(source, mapper) for source in identity_of(mapper))
+
+
+def _part(source: str | Discriminator, mapper: Mapper[Any]) -> Scalar:
+    if isinstance(source, str):
+        return internal(attribute_of(mapper, source, source), source)
+    where = f"{mapper.class_.__name__}'s discriminator"
+    made = Attribute("", source(mapper.class_).type, nullable=False, where=where)
+    return replace(internal(made, where), source=source)
+
+
+def statement_of(compiler: Any, opened: OpenList | OpenRow) -> Any:
+    """Write the statement that fills what was left open of many rows at once."""
+    if isinstance(opened, OpenList):
+        return _statement_of_list(compiler, opened)
+    row: Any = aliased(opened.mapper.class_)
+    related.exempt(row, compiler.criteria)
+    level = Level(row, row)
+    item = compiler.writer.checked(compiler.written(opened.node, level), opened.node.path)
+    statement: Any = select(compiler.key_text(opened.mapper, level).label("k"), item.label("o")).select_from(row)
+    statement = level.joined(statement)
+    return compiler.finished(statement.where(_among(related.identity_columns(row))), opened.node)
+
+
+def _among(key: list[Any]) -> ColumnElement[bool]:
+    """Ask for the rows of many keys."""
+    wanted: Any = bindparam(KEYS, expanding=True)
+    among: ColumnElement[bool] = (key[0] if len(key) == 1 else tuple_(*key)).in_(wanted)
+    return among
+
+
+def _statement_of_list(compiler: Any, open_list: OpenList) -> Any:
+    node, parent = open_list.node, aliased(open_list.mapper.class_)
+    related.exempt(parent, compiler.criteria)
+    above = Level(parent, parent)
+    inner = related.enter(node.relationship, above, compiler.criteria, node.rows)
+    item = compiler.writer.checked(compiler.element(node.target, inner), node.path)
+    order = related.order_of(node.relationship, inner, node.rows, node.path)
+    assert inner.link is not None  # noqa: S101 - it was entered from a level
+    statement: Any = select(compiler.key_text(open_list.mapper, above).label("k"), item.label("o")).select_from(parent)
+    statement = inner.joined(inner.link.join_from_above(statement, inner.source))
+    chosen = statement.where(_among(related.identity_columns(parent)))
+    return compiler.finished(inner.link.tied(chosen.order_by(*order)), node.target)
+
+
+def keys_in(texts: Sequence[str]) -> dict[int, list[str]]:
+    """Find the open lists in the JSON of some rows: for each number the keys, each once."""
+    found: dict[int, dict[str, None]] = {}
+    for text in texts:
+        for number, key in _SLOT.findall(text):
+            found.setdefault(int(number), {})[key] = None
+    return {number: list(keys) for number, keys in found.items()}
+
+
+@dataclass
+class Filling:
+    """The rows of open lists while they are fetched.
+
+    Attributes:
+        singles: The numbers of what is one row.
+        rows: For each number, by key, the JSON of its rows.
+    """
+
+    singles: frozenset[int] = frozenset()
+    rows: dict[int, dict[str, list[str]]] = field(default_factory=dict)
+
+    def add(self, number: int, rows: Sequence[Any]) -> list[str]:
+        """Keep rows, each with its key; return their JSON."""
+        lists = self.rows.setdefault(number, {})
+        texts = []
+        for key, text in rows:
+            lists.setdefault(key, []).append(text)
+            texts.append(text)
+        return texts
+
+
+def fill(texts: Sequence[str], filling: Filling) -> Iterator[str]:
+    """Put the rows of each list where it was left open."""
+
+    def rows_of(match: re.Match[str]) -> str:
+        number = int(match[1])
+        rows = filling.rows.get(number, {}).get(match[2], ())
+        if number in filling.singles:
+            # Where statements do not see the same rows, it may be gone.
+            return closed(rows[0]) if rows else f"{MISSING}a row that is gone{MISSING}"
+        return f"[{','.join(closed(row) for row in rows)}]"
+
+    def closed(text: str) -> str:
+        return _SLOT.sub(rows_of, text) if "\x02" in text else text
+
+    return map(closed, texts)

@@ -1,0 +1,71 @@
+"""Statements about the rows themselves: whether there are any, how many, and how the database would find them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Select, exists, literal_column, select
+
+from querywright.engine.databases.lookup import backend_of
+from querywright.fetching.compile.binding import Binder, Statement
+from querywright.fetching.compile.page import count_of, counted
+from querywright.fetching.compile.related import criteria_of
+from querywright.fetching.execute.cache import LRU
+from querywright.fetching.execute.compiled import binder_for
+from querywright.fetching.execute.query import Query, schemas_of
+from querywright.fetching.execute.run import Bind, run
+from querywright.fetching.writers import writer_for
+
+__all__ = ["count", "exists_any", "explain"]
+
+_cache: LRU[Binder] = LRU(500)
+
+
+def count(query: Query, bind: Bind) -> int:
+    """Count the rows of a query."""
+    return int(_value(query, bind, count_of))
+
+
+def exists_any(query: Query, bind: Bind) -> bool:
+    """Return whether a query has any rows."""
+    return bool(_value(query, bind, _exists))
+
+
+def _exists(statement: Select[Any]) -> Select[Any]:
+    return select(exists(select(literal_column("1")).select_from(counted(statement).subquery())))
+
+
+def _value(query: Query, bind: Bind, make: Any) -> Any:
+    with query.on(bind) as (seen, target):
+        return run(target, _ready(seen, target, make))[0][0]
+
+
+def _ready(query: Query, target: Engine | Connection, make: Any) -> Statement:
+    statement = query.statement
+    schemas = schemas_of(target, statement)
+    key = statement._generate_cache_key()  # noqa: SLF001 - nothing public
+    where = key and (make, target.dialect, key.key, tuple(schemas.items()) if schemas else None)
+    binder = _cache.get(where) if where else None
+    if binder is None:
+        made = make(statement).options(*criteria_of(statement))
+        binder = binder_for(made, statement, target.dialect, schemas)
+        if where:
+            _cache.put(where, binder)
+    query.require_known(target, binder)
+    return binder.bind(key, query.parameters)
+
+
+def explain(target: Engine | Connection, statement: Statement, *, analyze: bool) -> str:
+    """Ask the database for its plan of a statement.
+
+    Args:
+        target: Where to ask.
+        statement: What is explained.
+        analyze: Whether it is run, to see how long each step takes; SQLite does not tell.
+    """
+    word = backend_of(target.dialect).explain[analyze]
+    prelude, sql = writer_for(target.dialect.name).prelude, statement.sql
+    start = len(prelude) if sql.startswith(prelude) else 0
+    rows = run(target, replace(statement, sql=f"{sql[:start]}{word} {sql[start:]}"))
+    return "\n".join(str(row[-1]) for row in rows)
