@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src/querywright"
 ROW = re.compile(r"^\| `([\w.]+)` \| (.*?) \|", re.MULTILINE)
 CONTAINERS = {"set", "dict", "list", "deque"}
-KINDS = {"LRU", "WeakSet", "WeakKeyDictionary", "WeakValueDictionary", "ContextVar", "_Watch"}
+KINDS = {"LRU", "StatementCache", "WeakSet", "WeakKeyDictionary", "WeakValueDictionary", "ContextVar", "_Watch"}
 LISTENERS = "listeners"
 
 

@@ -56,11 +56,11 @@ def opened(reused: Reused, driver: str) -> Engine:
 
 def add(connection: Connection) -> list[int]:
     """Add a parent with a child; give their keys."""
-    keys = [key_of(connection.execute(parents.insert()))]
-    return [*keys, key_of(connection.execute(children.insert().values(parent_id=keys[0])))]
+    keys = [primary_key(connection.execute(parents.insert()))]
+    return [*keys, primary_key(connection.execute(children.insert().values(parent_id=keys[0])))]
 
 
-def key_of(done: CursorResult[Any]) -> int:
+def primary_key(done: CursorResult[Any]) -> int:
     assert done.inserted_primary_key is not None
     return int(done.inserted_primary_key[0])
 

@@ -15,9 +15,10 @@ from sqlalchemy import MetaData, delete, select
 from sqlalchemy.orm import Session
 
 from querywright import Database
+from querywright.backoff import backoff
 from querywright.outbox import Outbox, RelayOptions
 from querywright.outbox.claiming import claim, settle
-from querywright.outbox.delivery import Claim, Outcome, backoff, settlement
+from querywright.outbox.delivery import Claim, Outcome, settlement
 
 Result = TypeVar("Result")
 outbox = Outbox(MetaData())

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.util import await_only, greenlet_spawn
 
-__all__ = ["to_the_end", "undisturbed"]
+__all__ = ["to_the_end", "undisturbed", "until_done"]
 
 Result = TypeVar("Result")
 
@@ -24,7 +24,7 @@ async def to_the_end(work: Coroutine[Any, Any, Result]) -> Result:
             with is the cause: who is cancelled must not try again.
     """
     task = asyncio.ensure_future(work)
-    cancellation = await _until_done(task)
+    cancellation = await until_done(task)
     if cancellation is not None and not task.cancelled():
         raise cancellation from task.exception()
     return task.result()
@@ -37,13 +37,14 @@ def undisturbed(work: Callable[[], None]) -> None:
 
 async def _undisturbed(work: Callable[[], None]) -> None:
     task = asyncio.ensure_future(greenlet_spawn(work))
-    cancellation = await _until_done(task)
+    cancellation = await until_done(task)
     if cancellation is not None:
         _cancel_later(cancellation)
     task.result()
 
 
-async def _until_done(task: asyncio.Task[Any]) -> asyncio.CancelledError | None:
+async def until_done(task: asyncio.Task[Any]) -> asyncio.CancelledError | None:
+    """Wait for a task, and return the cancellation of the caller that came meanwhile, if one did."""
     cancellation: asyncio.CancelledError | None = None
     while not task.done():
         try:

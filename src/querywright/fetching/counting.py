@@ -6,12 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, exists, literal_column, select
+from sqlalchemy.sql.cache_key import CacheKey
 
 from querywright.engine.databases.lookup import backend_of
 from querywright.fetching.compile.binding import Binder, Statement
 from querywright.fetching.compile.page import count_of, counted
 from querywright.fetching.compile.related import criteria_of
-from querywright.fetching.execute.cache import LRU
+from querywright.fetching.execute.cache import StatementCache
 from querywright.fetching.execute.compiled import binder_for
 from querywright.fetching.execute.query import Query, schemas_of
 from querywright.fetching.execute.run import Bind, run
@@ -19,7 +20,7 @@ from querywright.fetching.writers import writer_for
 
 __all__ = ["count", "exists_any", "explain"]
 
-_cache: LRU[Binder] = LRU(500)
+_cache: StatementCache[Binder] = StatementCache(500)
 
 
 def count(query: Query, bind: Bind) -> int:
@@ -44,14 +45,12 @@ def _value(query: Query, bind: Bind, make: Any) -> Any:
 def _ready(query: Query, target: Engine | Connection, make: Any) -> Statement:
     statement = query.statement
     schemas = schemas_of(target, statement)
-    key = statement._generate_cache_key()  # noqa: SLF001 - nothing public
-    where = key and (make, target.dialect, key.key, tuple(schemas.items()) if schemas else None)
-    binder = _cache.get(where) if where else None
-    if binder is None:
+
+    def compiled(_key: CacheKey | None) -> Binder:
         made = make(statement).options(*criteria_of(statement))
-        binder = binder_for(made, statement, target.dialect, schemas)
-        if where:
-            _cache.put(where, binder)
+        return binder_for(made, statement, target.dialect, schemas)
+
+    binder, key = _cache.find(statement, (make, target.dialect), schemas, compiled)
     query.require_known(target, binder)
     return binder.bind(key, query.parameters)
 

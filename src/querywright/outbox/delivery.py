@@ -8,14 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from querywright.backoff import backoff
 from querywright.errors import ConfigurationError
 from querywright.events import MessageDead, MessageFailed, MessagePublished
 from querywright.outbox.messages import DEAD, PENDING, PUBLISHED, Message
 
-__all__ = ["Change", "Claim", "Event", "Outcome", "RelayOptions", "Settlement", "backoff", "burial", "settlement"]
+__all__ = ["Change", "Claim", "Event", "Outcome", "RelayOptions", "Settlement", "burial", "settlement"]
 
 Event: TypeAlias = "MessagePublished | MessageFailed | MessageDead"
-_LARGEST_EXPONENT = 32
 # Seconds: a moment so much later is still one.
 _MOST = 10 * 365 * 86_400
 
@@ -120,25 +120,6 @@ class Settlement:
     claim: Claim
     change: Change | None
     event: Event | None
-
-
-def backoff(attempts: int, *, base: float, cap: float, random: Callable[[], float]) -> float:
-    """Choose the seconds before the next attempt: exponential, with full jitter.
-
-    Full jitter spreads what failed together over the whole wait
-    (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
-
-    Args:
-        attempts: How many have failed, at least 1.
-        base: Seconds that the first wait is below.
-        cap: Seconds that no wait exceeds.
-        random: Gives a number from 0 to 1.
-
-    Example:
-        >>> [backoff(attempts, base=1, cap=5, random=lambda: 0.5) for attempts in (1, 2, 3, 4)]
-        [0.5, 1.0, 2.0, 2.5]
-    """
-    return random() * min(cap, base * 2.0 ** min(attempts - 1, _LARGEST_EXPONENT))
 
 
 def settlement(outcome: Outcome, *, now: dt.datetime, options: RelayOptions, random: Callable[[], float]) -> Settlement:

@@ -6,11 +6,11 @@ import asyncio
 import datetime as dt
 import random as standard_random
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
 from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
+from querywright.engine.completion import until_done
 from querywright.outbox.delivery import RelayOptions
 from querywright.outbox.messages import Message
 from querywright.outbox.ordering import clock_of
@@ -114,11 +114,8 @@ class Relay:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             worker.abandon()
-            # anyio cancels again at each await; the worker needs no more than a transaction.
-            while not task.done():
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait({task})
-            _ = task.cancelled() or task.exception()
+            # It needs no more than a transaction.
+            await until_done(task)
             raise
         finally:
             self._workers.discard(worker)

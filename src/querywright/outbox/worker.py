@@ -16,12 +16,13 @@ from typing import Any, TypeVar
 from sqlalchemy import Table
 from sqlalchemy.orm import Session
 
+from querywright.backoff import backoff
 from querywright.engine.databases.errors import classify
 from querywright.engine.reports import report_of
 from querywright.errors import CommitOutcomeUnknown, DatabaseUnavailable
 from querywright.events import MessagePublished, RelayPaused, emit
 from querywright.outbox.claiming import Claimed, Turn, claim, purge, settle
-from querywright.outbox.delivery import Claim, Outcome, RelayOptions, backoff, settlement
+from querywright.outbox.delivery import Claim, Outcome, RelayOptions, settlement
 from querywright.outbox.messages import Message
 from querywright.session import AsyncDatabase, Database
 

@@ -29,7 +29,7 @@ from querywright.fetching.compile import related
 from querywright.fetching.compile.form import Form
 from querywright.fetching.compile.groups import write_groups
 from querywright.fetching.compile.related import Criteria, Level
-from querywright.fetching.compile.slots import OpenList, OpenRow, key_of
+from querywright.fetching.compile.slots import OpenList, OpenRow, primary_key
 from querywright.fetching.compile.statement import inner_rows, is_column, ordered_rows, root_keys
 from querywright.fetching.mapping.cardinality import leads_to_one
 from querywright.fetching.mapping.rowkeys import plain
@@ -231,7 +231,7 @@ class SelectCompiler:
 
     def key_text(self, mapper: Mapper[Any], level: Level) -> SQLText:
         """Write the primary key of a row as JSON."""
-        texts = [self.wire_text(part, level.column(part.source)) for part in key_of(mapper)]
+        texts = [self.wire_text(part, level.column(part.source)) for part in primary_key(mapper)]
         return self.writer.listed(texts)
 
     def element(self, node: Node, level: Level) -> SQLText:

@@ -27,7 +27,7 @@ from querywright.fetching.plan.nodes import Encoding, Plan, Scalar, Shape, ToMan
 from querywright.fetching.plan.scalars import internal
 from querywright.fetching.writers import MISSING, JsonWriter
 
-__all__ = ["KEYS", "Filling", "OpenList", "OpenRow", "Slot", "choose", "fill", "key_of", "keys_in", "statement_of"]
+__all__ = ["KEYS", "Filling", "OpenList", "OpenRow", "Slot", "choose", "fill", "keys_in", "primary_key", "statement_of"]
 
 KEYS = "querywright_keys"
 _SLOT = re.compile("\x02(\\d+):([^\x02]*)\x02")
@@ -119,7 +119,7 @@ def _is_inexact(part: Scalar) -> bool:
     return part.encoding is Encoding.FLOAT
 
 
-def key_of(mapper: Mapper[Any]) -> tuple[Scalar, ...]:
+def primary_key(mapper: Mapper[Any]) -> tuple[Scalar, ...]:
     """Plan how what tells the rows of a class apart is written into a slot.
 
     Raises:

@@ -12,7 +12,7 @@ from sqlalchemy.sql.visitors import iterate, replacement_traverse
 
 from querywright.errors import ShapeError
 from querywright.fetching.compile import related
-from querywright.fetching.compile.slots import key_of
+from querywright.fetching.compile.slots import primary_key
 from querywright.fetching.mapping.attributes import key_names, whole_row
 from querywright.fetching.mapping.froms import final_froms, named_columns, resolved, with_values
 from querywright.fetching.mapping.orders import apart, together
@@ -45,7 +45,7 @@ def root_keys(plan: Plan, statement: Select[Any], *, split: bool = False) -> dic
     """Name what the plan and its relationships need of the root, each with a short column name."""
     needed = _needed(plan.root, plan.mapper)
     if split:
-        needed += [part.source for part in key_of(plan.mapper)]
+        needed += [part.source for part in primary_key(plan.mapper)]
     if statement._distinct:  # noqa: SLF001 - nothing public
         # All columns: fewer could make different rows alike, and PostgreSQL wants those of ORDER BY among them.
         needed += whole_row(plan.mapper)

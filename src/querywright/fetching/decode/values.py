@@ -82,7 +82,7 @@ def _groups_reader(node: Groups, dialect: Dialect) -> Reader | None:
 def _variants_reader(node: Variants, dialect: Dialect) -> Reader | None:
     found = [(values, shape, _object_reader(shape, dialect)) for values, shape in node.cases]
     readers = {_plain(value): read for values, _, read in found for value in values}
-    [key] = {_key_of(shape, node.discriminator) for _, shape, _ in found}
+    [key] = {_discriminator_key(shape, node.discriminator) for _, shape, _ in found}
 
     def read_variant(row: dict[str, Any]) -> Any:
         read = readers[row[key]]
@@ -95,7 +95,7 @@ def _plain(value: Any) -> Any:
     return value.value if isinstance(value, enum.Enum) else value
 
 
-def _key_of(shape: Shape, discriminator: Scalar) -> str:
+def _discriminator_key(shape: Shape, discriminator: Scalar) -> str:
     fields: list[Field] = [
         field
         for field in shape.fields

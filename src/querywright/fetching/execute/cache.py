@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-__all__ = ["LRU"]
+from sqlalchemy import Select
+from sqlalchemy.sql.cache_key import CacheKey
+
+__all__ = ["LRU", "StatementCache"]
 
 Value = TypeVar("Value")
 
@@ -42,3 +45,35 @@ class LRU(Generic[Value]):
         while len(self._values) > self._size:
             with suppress(KeyError):  # another thread may have been faster
                 self._values.popitem(last=False)
+
+
+class StatementCache(LRU[Value]):
+    """What was made of statements, for all that differ from them by their values alone."""
+
+    def find(
+        self,
+        statement: Select[Any],
+        others: tuple[Hashable, ...],
+        schemas: Mapping[str | None, str | None] | None,
+        make: Callable[[CacheKey | None], Value],
+    ) -> tuple[Value, CacheKey | None]:
+        """Find what was made, or make it.
+
+        Args:
+            statement: The statement.
+            others: What else it depends on.
+            schemas: The connection's ``schema_translate_map``.
+            make: Makes it.
+
+        Returns:
+            What was made, and the cache key of this statement, which lists its values; ``None`` if it cannot be cached.
+        """
+        key = statement._generate_cache_key()  # noqa: SLF001 - SQLAlchemy's caching has no public spelling
+        if key is None:
+            return make(None), None
+        where = (others, key.key, tuple(schemas.items()) if schemas else None)
+        known = self.get(where)
+        if known is None:
+            known = make(key)
+            self.put(where, known)
+        return known, key

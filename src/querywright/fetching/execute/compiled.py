@@ -15,10 +15,10 @@ from querywright.fetching.compile.depth import deep_rows
 from querywright.fetching.compile.form import Form
 from querywright.fetching.compile.page import compile_page
 from querywright.fetching.compile.related import criteria_of, expressions_of
-from querywright.fetching.compile.slots import OpenList, Slot, choose, key_of, statement_of
+from querywright.fetching.compile.slots import OpenList, Slot, choose, primary_key, statement_of
 from querywright.fetching.compile.statement import root_entity, root_mapper
 from querywright.fetching.decode.values import Reader, parses_documents, reader_of
-from querywright.fetching.execute.cache import LRU
+from querywright.fetching.execute.cache import LRU, StatementCache
 from querywright.fetching.model.annotations import is_shape, read_annotation, union_members
 from querywright.fetching.plan.nodes import Plan, Scalar, Shape, ToMany
 from querywright.fetching.plan.planner import plan
@@ -84,7 +84,7 @@ class Declaration:
         return known
 
 
-_cache: LRU[CompiledFetch] = LRU(1000)
+_cache: StatementCache[CompiledFetch] = StatementCache(1000)
 
 
 def compiled_for(
@@ -109,15 +109,9 @@ def compiled_for(
     Raises:
         ShapeError: The model does not fit the class that the statement selects.
     """
-    key = statement._generate_cache_key()  # noqa: SLF001 - SQLAlchemy's caching has no public spelling
-    if key is None:
-        return compile_fetch(model, statement, form, dialect, schemas), None
-    where = (model, form, dialect, key.key, tuple(schemas.items()) if schemas else None)
-    known = _cache.get(where)
-    if known is None:
-        known = compile_fetch(model, statement, form, dialect, schemas)
-        _cache.put(where, known)
-    return known, key
+    return _cache.find(
+        statement, (model, form, dialect), schemas, lambda _: compile_fetch(model, statement, form, dialect, schemas)
+    )
 
 
 def require_kinds(model: Any, statement: Any) -> None:
@@ -163,7 +157,7 @@ def compile_fetch(
     slots = tuple(
         Slot(
             binder_for(statement_of(compiler, each), statement, dialect, schemas, prelude),
-            key_of(each.mapper),
+            primary_key(each.mapper),
             is_list=isinstance(each, OpenList),
         )
         for each in compiler.open

@@ -125,7 +125,7 @@ class SourceRows:
         def is_known(column: Any) -> bool:
             return column in known or any(each.column is column and holds(each) for each in self.equalities)
 
-        key = _key_of(element)
+        key = _key_columns(element)
         return key is not None and all(map(is_known, key))
 
     def key(self, known: Iterable[Any] = ()) -> list[Any]:
@@ -140,7 +140,7 @@ class SourceRows:
             known += mapped
         for element in sorted(self.elements, key=lambda one: one not in leaves):
             if element not in self.decided(known):
-                key = _key_of(element)
+                key = _key_columns(element)
                 if key is None:
                     raise _no_key(element)
                 known += key
@@ -186,14 +186,14 @@ def distinct_columns(statement: Any) -> list[Any]:
     return [plain(column) for column in (*statement._distinct_on, *named)]  # noqa: SLF001 - nothing public
 
 
-def _key_of(element: Any) -> Sequence[Any] | None:
+def _key_columns(element: Any) -> Sequence[Any] | None:
     """List the columns that tell the rows of one element of FROM apart; ``None`` if nothing does."""
     if isinstance(element, Table):
         keys = [key for key in keys_of(element) if not any(column.nullable for column in key)]
         return sorted(keys[0], key=list(element.c).index) if keys else None
     inside = None if isinstance(element, TableSample) else getattr(element, "element", None)
     if isinstance(inside, FromClause):
-        key = _key_of(plain(inside))
+        key = _key_columns(plain(inside))
         return key and [element.corresponding_column(column) for column in key]
     columns = list(element.c)
     positions = _positions(inside)
@@ -209,14 +209,14 @@ def _positions(selected: Any) -> list[int] | None:
     if not isinstance(selected, Select):
         return None
     places = {plain(column): place for place, column in reversed([*enumerate(selected.selected_columns)])}
-    key = _key_of_select(resolved(selected))
+    key = _key_columns_of_select(resolved(selected))
     if key is not None and places.keys() >= set(key):
         return [places[column] for column in key]
     distinct = selected._distinct and not distinct_columns(selected)  # noqa: SLF001 - nothing public
     return list(range(len(selected.selected_columns))) if distinct else None
 
 
-def _key_of_select(statement: Any) -> list[Any] | None:
+def _key_columns_of_select(statement: Any) -> list[Any] | None:
     if on := distinct_columns(statement):
         return on
     groups = group_columns(statement)

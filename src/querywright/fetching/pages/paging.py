@@ -9,13 +9,14 @@ from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Engine
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.cache_key import CacheKey
 
 from querywright.engine.databases.errors import sqlstate_of
 from querywright.errors import InvalidPage, ShapeError
 from querywright.fetching.compile.form import Form, PageForm
 from querywright.fetching.compile.page import OFFSET, Page, require_size
 from querywright.fetching.compile.sorting import Order, order_of
-from querywright.fetching.execute.cache import LRU
+from querywright.fetching.execute.cache import StatementCache
 from querywright.fetching.execute.compiled import CompiledFetch
 from querywright.fetching.execute.query import Query
 from querywright.fetching.execute.run import Bind
@@ -158,7 +159,8 @@ class _Order:
 
 
 # By the structure of a statement: its order, and for each value in it the place of that value in the statement.
-_known: LRU[tuple[Order, list[int | None]]] = LRU(500)
+_Known = tuple[Order, list[int | None]]
+_known: StatementCache[_Known] = StatementCache(500)
 
 
 def _order(query: Query, target: Engine | Connection) -> _Order:
@@ -178,15 +180,15 @@ def _order(query: Query, target: Engine | Connection) -> _Order:
 
 
 def _bound_order(query: Query, target: Engine | Connection) -> tuple[Order, list[BindParameter[Any]]]:
-    key = query.statement._generate_cache_key()  # noqa: SLF001 - as wherever something is kept for a statement
-    where, extracted = (None, []) if key is None else ((target.dialect.name, key.key), key.bindparams)
-    known = _known.get(where) if where else None
-    if known is None:
-        order = order_of(query.statement, writer_for(target.dialect.name))
-        known = order, [_place(parameter, extracted) for parameter in order.parameters]
-        if where:
-            _known.put(where, known)
-    order, places = known
+    writer = writer_for(target.dialect.name)
+
+    def read(key: CacheKey | None) -> _Known:
+        order = order_of(query.statement, writer)
+        extracted = [] if key is None else key.bindparams
+        return order, [_place(parameter, extracted) for parameter in order.parameters]
+
+    (order, places), key = _known.find(query.statement, (target.dialect.name,), None, read)
+    extracted = [] if key is None else key.bindparams
     pairs = zip(order.parameters, places, strict=True)
     return order, [parameter if place is None else extracted[place] for parameter, place in pairs]
 

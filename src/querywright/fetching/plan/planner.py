@@ -191,7 +191,7 @@ class _Planner:
             return aggregate(marker, found, wanted, path)
         rows = rows_of(marker, found.relationship, path)
         if isinstance(marker, Keys):
-            return self.many(found, wanted, path, rows, _key_of_row)
+            return self.many(found, wanted, path, rows, _lone_key)
         if isinstance(marker, Selection):
             return self.many(found, wanted, path, rows)
         if isinstance(marker, Grouped):
@@ -357,7 +357,7 @@ def _is_row(wanted: Wanted) -> bool:
     return is_shape(wanted.type) or bool(union_members(wanted.type))
 
 
-def _key_of_row(wanted: Wanted, mapper: Mapper[Any], path: str) -> Scalar:
+def _lone_key(wanted: Wanted, mapper: Mapper[Any], path: str) -> Scalar:
     names = key_names(mapper)
     if len(names) != 1:
         raise ShapeError(path, f"{mapper.class_.__name__} has a primary key of several columns, Keys takes one.")

@@ -1,7 +1,6 @@
 """Decide whether a failed unit of work may be run again, and when: by SQLSTATE, with full jitter.
 
-Which codes are safe: PostgreSQL manual, 13.5 and appendix A. Full jitter: M. Brooker, "Exponential Backoff And Jitter",
-AWS Architecture Blog, 2015.
+Which codes are safe: PostgreSQL manual, 13.5 and appendix A.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from enum import Enum
 
 from sqlalchemy.exc import DBAPIError
 
+from querywright.backoff import backoff
 from querywright.engine.databases.errors import is_connection_loss, never_connected, sqlstate_of, waited_to_write
 from querywright.errors import CommitOutcomeUnknown, DatabaseError
 
@@ -190,7 +190,7 @@ class Attempts:
             return None
         self._causes.add(cause)
         base, cap = _PAUSES[cause]
-        pause = self.uniform(0, min(cap, base * 2 ** (self.made - 1)))
+        pause = backoff(self.made, base=base, cap=cap, random=lambda: self.uniform(0, 1))
         if self.clock() - self._started + pause > self.policy.deadline:
             return None
         if cause is Cause.CONNECTION and not self.budget.withdraw():
