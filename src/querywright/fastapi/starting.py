@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from querywright.errors import ConfigurationError
-from querywright.fastapi.code.writers import dependants, routes_of
+from querywright.fastapi.code.routes import declared, dependants, routes_of
 from querywright.fastapi.dependencies import KINDS, installed
 from querywright.fastapi.idempotency.route import IdempotentRoute, keys_of
 
@@ -24,7 +24,7 @@ def require_installed(app: FastAPI) -> None:
         try:
             _require(owner, route)
         except ConfigurationError as error:
-            raise ConfigurationError(f"{route.path}: {error.message}", hint=error.hint) from None
+            raise ConfigurationError(f"{getattr(route, 'path', '/')}: {error.message}", hint=error.hint) from None
 
 
 def _require(app: FastAPI, route: Any) -> None:
@@ -32,5 +32,5 @@ def _require(app: FastAPI, route: Any) -> None:
         if each.call in KINDS and each.call not in app.dependency_overrides:
             kind: Any = KINDS[each.call]
             installed(app, kind)
-    if isinstance(route, IdempotentRoute):
+    if isinstance(declared(route), IdempotentRoute):
         keys_of(app)

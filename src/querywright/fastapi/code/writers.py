@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import typing
 import warnings
-from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -15,11 +14,12 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 
 from querywright.fastapi.code.calls import calls_of
+from querywright.fastapi.code.routes import dependants, routes_of
 from querywright.fastapi.dependencies import READERS, WRITERS
 from querywright.repository import AsyncUnitOfWork, UnitOfWork
 from querywright.session import AsyncDatabase, Database
 
-__all__ = ["LateCommitWarning", "check_writers", "dependants", "routes_of", "writes"]
+__all__ = ["LateCommitWarning", "check_writers", "writes"]
 
 _SESSIONS = (sqlalchemy.orm.Session, sqlalchemy.ext.asyncio.AsyncSession, AsyncUnitOfWork, UnitOfWork)
 _FACTORIES = (
@@ -40,10 +40,13 @@ def check_writers(app: FastAPI) -> None:
     """Look at the dependencies of every route.
 
     FastAPI ends a dependency with ``yield`` after the response was sent, unless it says ``scope="function"``.
+
+    Raises:
+        ConfigurationError: There is a route of a kind whose dependencies are not known.
     """
     for _, route in routes_of(app):
         for dependant in dependants(route.dependant):
-            _check(dependant, route.path)
+            _check(dependant, getattr(route, "path", "/"))
 
 
 def writes(dependant: Dependant) -> bool:
@@ -91,25 +94,3 @@ def _opens_session(generator: Any, *, reads: bool) -> bool:
         return True
     has_database = reads or any(isinstance(each, (AsyncDatabase, Database)) for each in calls.values)
     return has_database and not _OPENING.isdisjoint(calls.names)
-
-
-def routes_of(app: FastAPI) -> Iterator[tuple[FastAPI, Any]]:
-    """List the path operations and websockets of an application and of those mounted in it, each with its own."""
-    yield from _routes(app, app.routes)
-
-
-def _routes(app: FastAPI, routes: Iterable[Any]) -> Iterator[tuple[FastAPI, Any]]:
-    for route in routes:
-        if hasattr(route, "dependant"):
-            yield app, route
-            continue
-        # A router that was included, in newer versions of FastAPI, or an application that was mounted.
-        inner = getattr(route, "original_router", None) or getattr(route, "app", None)
-        yield from _routes(inner if isinstance(inner, FastAPI) else app, getattr(inner, "routes", ()))
-
-
-def dependants(dependant: Dependant) -> Iterator[Dependant]:
-    """List a path operation and its dependencies, with theirs."""
-    yield dependant
-    for below in dependant.dependencies:
-        yield from dependants(below)

@@ -8,12 +8,12 @@ from copy import deepcopy
 from http import HTTPStatus
 from typing import Any
 
-import fastapi.routing
 from fastapi import FastAPI
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
+from querywright.fastapi.code.routes import declared, in_context
 from querywright.fastapi.errors.refusals import answers_problems, answers_standard
 from querywright.fastapi.errors.schemas import (
     DESCRIPTIONS,
@@ -89,7 +89,9 @@ class _Description:
                 self._schemas.setdefault(name, deepcopy(schema))
 
     def _operations(self) -> Iterator[tuple[Schema, Promises]]:
-        for route in _routes(self._app):
+        for route in in_context(self._app.routes):
+            if not isinstance(declared(route), APIRoute):
+                continue
             for method in route.methods or ():
                 operation = self._paths.get(route.path_format, {}).get(method.lower())
                 if operation is not None:
@@ -157,11 +159,3 @@ def _add_raised(responses: Schema, statuses: Iterable[HTTPStatus]) -> None:
         there = content.get("application/json", {}).get("schema")
         schema = RAISED if there is None else {"anyOf": [there, RAISED]}
         content["application/json"] = {"schema": deepcopy(schema)}
-
-
-def _routes(app: FastAPI) -> Iterable[Any]:
-    # Newer versions of FastAPI do not copy the routes of a router that is included.
-    contexts = getattr(fastapi.routing, "iter_route_contexts", None)
-    if contexts is None:
-        return [route for route in app.routes if isinstance(route, APIRoute)]
-    return [each for each in contexts(app.routes) if isinstance(each.original_route, APIRoute)]

@@ -12,7 +12,7 @@ from fastapi.dependencies.models import Dependant
 
 from querywright.errors import QuerywrightError
 from querywright.fastapi.code.calls import Calls, calls_of
-from querywright.fastapi.code.writers import dependants
+from querywright.fastapi.code.routes import dependants
 from querywright.fastapi.dependencies import READERS, WRITERS
 from querywright.fastapi.errors.problems import status_of
 from querywright.fastapi.responses.etags import if_match, if_none_match, optional_if_match
