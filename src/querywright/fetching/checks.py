@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -17,7 +17,18 @@ from querywright.fetching.api import HasAsyncEngine, HasEngine
 from querywright.fetching.compile.form import Form
 from querywright.fetching.execute.compiled import compile_fetch, require_kinds
 from querywright.fetching.mapping.cardinality import leads_to_one
-from querywright.fetching.plan.nodes import Aggregate, Embedded, Groups, Node, Plan, Shape, ToMany, ToOne, Variants
+from querywright.fetching.plan.nodes import (
+    Aggregate,
+    Embedded,
+    Groups,
+    Node,
+    Plan,
+    Scalar,
+    Shape,
+    ToMany,
+    ToOne,
+    Variants,
+)
 from querywright.fetching.prepared import declared
 
 __all__ = ["Finding", "check_shapes", "require_fitting"]
@@ -157,20 +168,47 @@ def _tables(node: Node, mapper: Mapper[Any], path: str) -> Iterator[tuple[Table,
         yield from _tables(target, relationship.mapper, where)
 
 
-def _followed(node: Node, mapper: Mapper[Any], path: str) -> Iterator[tuple[RelationshipProperty[Any], Node, str]]:
+Followed = Iterator[tuple[RelationshipProperty[Any], Node, str]]
+
+
+def _followed(node: Node, mapper: Mapper[Any], path: str) -> Followed:
     """Go one level down: to each relationship that is followed from a row, with what is written of its rows."""
-    if isinstance(node, (ToOne, ToMany, Groups)):
-        yield mapper.relationships[node.relationship], node.target, path
-    elif isinstance(node, Aggregate):
-        yield mapper.relationships[node.relationship], node.value, path
-    elif isinstance(node, Shape):
-        for field in node.fields:
-            yield from _followed(field.value, mapper, field.path)
-    elif isinstance(node, Embedded):
-        yield from _followed(node.shape, mapper, path)
-    elif isinstance(node, Variants):
-        for _, shape in node.cases:
-            yield from _followed(shape, shape.mapper, path)
+    return _FOLLOWED[type(node)](node, mapper, path)
+
+
+def _nothing(_node: Scalar, _mapper: Mapper[Any], _path: str) -> Followed:
+    return iter(())
+
+
+def _related(node: ToOne | ToMany | Groups | Aggregate, mapper: Mapper[Any], path: str) -> Followed:
+    [target] = node.inner
+    yield mapper.relationships[node.relationship], target, path
+
+
+def _of_fields(node: Shape, mapper: Mapper[Any], _path: str) -> Followed:
+    for field in node.fields:
+        yield from _followed(field.value, mapper, field.path)
+
+
+def _of_composite(node: Embedded, mapper: Mapper[Any], path: str) -> Followed:
+    return _followed(node.shape, mapper, path)
+
+
+def _of_cases(node: Variants, _mapper: Mapper[Any], path: str) -> Followed:
+    for shape in node.shapes:
+        yield from _followed(shape, shape.mapper, path)
+
+
+_FOLLOWED: dict[type, Callable[[Any, Mapper[Any], str], Followed]] = {
+    Scalar: _nothing,
+    ToOne: _related,
+    ToMany: _related,
+    Groups: _related,
+    Aggregate: _related,
+    Shape: _of_fields,
+    Embedded: _of_composite,
+    Variants: _of_cases,
+}
 
 
 def _without_index(node: Node, mapper: Mapper[Any], path: str, inspector: Inspector) -> Iterator[Finding]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
@@ -26,10 +26,11 @@ from sqlalchemy.sql.util import ClauseAdapter
 
 from querywright.errors import ShapeError
 from querywright.fetching.compile import related
-from querywright.fetching.compile.form import Form
+from querywright.fetching.compile.form import Layout
 from querywright.fetching.compile.groups import write_groups
+from querywright.fetching.compile.joins import Joins
 from querywright.fetching.compile.related import Criteria, Level
-from querywright.fetching.compile.slots import OpenList, OpenRow, primary_key
+from querywright.fetching.compile.slots import primary_key
 from querywright.fetching.compile.statement import inner_rows, is_column, ordered_rows, root_keys
 from querywright.fetching.mapping.cardinality import leads_to_one
 from querywright.fetching.mapping.rowkeys import plain
@@ -64,24 +65,35 @@ class SelectCompiler:
 
     The user's statement becomes an inner subquery with only the columns that are needed, so its WHERE, ORDER BY and
     LIMIT decide which rows there are before anything is joined to them.
+
+    Attributes:
+        layout: How it returns what is asked for.
+        writer: Writes JSON.
+        dialect: The dialect of the connection.
+        joins: Joins related rows, with the filters that hold for them.
+        open: The numbers of what is left open, by the identities of the nodes.
     """
 
-    form: Form
+    layout: Layout
     writer: JsonWriter
     dialect: Dialect
-    criteria: Criteria
-    deep: frozenset[int] = frozenset()
-    open: list[OpenList | OpenRow] = field(default_factory=list)
+    joins: Joins
+    open: Mapping[int, int]
+
+    @property
+    def criteria(self) -> Criteria:
+        """The filters that hold for related rows."""
+        return self.joins.criteria
 
     def root(self, plan: Plan, statement: Select[Any]) -> Select[Any]:
         """Write the whole statement."""
-        keys = root_keys(plan, statement, split=self.form.split)
+        keys = root_keys(plan, statement, split=self.layout.split)
         rows, order = self._rows(statement, keys)
-        if self.form.guarded:
+        if self.layout.guarded:
             rows = select(*rows.c).cte("querywright_rows")
         counted = rows
-        if self.form.limit is not None:
-            some = related.limited(select(*rows.c).order_by(*order), self.form.limit).subquery()
+        if self.layout.form.limit is not None:
+            some = related.limited(select(*rows.c).order_by(*order), self.layout.form.limit).subquery()
             adapter: Any = ClauseAdapter(some)
             rows, order = some, [adapter.traverse(clause) for clause in order]
         # A join may return rows in any order, so the order of the statement is kept as a number.
@@ -90,17 +102,23 @@ class SelectCompiler:
             order = [rows.c.n]
         level = self.root_level(plan, rows, keys)
         item = self.item(plan.root, level)
-        if self.form.array:
+        if self.layout.array:
             top = self.array(item, level, plan.root.path, order)
         else:
             top = level.select(self.writer.checked(item, plan.root.path)).order_by(*order)
-        if self.form.guarded:
+        if self.layout.guarded:
             top = _guarded(top, counted)
         return self.finished(top, plan.root)
 
     def finished(self, top: Select[Any], node: Node) -> Select[Any]:
         """Add to the outermost statement what only that can have."""
-        hint = self.writer.page_hint if self.form.page else self.writer.hint if has_arrays(node, self.form) else ""
+        hint = (
+            self.writer.page_hint
+            if self.layout.form.page
+            else self.writer.hint
+            if has_arrays(node, self.layout)
+            else ""
+        )
         if hint:
             top = top.prefix_with(hint)
         # Only a top-level statement hands its criteria to the SELECTs inside it.
@@ -117,61 +135,63 @@ class SelectCompiler:
     def root_level(self, plan: Plan, rows: FromClause, keys: dict[Source, str]) -> Level:
         """Make the outermost level of the rows of the user's statement."""
         columns = {key: rows.c[name] for key, name in keys.items()}
-        return Level(aliased(plan.mapper.class_, rows), rows, columns, joinable=self.writer.keeps_order)
+        level = Level(aliased(plan.mapper.class_, rows), rows, columns, joinable=self.writer.keeps_order)
+        return self.joins.to(level, plan.root)
+
+    def enter(self, node: ToOne | ToMany | Groups, level: Level) -> Level:
+        """Follow a relationship, and join what is written of its rows."""
+        return self.joins.to(related.enter(node.relationship, level, self.criteria, node.rows), node.target)
 
     def item(self, node: Node, level: Level) -> SQLText:
         """Write a node as text; NULL if it is null, or lacks a required value."""
-        return self._open_row(node, level) if id(node) in self.deep else self.written(node, level)
+        return self._open_row(node, level) if id(node) in self.joins.deep else self.written(node, level)
 
     def written(self, node: Node, level: Level) -> SQLText:
         """Write a node as text, however deep it lies."""
-        if isinstance(node, Shape):
-            members = [self._member(field, level) for field in node.fields if self._is_written(field)]
-            return self.writer.compact(members) if self._compact else self.writer.object(members)
-        if isinstance(node, Variants):
-            return self._variants(node, level)
-        return self.writer.text(self._value(node, level))
+        if isinstance(node, Scalar):
+            return self.text(node, level.column(node.source))
+        return _WRITTEN[type(node)](self, node, level)
 
-    @property
-    def _compact(self) -> bool:
-        return self.form.exclude_none and not self.form.for_model
-
-    def _is_written(self, field: Field) -> bool:
-        if self.form.for_model:
-            return True
-        return not field.excluded and (self.form.only is None or field.path in self.form.only)
+    def _object(self, node: Shape, level: Level) -> SQLText:
+        members = [self._member(field, level) for field in node.fields if self.layout.writes(field)]
+        return self.writer.compact(members) if self.layout.compact else self.writer.object(members)
 
     def _member(self, field: Field, level: Level) -> Member:
-        node, value = field.value, self._value(field.value, level)
-        key = field.input_key if self.form.for_model else field.key if self.form.by_alias else field.name
-        if isinstance(node, Scalar):
-            required = None if node.nullable else level.column(node.source)
-            return Member(key, value, required, document=node.encoding is Encoding.JSON)
-        assert isinstance(value, tuple)  # noqa: S101 - all but plain values are fragments
-        [text] = value
-        nullable = getattr(node.value if isinstance(node, Aggregate) else node, "nullable", False)
-        if nullable and (isinstance(node, Aggregate) or self._compact or not _is_row(node)):
-            return Member(key, (func.nullif(text, self.writer.literal("null")),) if _is_row(node) else value)
-        if isinstance(node, Embedded) and node.columns and self._compact:
-            return Member(key, (func.nullif(text, self.writer.literal("null")),))
-        whole = isinstance(node, (ToMany, Groups)) or _is_row(node)
-        return Member(key, value, required=text, whole=whole)  # type: ignore[arg-type]
+        return _MEMBERS[type(field.value)](self, self.layout.key(field), field.value, level)
 
-    def _value(self, node: Node, level: Level) -> Value:
-        if isinstance(node, Scalar):
-            return self._scalar(node, level.column(node.source))
-        if isinstance(node, ToMany):
-            return (self._to_many(node, level),)
-        if isinstance(node, Groups):
-            return (write_groups(self, node, level),)
-        if isinstance(node, Aggregate):
-            return (self._aggregate(node, level),)
-        if isinstance(node, Embedded):
-            return (self._embedded(node, level),)
-        assert isinstance(node, ToOne)  # noqa: S101 - rows lie inside of relationships
-        relationship = level.mapper.relationships[node.relationship]
-        joined = node.rows is None and level.joinable and leads_to_one(relationship)
-        return (self._joined_row(node, level) if joined else self._single_row(node, level),)
+    def _value_member(self, key: str, node: Scalar, level: Level) -> Member:
+        column = level.column(node.source)
+        required = None if node.nullable else column
+        return Member(key, self._scalar(node, column), required, document=node.encoding is Encoding.JSON)
+
+    def _row_member(self, key: str, node: ToOne, level: Level) -> Member:
+        text = self.written(node, level)
+        if not node.is_row:
+            return Member(key, (text,)) if node.nullable else Member(key, (text,), required=text)
+        if node.nullable and self.layout.compact:
+            return Member(key, (self._unless_null(text),))
+        return Member(key, (text,), required=text, whole=True)
+
+    def _list_member(self, key: str, node: ToMany | Groups, level: Level) -> Member:
+        text = self.written(node, level)
+        return Member(key, (text,), required=text, whole=True)
+
+    def _aggregate_member(self, key: str, node: Aggregate, level: Level) -> Member:
+        text = self.written(node, level)
+        return Member(key, (text,)) if node.nullable else Member(key, (text,), required=text)
+
+    def _composite_member(self, key: str, node: Embedded, level: Level) -> Member:
+        text = self.written(node, level)
+        if node.columns and self.layout.compact:
+            return Member(key, (self._unless_null(text),))
+        return Member(key, (text,), required=text)
+
+    def _unless_null(self, text: SQLText) -> SQLText:
+        return func.nullif(text, self.writer.literal("null"))
+
+    def _to_one(self, node: ToOne, level: Level) -> SQLText:
+        inner = level.joined_rows.get(id(node))
+        return self._single_row(node, level) if inner is None else self._joined_row(node, inner)
 
     def _scalar(self, node: Scalar, column: ColumnElement[Any], use: Use | None = None) -> Value:
         column_type = stored_type(node.type, self.dialect)
@@ -184,7 +204,7 @@ class SelectCompiler:
         column = column if read is None else read
         if encoding is None or not self.writer.writes(encoding):
             raise ShapeError(node.path, f"Querywright cannot read {column_type!r} on {self.dialect.name}.")
-        use = use or ("model" if self.form.for_model else "client")
+        use = use or ("model" if self.layout.for_model else "client")
         return self.writer.value(encoding, column, column_type, use=use)
 
     def text(self, node: Scalar, column: ColumnElement[Any]) -> SQLText:
@@ -208,26 +228,20 @@ class SelectCompiler:
         return select(self.writer.array(items.c.o, path)).select_from(items)
 
     def _to_many(self, node: ToMany, level: Level) -> SQLText:
-        if self.form.split and _is_open(node):
-            return self._slot(node, level)
-        inner = related.enter(node.relationship, level, self.criteria, node.rows)
+        if self.layout.leaves_open(node):
+            return self._mark(node, level.mapper, level)
+        inner = self.enter(node, level)
         item = self.element(node.target, inner)
         order = related.order_of(node.relationship, inner, node.rows, node.path)
         return self.array(item, inner, node.path, order, node.rows.limit).scalar_subquery()
 
-    def _slot(self, node: ToMany, level: Level) -> SQLText:
-        """Leave a list open."""
-        self.open.append(OpenList(len(self.open), node, level.mapper))
-        return self._mark(level.mapper, level)
-
     def _open_row(self, node: Any, level: Level) -> SQLText:
-        """Leave a row open."""
-        self.open.append(OpenRow(len(self.open), node))
-        return self._mark(node.mapper, level)
+        return self._mark(node, node.mapper, level)
 
-    def _mark(self, mapper: Mapper[Any], level: Level) -> SQLText:
-        mark = self.writer.slot
-        return self.writer.join(mark, f"{len(self.open) - 1}:", self.key_text(mapper, level), mark)
+    def _mark(self, node: Node, mapper: Mapper[Any], level: Level) -> SQLText:
+        """Write where the rows of another statement belong."""
+        mark, number = self.writer.slot, self.open[id(node)]
+        return self.writer.join(mark, f"{number}:", self.key_text(mapper, level), mark)
 
     def key_text(self, mapper: Mapper[Any], level: Level) -> SQLText:
         """Write the primary key of a row as JSON."""
@@ -237,8 +251,7 @@ class SelectCompiler:
     def element(self, node: Node, level: Level) -> SQLText:
         """Write an element of an array; NULL only if it lacks a required value."""
         item = self.item(node, level)
-        nullable = getattr(node.value if isinstance(node, Aggregate) else node, "nullable", False)
-        return func.coalesce(item, self.writer.literal("null")) if nullable else item
+        return func.coalesce(item, self.writer.literal("null")) if node.nullable else item
 
     def _aggregate(self, node: Aggregate, level: Level) -> SQLText:
         inner = related.enter(node.relationship, level, self.criteria, node.rows)
@@ -276,19 +289,18 @@ class SelectCompiler:
         return case(*whens)
 
     def _variant(self, shape: Shape, level: Level) -> SQLText:
-        inner = related.subclass(shape.mapper, level, self.criteria)
-        item = self.item(shape, inner)
-        return item if level.joinable or inner is level else inner.select(item).scalar_subquery()
+        if shape.mapper is level.mapper:
+            return self.item(shape, level)
+        if level.joinable:
+            return self.item(shape, level.joined_rows[id(shape)])
+        inner = self.joins.to(related.subclass(shape.mapper, level, self.criteria), shape)
+        return inner.select(self.item(shape, inner)).scalar_subquery()
 
-    def _joined_row(self, node: ToOne, level: Level) -> SQLText:
-        """Follow a foreign key with a plain LEFT JOIN: it finds at most one row."""
-        inner = related.enter(node.relationship, level, self.criteria)
-        assert inner.link is not None  # noqa: S101 - it was entered from a level
-        level.joins.append((inner.entity, inner.link.condition))
+    def _joined_row(self, node: ToOne, inner: Level) -> SQLText:
+        """Write what a plain LEFT JOIN on a foreign key finds: at most one row."""
         text = self._row_text(node, inner)
-        level.joins.extend(inner.joins)
         there = related.identity(inner).is_not(None)
-        if _is_row(node):
+        if node.is_row:
             return case((there, text), else_=self._no_row(node))
         # A column of a row that is not there is NULL; all else may have a value.
         plain = isinstance(node.target, Scalar) and is_column(node.target.source, inner.mapper)
@@ -296,33 +308,43 @@ class SelectCompiler:
 
     def _single_row(self, node: ToOne, level: Level) -> SQLText:
         """Follow any other relationship to one row; nothing guarantees that there is only one."""
-        inner = related.enter(node.relationship, level, self.criteria, node.rows)
+        inner = self.enter(node, level)
         text = self._row_text(node, inner)
         order = related.order_of(node.relationship, inner, node.rows, "")
         row = related.limited(inner.select(text).order_by(*order), 1).scalar_subquery()
-        return func.coalesce(row, self._no_row(node)) if _is_row(node) else row
+        return func.coalesce(row, self._no_row(node)) if node.is_row else row
 
     def _row_text(self, node: ToOne, inner: Level) -> SQLText:
         text = self.item(node.target, inner)
-        return self.writer.checked(text, _path(node)) if _is_row(node) else text
+        return self.writer.checked(text, _path(node)) if node.is_row else text
 
     def _no_row(self, node: ToOne) -> SQLText:
         return self.writer.literal("null") if node.nullable else self.writer.broken(_path(node))
 
 
-def has_arrays(node: Node, form: Form) -> bool:
+_WRITTEN: dict[type, Callable[[SelectCompiler, Any, Level], SQLText]] = {
+    Shape: SelectCompiler._object,  # noqa: SLF001 - its own
+    Variants: SelectCompiler._variants,  # noqa: SLF001 - as above
+    Embedded: SelectCompiler._embedded,  # noqa: SLF001 - as above
+    ToOne: SelectCompiler._to_one,  # noqa: SLF001 - as above
+    ToMany: SelectCompiler._to_many,  # noqa: SLF001 - as above
+    Groups: write_groups,
+    Aggregate: SelectCompiler._aggregate,  # noqa: SLF001 - as above
+}
+_MEMBERS: dict[type, Callable[[SelectCompiler, str, Any, Level], Member]] = {
+    Scalar: SelectCompiler._value_member,  # noqa: SLF001 - as above
+    ToOne: SelectCompiler._row_member,  # noqa: SLF001 - as above
+    ToMany: SelectCompiler._list_member,  # noqa: SLF001 - as above
+    Groups: SelectCompiler._list_member,  # noqa: SLF001 - as above
+    Aggregate: SelectCompiler._aggregate_member,  # noqa: SLF001 - as above
+    Embedded: SelectCompiler._composite_member,  # noqa: SLF001 - as above
+}
+
+
+def has_arrays(node: Node, layout: Layout) -> bool:
     """Return whether the database aggregates rows into text, at any level."""
     lists = (below for below in walk(node) if isinstance(below, (ToMany, Groups)))
-    return form.array or any(not (form.split and _is_open(below)) for below in lists)
-
-
-def _is_open(node: ToMany | Groups) -> bool:
-    """Return whether a list is left open, if each level has a statement of its own."""
-    return isinstance(node, ToMany) and node.rows.limit is None
-
-
-def _is_row(node: Node) -> bool:
-    return isinstance(node, ToOne) and isinstance(node.target, (Shape, Variants))
+    return layout.array or not all(isinstance(below, ToMany) and layout.leaves_open(below) for below in lists)
 
 
 def _path(node: ToOne) -> str:

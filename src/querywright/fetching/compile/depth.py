@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.orm import Mapper
 
-from querywright.fetching.compile.form import Form
+from querywright.fetching.compile.form import Layout
 from querywright.fetching.mapping.cardinality import leads_to_one
 from querywright.fetching.plan.nodes import (
     Aggregate,
@@ -20,41 +20,43 @@ from querywright.fetching.plan.nodes import (
     ToMany,
     ToOne,
     Variants,
-    inner,
 )
 from querywright.fetching.writers import Nesting
 
 __all__ = ["deep_rows"]
 
 
-def deep_rows(plan: Plan, form: Form, nesting: Nesting | None) -> frozenset[int]:
+def deep_rows(plan: Plan, layout: Layout, nesting: Nesting | None) -> frozenset[int]:
     """Find the rows that are left open, by the identities of their nodes."""
     if nesting is None:
         return frozenset()
-    walk = _Walk(form, nesting)
+    walk = _Walk(layout, nesting)
     return frozenset(map(id, walk.deep(plan.root, walk.outermost, plan.mapper)))
+
+
+Reach = Callable[["_Walk", Any, Mapper[Any]], int]
 
 
 @dataclass(frozen=True)
 class _Walk:
-    """A walk through all nodes of a form of a plan."""
+    """A walk through all nodes of a plan."""
 
-    form: Form
+    layout: Layout
     nesting: Nesting
 
     @property
     def compact(self) -> int:
-        return self.nesting.compact if self.form.exclude_none and not self.form.for_model else 0
+        return self.nesting.compact if self.layout.compact else 0
 
     @property
     def outermost(self) -> int:
         """How deep the rows of the statement lie, of which any value may be left out."""
-        return (self.nesting.page if self.form.page else self.nesting.statement) + 2 * self.compact
+        return (self.nesting.page if self.layout.form.page else self.nesting.statement) + 2 * self.compact
 
     def deep(self, node: Node, depth: int, mapper: Mapper[Any]) -> Iterator[Node]:
         """List the rows inside of a node, which itself lies so deep, that would lie too deep."""
         mapper = node.mapper if isinstance(node, _ROWS) else mapper
-        for part in inner(node):
+        for part in node.inner:
             if isinstance(part, _RELATED):
                 step, related = self.step(part, mapper), mapper.relationships[part.relationship].mapper
                 yield from self.deep(part, self.outermost if step is None else depth + step, related)
@@ -70,13 +72,16 @@ class _Walk:
 
     def reach(self, node: Node, mapper: Mapper[Any]) -> int:
         """Return how much deeper than a node that lies which is in it, the rows below left open."""
-        if isinstance(node, Scalar):
-            return self.nesting.values.get(node.encoding, self.nesting.value)
-        if isinstance(node, Aggregate):
-            return self.nesting.value
-        if not isinstance(node, _RELATED):
-            mapper = node.mapper if isinstance(node, _ROWS) else mapper
-            return max((self.reach(part, mapper) for part in inner(node)), default=0)
+        reach: Reach = _REACH.get(type(node), _Walk.reach_inside)
+        return reach(self, node, mapper)
+
+    def reach_inside(self, node: Node, mapper: Mapper[Any]) -> int:
+        """Return the same of a row, or a part of one."""
+        mapper = node.mapper if isinstance(node, _ROWS) else mapper
+        return max((self.reach(part, mapper) for part in node.inner), default=0)
+
+    def reach_related(self, node: ToOne | ToMany | Groups, mapper: Mapper[Any]) -> int:
+        """Return the same of related rows."""
         step, related = self.step(node, mapper), mapper.relationships[node.relationship].mapper
         if step is None:
             return self.nesting.slot
@@ -84,14 +89,27 @@ class _Walk:
 
     def step(self, node: ToOne | ToMany | Groups, mapper: Mapper[Any]) -> int | None:
         """Return how much deeper related rows lie; ``None`` if they are a list that is left open."""
-        nesting, compact = self.nesting, self.compact
-        if isinstance(node, ToOne):
-            joined = node.rows is None and leads_to_one(mapper.relationships[node.relationship])
-            return (nesting.join if joined else nesting.subquery) + compact * (2 if node.nullable else 1)
-        if isinstance(node, Groups):
-            return nesting.groups + compact
-        return None if self.form.split and node.rows.limit is None else nesting.subquery + compact
+        return _STEPS[type(node)](self, node, mapper)
+
+    def step_to_one(self, node: ToOne, mapper: Mapper[Any]) -> int:
+        """Return the same of one row."""
+        joined = node.rows is None and leads_to_one(mapper.relationships[node.relationship])
+        return (self.nesting.join if joined else self.nesting.subquery) + self.compact * (2 if node.nullable else 1)
+
+    def step_to_many(self, node: ToMany, _mapper: Mapper[Any]) -> int | None:
+        """Return the same of a list."""
+        return None if self.layout.leaves_open(node) else self.nesting.subquery + self.compact
 
 
 _ROWS = (Shape, Variants)
 _RELATED = (ToOne, ToMany, Groups)
+_REACH: dict[type, Reach] = {
+    Scalar: lambda walk, node, _: walk.nesting.values.get(node.encoding, walk.nesting.value),
+    Aggregate: lambda walk, _, __: walk.nesting.value,
+    **dict.fromkeys(_RELATED, _Walk.reach_related),
+}
+_STEPS: dict[type, Callable[[_Walk, Any, Mapper[Any]], int | None]] = {
+    ToOne: _Walk.step_to_one,
+    ToMany: _Walk.step_to_many,
+    Groups: lambda walk, _, __: walk.nesting.groups + walk.compact,
+}

@@ -9,18 +9,19 @@ from sqlalchemy import ColumnElement, LargeBinary, Select, case, cast, func, lit
 
 from querywright.fetching.compile import related
 from querywright.fetching.compile.related import Level
+from querywright.fetching.compile.writing import Compiler
 from querywright.fetching.plan.nodes import Groups
 from querywright.fetching.writers import SEVERAL, TOO_LARGE, JsonWriter, SQLText
 
 __all__ = ["write_groups"]
 
 
-def write_groups(compiler: Any, node: Groups, level: Level) -> SQLText:
+def write_groups(compiler: Compiler, node: Groups, level: Level) -> SQLText:
     """Write a dict of the rows that belong to a row of a level."""
     if not compiler.writer.outer_rows_in_from:
         return _in_place(compiler, node, level)
-    writer: JsonWriter = compiler.writer
-    inner = related.enter(node.relationship, level, compiler.criteria, node.rows)
+    writer = compiler.writer
+    inner = compiler.enter(node, level)
     item = writer.checked(compiler.element(node.target, inner), node.path)
     key, written = inner.column(node.key.source), _key(compiler, node, inner)
     order = related.order_of(node.relationship, inner, node.rows, node.path)
@@ -35,12 +36,12 @@ def write_groups(compiler: Any, node: Groups, level: Level) -> SQLText:
     return select(whole).select_from(groups).scalar_subquery()
 
 
-def _in_place(compiler: Any, node: Groups, level: Level) -> SQLText:
+def _in_place(compiler: Compiler, node: Groups, level: Level) -> SQLText:
     """Do without a subquery in FROM: the first row of each group writes the whole group."""
-    writer: JsonWriter = compiler.writer
-    firsts, rows, others = (
+    writer, rows = compiler.writer, compiler.enter(node, level)
+    firsts, others = (
         related.enter(node.relationship, level, compiler.criteria, which)
-        for which in (replace(node.rows, distinct=True), node.rows, node.rows)
+        for which in (replace(node.rows, distinct=True), node.rows)
     )
     key, written = firsts.column(node.key.source), _key(compiler, node, firsts)
     group = _group(compiler, node, rows).where(_alike(_key(compiler, node, rows), written))
@@ -53,19 +54,17 @@ def _in_place(compiler: Any, node: Groups, level: Level) -> SQLText:
     return whole.where(key.is_not(None), ~another.correlate(firsts.source).exists()).scalar_subquery()
 
 
-def _key(compiler: Any, node: Groups, level: Level) -> SQLText:
-    written: SQLText = compiler.text(node.key, level.column(node.key.source))
-    return written
+def _key(compiler: Compiler, node: Groups, level: Level) -> SQLText:
+    return compiler.text(node.key, level.column(node.key.source))
 
 
-def _group(compiler: Any, node: Groups, rows: Level) -> Select[Any]:
+def _group(compiler: Compiler, node: Groups, rows: Level) -> Select[Any]:
     """Select the items of a group."""
     item = compiler.element(node.target, rows)
     if node.single:
         return rows.select(_only(compiler.writer, compiler.writer.checked(item, node.path)))
     order = related.order_of(node.relationship, rows, node.rows, node.path)
-    array: Select[Any] = compiler.array(item, rows, node.path, order)
-    return array
+    return compiler.array(item, rows, node.path, order)
 
 
 def _only(writer: JsonWriter, item: SQLText) -> ColumnElement[str]:

@@ -92,7 +92,7 @@ class Level:
         source: What its SELECT selects from, and what a SELECT inside it has to correlate to.
         columns: The columns of the root's subquery by source; a nested level reads them from its entity.
         link: How its rows are related to those of the level above; the root has none.
-        joins: The to-one joins of this level; grows as fields are written.
+        joined_rows: The levels of the rows that are joined to its own, by the identity of what is written of each.
         joinable: Whether its rows keep their order when others are joined to them.
     """
 
@@ -100,7 +100,7 @@ class Level:
     source: Any
     columns: Mapping[Source, ColumnElement[Any]] = field(default_factory=dict)
     link: Link | None = None
-    joins: list[tuple[Any, ColumnElement[bool]]] = field(default_factory=list)
+    joined_rows: Mapping[int, Level] = field(default_factory=dict)
     joinable: bool = True
 
     @property
@@ -122,9 +122,10 @@ class Level:
         return self.link.tied(statement.where(self.link.condition).correlate(self.link.above.source))
 
     def joined(self, statement: Any) -> Any:
-        """Join the rows of this level's to-one relationships."""
-        for entity, condition in self.joins:
-            statement = statement.outerjoin(entity, condition)
+        """Join the rows of this level's to-one relationships, and what is joined to those."""
+        for inner in self.joined_rows.values():
+            assert inner.link is not None  # noqa: S101 - it was entered from this level
+            statement = inner.joined(statement.outerjoin(inner.entity, inner.link.condition))
         return statement
 
 
@@ -352,17 +353,11 @@ def exempt(alias: Any, criteria: Criteria) -> None:
 
 
 def subclass(mapper: Mapper[Any], level: Level, criteria: Criteria) -> Level:
-    """Go from a row to the same row as one of its subclass: with a LEFT JOIN on the key, if there can be one."""
-    if mapper is level.mapper:
-        return level
+    """Go from a row to the same row as one of its subclass, by its key."""
     alias: Any = aliased(mapper.class_)
     exempt(alias, criteria)
     same_row = and_(*(level.column(key) == getattr(alias, key) for key in key_names(mapper)))
-    link = Link(level, mapper.class_.__name__, same_row)
-    if not level.joinable:
-        return Level(alias, alias, link=link)
-    level.joins.append((alias, same_row))
-    return Level(alias, alias, link=link, joins=level.joins)
+    return Level(alias, alias, link=Link(level, mapper.class_.__name__, same_row))
 
 
 def identity(level: Level) -> ColumnElement[Any]:

@@ -18,16 +18,29 @@ from sqlalchemy.orm import Mapper, aliased
 from querywright.errors import ShapeError
 from querywright.fetching.compile import related
 from querywright.fetching.compile.binding import Binder
-from querywright.fetching.compile.form import Form
+from querywright.fetching.compile.form import Form, Layout
 from querywright.fetching.compile.related import Level
+from querywright.fetching.compile.writing import Compiler
 from querywright.fetching.decode.text import verify
 from querywright.fetching.decode.values import row_reader
 from querywright.fetching.mapping.attributes import Attribute, Discriminator, attribute_of, identity_of
-from querywright.fetching.plan.nodes import Encoding, Plan, Scalar, Shape, ToMany, Variants, walk
+from querywright.fetching.plan.nodes import Encoding, Groups, Node, Plan, Scalar, Shape, ToMany, ToOne, Variants, walk
 from querywright.fetching.plan.scalars import internal
 from querywright.fetching.writers import MISSING, JsonWriter
 
-__all__ = ["KEYS", "Filling", "OpenList", "OpenRow", "Slot", "choose", "fill", "keys_in", "primary_key", "statement_of"]
+__all__ = [
+    "KEYS",
+    "Filling",
+    "OpenList",
+    "OpenRow",
+    "Slot",
+    "choose",
+    "fill",
+    "keys_in",
+    "left_open",
+    "primary_key",
+    "statement_of",
+]
 
 KEYS = "querywright_keys"
 _SLOT = re.compile("\x02(\\d+):([^\x02]*)\x02")
@@ -38,12 +51,10 @@ class OpenList:
     """A list that another statement fills.
 
     Attributes:
-        number: Its number in the plan.
         node: What fills it.
         mapper: The class of the rows it belongs to.
     """
 
-    number: int
     node: ToMany
     mapper: Mapper[Any]
 
@@ -53,17 +64,40 @@ class OpenRow:
     """A row that another statement writes, for it lies too deep.
 
     Attributes:
-        number: Its number in the plan.
         node: What of it is wanted.
     """
 
-    number: int
     node: Shape | Variants
 
     @property
     def mapper(self) -> Mapper[Any]:
         """The class of the row."""
         return self.node.mapper
+
+
+def left_open(plan: Plan, layout: Layout, deep: frozenset[int]) -> tuple[OpenList | OpenRow, ...]:
+    """List what is left open of a plan, by its numbers.
+
+    Args:
+        plan: The plan.
+        layout: How it is written.
+        deep: The rows that lie too deep, by their identities.
+    """
+    return tuple(_left_open(plan.root, plan.mapper, layout, deep))
+
+
+def _left_open(node: Node, mapper: Mapper[Any], layout: Layout, deep: frozenset[int]) -> Iterator[OpenList | OpenRow]:
+    if isinstance(node, (Shape, Variants)):
+        mapper = node.mapper
+        if id(node) in deep:
+            yield OpenRow(node)
+    elif isinstance(node, (ToOne, ToMany, Groups)):
+        if isinstance(node, ToMany) and layout.leaves_open(node):
+            yield OpenList(node, mapper)
+        mapper = mapper.relationships[node.relationship].mapper
+    inside = (each.value for each in node.fields if layout.writes(each)) if isinstance(node, Shape) else node.inner
+    for part in inside:
+        yield from _left_open(part, mapper, layout, deep)
 
 
 @dataclass(frozen=True)
@@ -91,22 +125,24 @@ class Slot:
         return [values[0] for values in read] if len(self.key) == 1 else read
 
 
-def choose(form: Form, plan: Plan, statement: Select[Any], writer: JsonWriter) -> Form:
-    """Decide how a fetch of all rows is run.
+def choose(form: Form, plan: Plan, statement: Select[Any], writer: JsonWriter) -> Layout:
+    """Decide how what is asked for is written.
 
     Left to itself, a statement with a limit is run as it is. Without one, the database first counts the rows, and
     leaves the rest to the levels if their JSON would be too large.
     """
+    # Where the client joins the rows, the database holds one at a time.
+    large = writer.client_joins and any(isinstance(node, ToMany) for node in plan.root.inner)
+    layout = Layout(form, array=form.array and not large, for_model=form.for_model or not plan.exact)
     if plan.depth == 0 or form.strategy == "statement":
-        return form
+        return layout
     too_deep = writer.most_lists is not None and plan.depth > writer.most_lists
     if form.strategy == "auto" and not too_deep and _has_inexact_keys(plan):
-        return form
+        return layout
     if form.strategy == "levels" or too_deep:
-        return replace(form, array=False, split=True)
+        return replace(layout, array=False, split=True)
     limited = statement._has_row_limiting_clause  # noqa: SLF001 - nothing public
-    # Where the client joins the rows, the database holds one at a time.
-    return form if limited or not form.array or writer.client_joins else replace(form, guarded=True)
+    return layout if limited or not form.array or writer.client_joins else replace(layout, guarded=True)
 
 
 def _has_inexact_keys(plan: Plan) -> bool:
@@ -144,13 +180,13 @@ def _part(source: str | Discriminator, mapper: Mapper[Any]) -> Scalar:
     return replace(internal(made, where), source=source)
 
 
-def statement_of(compiler: Any, opened: OpenList | OpenRow) -> Any:
+def statement_of(compiler: Compiler, opened: OpenList | OpenRow) -> Select[Any]:
     """Write the statement that fills what was left open of many rows at once."""
     if isinstance(opened, OpenList):
         return _statement_of_list(compiler, opened)
     row: Any = aliased(opened.mapper.class_)
     related.exempt(row, compiler.criteria)
-    level = Level(row, row)
+    level = compiler.joins.to_written(Level(row, row), opened.node)
     item = compiler.writer.checked(compiler.written(opened.node, level), opened.node.path)
     statement: Any = select(compiler.key_text(opened.mapper, level).label("k"), item.label("o")).select_from(row)
     statement = level.joined(statement)
@@ -164,11 +200,11 @@ def _among(key: list[Any]) -> ColumnElement[bool]:
     return among
 
 
-def _statement_of_list(compiler: Any, open_list: OpenList) -> Any:
+def _statement_of_list(compiler: Compiler, open_list: OpenList) -> Select[Any]:
     node, parent = open_list.node, aliased(open_list.mapper.class_)
     related.exempt(parent, compiler.criteria)
     above = Level(parent, parent)
-    inner = related.enter(node.relationship, above, compiler.criteria, node.rows)
+    inner = compiler.enter(node, above)
     item = compiler.writer.checked(compiler.element(node.target, inner), node.path)
     order = related.order_of(node.relationship, inner, node.rows, node.path)
     assert inner.link is not None  # noqa: S101 - it was entered from a level

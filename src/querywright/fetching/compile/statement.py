@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import ColumnClause, ColumnElement, FromClause, Select, func, inspect
@@ -133,22 +133,26 @@ def _with_columns_for_names(statement: Select[Any]) -> Select[Any]:
 
 def _needed(node: Node, mapper: Mapper[Any]) -> list[Source]:
     """List what a node reads of the row it belongs to."""
-    if isinstance(node, Scalar):
-        return [node.source]
-    if isinstance(node, Shape):
-        return [source for field in node.fields for source in _needed(field.value, mapper)]
-    if isinstance(node, Embedded):
-        return [*_needed(node.shape, mapper), *node.columns]
-    if isinstance(node, Variants):
-        own = [shape for _, shape in node.cases if shape.mapper is mapper]
-        return [
-            node.discriminator.source,
-            *key_names(mapper),
-            *(source for shape in own for source in _needed(shape, mapper)),
-        ]
+    return _NEEDED.get(type(node), _needed_to_follow)(node, mapper)
+
+
+def _needed_to_follow(node: Any, mapper: Mapper[Any]) -> list[Source]:
     local = mapper.relationships[node.relationship].local_columns
     names: list[Source] = sorted(mapper.get_property_by_column(column).key for column in local)  # type: ignore[assignment]
     return names
+
+
+def _needed_by_cases(node: Variants, mapper: Mapper[Any]) -> list[Source]:
+    own = [source for shape in node.shapes if shape.mapper is mapper for source in _needed(shape, mapper)]
+    return [node.discriminator.source, *key_names(mapper), *own]
+
+
+_NEEDED: dict[type, Callable[[Any, Mapper[Any]], list[Source]]] = {
+    Scalar: lambda node, _: [node.source],
+    Shape: lambda node, mapper: [source for part in node.inner for source in _needed(part, mapper)],
+    Embedded: lambda node, mapper: [*_needed(node.shape, mapper), *node.columns],
+    Variants: _needed_by_cases,
+}
 
 
 def is_column(source: Source, mapper: Mapper[Any]) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from querywright.errors import ShapeError
 from querywright.fetching.decode.models import Dump, takes_options
 from querywright.fetching.decode.text import read_json, write_json
-from querywright.fetching.plan.fieldsets import Fieldset, Tree, shapes_in
+from querywright.fetching.plan.fieldsets import Fieldset, Tree
 from querywright.fetching.plan.nodes import Field, Groups, Node, Plan, Shape, ToMany, ToOne
 
 __all__ = ["reshaped"]
@@ -61,7 +61,7 @@ class _Reshaper:
         if groups and len(groups) == len(inner):
             below = self.of([node.target for node in groups], tree)
             return lambda value: value and {key: below(each) for key, each in value.items()}
-        return self.objects([shape for node in inner for shape in shapes_in(node)], tree)
+        return self.objects([shape for node in inner for shape in node.shapes], tree)
 
     def objects(self, shapes: Sequence[Shape], tree: Tree) -> Reshape:
         """Reshape an object that is one of some shapes, or a list of such."""
@@ -90,7 +90,7 @@ class _Reshaper:
 
     def _member(self, field: Field, chosen: Sequence[Field], tree: Tree) -> tuple[str, Reshape | None]:
         alike = [each.value for each in chosen if each.key == field.key]
-        below = any(shapes_in(_inside(node)) for node in alike)
+        below = any(_inside(node).shapes for node in alike)
         name = field.name if self.rename else field.key
         return name, self.of(alike, tree.get(field.key, {})) if below else None
 

@@ -12,15 +12,16 @@ from querywright.errors import ShapeError
 from querywright.fetching.compile.binding import Binder, CacheKey, SchemaMap, binder_of
 from querywright.fetching.compile.compiler import SelectCompiler, has_arrays
 from querywright.fetching.compile.depth import deep_rows
-from querywright.fetching.compile.form import Form
+from querywright.fetching.compile.form import Form, Layout
+from querywright.fetching.compile.joins import Joins
 from querywright.fetching.compile.page import compile_page
 from querywright.fetching.compile.related import criteria_of, expressions_of
-from querywright.fetching.compile.slots import OpenList, Slot, choose, primary_key, statement_of
+from querywright.fetching.compile.slots import OpenList, Slot, choose, left_open, primary_key, statement_of
 from querywright.fetching.compile.statement import root_entity, root_mapper
 from querywright.fetching.decode.values import Reader, parses_documents, reader_of
 from querywright.fetching.execute.cache import LRU, StatementCache
 from querywright.fetching.model.annotations import is_shape, read_annotation, union_members
-from querywright.fetching.plan.nodes import Plan, Scalar, Shape, ToMany
+from querywright.fetching.plan.nodes import Plan, Scalar
 from querywright.fetching.plan.planner import plan
 from querywright.fetching.plan.types import encoding_of
 from querywright.fetching.writers import writer_for
@@ -34,7 +35,7 @@ class CompiledFetch:
 
     Attributes:
         plan: The plan it was compiled from.
-        form: What it returns.
+        layout: How it returns what was asked for.
         binder: The compiled statement.
         read: Converts the parsed JSON of a row to the values of Python that the model validates; ``None`` if the
             model validates the JSON itself.
@@ -44,7 +45,7 @@ class CompiledFetch:
     """
 
     plan: Plan
-    form: Form
+    layout: Layout
     binder: Binder
     read: Reader | None
     slots: tuple[Slot, ...] = ()
@@ -144,34 +145,32 @@ def compile_fetch(
     writer = writer_for(dialect.name, dialect.driver)
     if form.limit is not None and not planned.depth:
         writer = writer.of_one or writer
-    root = planned.root
-    large_rows = isinstance(root, Shape) and any(isinstance(field.value, ToMany) for field in root.fields)
-    form = choose(form, planned, statement, writer)
-    array = form.array and not (large_rows and writer.client_joins)
-    form = replace(form, array=array, for_model=form.for_model or not planned.exact)
-    compiler = SelectCompiler(form, writer, dialect, criteria_of(statement), deep_rows(planned, form, writer.nesting))
+    root, layout = planned.root, choose(form, planned, statement, writer)
+    deep = deep_rows(planned, layout, writer.nesting)
+    opened = left_open(planned, layout, deep)
+    numbers = {id(each.node): number for number, each in enumerate(opened)}
+    joins = Joins(layout, criteria_of(statement), deep)
+    compiler = SelectCompiler(layout, writer, dialect, joins, numbers)
     select = compile_page(compiler, planned, statement, form.page) if form.page else compiler.root(planned, statement)
-    prelude = writer.page_prelude if form.page else writer.prelude if has_arrays(root, form) else ""
+    prelude = writer.page_prelude if form.page else writer.prelude if has_arrays(root, layout) else ""
     binder = binder_for(select, statement, dialect, schemas, prelude)
-    # Grows while it is compiled: lists have lists of their own.
     slots = tuple(
         Slot(
             binder_for(statement_of(compiler, each), statement, dialect, schemas, prelude),
             primary_key(each.mapper),
             is_list=isinstance(each, OpenList),
         )
-        for each in compiler.open
+        for each in opened
     )
-    read = reader_of(root, dialect) if form.for_model and planned.convert else None
-    return CompiledFetch(planned, form, binder, read, slots, writer.capitals, writer.bare_infinity)
+    read = reader_of(root, dialect) if layout.for_model and planned.convert else None
+    return CompiledFetch(planned, layout, binder, read, slots, writer.capitals, writer.bare_infinity)
 
 
 def _require_encodings(planned: Plan, statement: Select[Any]) -> None:
     """Check that what fills a column of the statement has the values that the plan expects of it."""
     given = expressions_of(statement, root_entity(statement))
     root = planned.root
-    shapes = [root] if isinstance(root, Shape) else [shape for _, shape in root.cases]
-    for node in (field.value for shape in shapes for field in shape.fields if given):
+    for node in (field.value for shape in root.shapes for field in shape.fields if given):
         if isinstance(node, Scalar) and node.source in given:
             found = encoding_of(given[node.source].type)
             if found is not None and found is not node.encoding:

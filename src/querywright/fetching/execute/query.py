@@ -178,9 +178,9 @@ class Query:
     def array_on(self, target: Engine | Connection, form: Form) -> tuple[CompiledFetch, str]:
         """Return all rows as the text of one array; if they are too many for one statement, by levels."""
         compiled, _ = self.find(target, form)
-        if not compiled.form.guarded:
+        if not compiled.layout.guarded:
             compiled, rows = self.rows(target, form)
-            return compiled, rows[0][0] if compiled.form.array else _array([row[0] for row in rows])
+            return compiled, rows[0][0] if compiled.layout.array else _array([row[0] for row in rows])
         most = most_rows(target, self.statement, compiled.plan)
         compiled, [(text, count)] = self.rows(target, form, {MOST: most})
         if text is None:
@@ -238,7 +238,7 @@ class Query:
 
     def client_bytes(self, compiled: CompiledFetch, text: str, form: Form, *, many: bool) -> bytes:
         """Make bytes for a client of what the database wrote, or let the model write them."""
-        if not compiled.form.for_model:
+        if not compiled.layout.for_model:
             documents = compiled.plan.documents
             return to_bytes(text, documents=documents, capitals=compiled.capitals, bare_infinity=compiled.bare_infinity)
         how = Dump(form.by_alias, form.exclude_none)

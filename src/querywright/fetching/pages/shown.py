@@ -39,8 +39,7 @@ def shown_order(plan: Plan, order: Order) -> ShownOrder:
     Raises:
         ShapeError: The model does not show some of it.
     """
-    cases = [plan.root] if isinstance(plan.root, Shape) else [shape for _, shape in plan.root.cases]
-    shown = [dict(_shown(shape)) for shape in cases]
+    shown = [dict(_shown(shape)) for shape in plan.root.shapes]
     found: list[tuple[str, Scalar]] = []
     for place, attribute in enumerate(order.attributes):
         fields = [each.get(attribute) for each in shown]

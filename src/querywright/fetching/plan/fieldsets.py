@@ -8,9 +8,9 @@ from functools import lru_cache
 from typing import Any
 
 from querywright.errors import ShapeError, UnknownFields
-from querywright.fetching.plan.nodes import Embedded, Field, Groups, Node, Plan, Shape, ToMany, ToOne, Variants
+from querywright.fetching.plan.nodes import Field, Node, Plan
 
-__all__ = ["Fields", "Fieldset", "Tree", "fieldset", "in_one_text", "shapes_in"]
+__all__ = ["Fields", "Fieldset", "Tree", "fieldset", "in_one_text"]
 
 # As a query string has them: in one text, or in one for each time that the parameter was sent.
 Fields = str | Iterable[str]
@@ -75,19 +75,8 @@ def fieldset(plan: Plan, fields: str) -> Fieldset:
     return Fieldset(frozenset(_paths(plan.root, tree)), tree)
 
 
-def shapes_in(node: Node) -> tuple[Shape, ...]:
-    """List the shapes whose fields lie one level inside a node."""
-    if isinstance(node, Shape):
-        return (node,)
-    if isinstance(node, Variants):
-        return tuple(shape for _, shape in node.cases)
-    if isinstance(node, Embedded):
-        return (node.shape,)
-    return shapes_in(node.target) if isinstance(node, (ToOne, ToMany, Groups)) else ()
-
-
 def _fields(node: Node) -> Iterator[Field]:
-    return (field for shape in shapes_in(node) for field in shape.fields if not field.excluded)
+    return (field for shape in node.shapes for field in shape.fields if not field.excluded)
 
 
 def _unknown(node: Node, tree: Tree, prefix: str) -> Iterator[str]:
@@ -104,7 +93,7 @@ def _names(node: Node, prefix: str) -> Iterator[str]:
     for name in dict.fromkeys(field.key for field in _fields(node)):
         yield prefix + name
         for field in _fields(node):
-            if field.key == name and shapes_in(field.value):
+            if field.key == name and field.value.shapes:
                 yield from _names(field.value, f"{prefix}{name}.")
 
 

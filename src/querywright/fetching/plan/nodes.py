@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Mapper
@@ -58,8 +58,22 @@ class Encoding(Enum):
 Source = str | Callable[[Any], Any]
 
 
+class _Node:
+    """What every node tells of itself."""
+
+    @property
+    def inner(self) -> tuple[Node, ...]:
+        """The nodes directly inside it."""
+        return ()
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """The shapes whose fields lie one level inside it."""
+        return ()
+
+
 @dataclass(frozen=True)
-class Scalar:
+class Scalar(_Node):
     """One value of a row.
 
     Attributes:
@@ -95,7 +109,7 @@ class RelatedRows:
 
 
 @dataclass(frozen=True)
-class ToOne:
+class ToOne(_Node):
     """What the one row has that a relationship leads to.
 
     Attributes:
@@ -110,9 +124,24 @@ class ToOne:
     nullable: bool
     rows: RelatedRows | None = None
 
+    @property
+    def is_row(self) -> bool:
+        """Whether it is a row, and not a value of one."""
+        return isinstance(self.target, (Shape, Variants))
+
+    @property
+    def inner(self) -> tuple[Node, ...]:
+        """The nodes directly inside it."""
+        return (self.target,)
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """The shapes whose fields lie one level inside it."""
+        return self.target.shapes
+
 
 @dataclass(frozen=True)
-class ToMany:
+class ToMany(_Node):
     """A list of what each row has that a relationship leads to.
 
     Attributes:
@@ -126,10 +155,21 @@ class ToMany:
     target: Node
     rows: RelatedRows
     path: str
+    nullable: ClassVar[bool] = False
+
+    @property
+    def inner(self) -> tuple[Node, ...]:
+        """The nodes directly inside it."""
+        return (self.target,)
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """The shapes whose fields lie one level inside it."""
+        return self.target.shapes
 
 
 @dataclass(frozen=True)
-class Groups:
+class Groups(_Node):
     """A dict of the rows that a relationship leads to, by a value that each has.
 
     Attributes:
@@ -147,10 +187,21 @@ class Groups:
     rows: RelatedRows
     single: bool
     path: str
+    nullable: ClassVar[bool] = False
+
+    @property
+    def inner(self) -> tuple[Node, ...]:
+        """The nodes directly inside it."""
+        return (self.target,)
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """The shapes whose fields lie one level inside it."""
+        return self.target.shapes
 
 
 @dataclass(frozen=True)
-class Aggregate:
+class Aggregate(_Node):
     """One value computed of all rows that a relationship leads to.
 
     Attributes:
@@ -167,9 +218,19 @@ class Aggregate:
     rows: RelatedRows
     value: Scalar
 
+    @property
+    def nullable(self) -> bool:
+        """Whether the field accepts ``null``."""
+        return self.value.nullable
+
+    @property
+    def inner(self) -> tuple[Node, ...]:
+        """The nodes directly inside it."""
+        return (self.value,)
+
 
 @dataclass(frozen=True)
-class Embedded:
+class Embedded(_Node):
     """An object made of some columns of the row itself: a composite.
 
     Attributes:
@@ -179,10 +240,21 @@ class Embedded:
 
     shape: Shape
     columns: tuple[str, ...] = ()
+    nullable: ClassVar[bool] = False
+
+    @property
+    def inner(self) -> tuple[Node, ...]:
+        """The nodes directly inside it."""
+        return (self.shape,)
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """The shapes whose fields lie one level inside it."""
+        return (self.shape,)
 
 
 @dataclass(frozen=True)
-class Variants:
+class Variants(_Node):
     """One of several shapes: each row has that of its own class in an inheritance hierarchy.
 
     Attributes:
@@ -196,6 +268,17 @@ class Variants:
     mapper: Mapper[Any]
     discriminator: Scalar
     cases: tuple[tuple[tuple[Any, ...], Shape], ...]
+    nullable: ClassVar[bool] = False
+
+    @property
+    def inner(self) -> tuple[Node, ...]:
+        """The nodes directly inside it."""
+        return self.shapes
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """The shapes whose fields lie one level inside it."""
+        return tuple(shape for _, shape in self.cases)
 
 
 @dataclass(frozen=True)
@@ -228,7 +311,7 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Shape:
+class Shape(_Node):
     """What of a mapped class a response model wants.
 
     Attributes:
@@ -246,28 +329,26 @@ class Shape:
     fields: tuple[Field, ...]
     reason: str = ""
     attributes: bool = False
+    nullable: ClassVar[bool] = False
+
+    @property
+    def inner(self) -> tuple[Node, ...]:
+        """The nodes directly inside it."""
+        return tuple(field.value for field in self.fields)
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """The shapes whose fields lie one level inside it."""
+        return (self,)
 
 
 Node = Scalar | ToOne | ToMany | Groups | Aggregate | Embedded | Variants | Shape
 
 
-def inner(node: Node) -> tuple[Node, ...]:
-    """List the nodes directly inside a node."""
-    if isinstance(node, Shape):
-        return tuple(field.value for field in node.fields)
-    if isinstance(node, (ToOne, ToMany, Groups)):
-        return (node.target,)
-    if isinstance(node, Embedded):
-        return (node.shape,)
-    if isinstance(node, Variants):
-        return tuple(shape for _, shape in node.cases)
-    return (node.value,) if isinstance(node, Aggregate) else ()
-
-
 def walk(node: Node) -> Iterator[Node]:
     """Visit a node and all that is inside it."""
     yield node
-    for part in inner(node):
+    for part in node.inner:
         yield from walk(part)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
@@ -17,7 +18,6 @@ from querywright.fetching.mapping.attributes import (
     Relation,
     Steps,
     attribute_of,
-    find,
     key_names,
     may_be_none,
 )
@@ -48,6 +48,7 @@ from querywright.fetching.plan.nodes import (
     ToOne,
     Variants,
 )
+from querywright.fetching.plan.place import Place
 from querywright.fetching.plan.related_rows import aggregate, rows_of
 from querywright.fetching.plan.scalars import expression, is_shown, needs_conversion, reason_of, scalar
 from querywright.fetching.plan.types import encoding_of, unwrap_type
@@ -72,7 +73,7 @@ def plan(model: Any, mapper: Mapper[Any]) -> Plan:
         ShapeError: A field cannot be filled; the message names its path.
     """
     wanted = read_annotation(model)
-    root = _Planner(before=wanted.before).row(wanted, mapper, type_name(model))
+    root = _Planner(before=wanted.before).row(Place(wanted, mapper, type_name(model)))
     every = list(nodes.walk(root))
     fields = [field for node in every if isinstance(node, Shape) for field in node.fields]
     reasons = [wanted.reason, *(node.reason for node in every if isinstance(node, Shape)), *(f.reason for f in fields)]
@@ -90,7 +91,11 @@ def plan(model: Any, mapper: Mapper[Any]) -> Plan:
 
 def _depth(node: Node) -> int:
     own = 1 if isinstance(node, (ToMany, Groups)) else 0
-    return own + max(map(_depth, nodes.inner(node)), default=0)
+    return own + max(map(_depth, node.inner), default=0)
+
+
+# Plans what of a row is wanted.
+End = Callable[[Place], Node]
 
 
 @dataclass(frozen=True)
@@ -107,13 +112,14 @@ class _Planner:
     before: bool = False
     around: Target | None = None
 
-    def row(self, wanted: Wanted, mapper: Mapper[Any], path: str) -> Shape | Variants:
+    def row(self, at: Place) -> Shape | Variants:
         """Plan what of a row is wanted: one shape, or one for each subclass."""
+        wanted, mapper, path = at.wanted, at.mapper, at.path
         if is_shape(wanted.type):
             return self.shape(wanted.type, mapper, path, Row(mapper))
         members = union_members(wanted.type)
         if not members:
-            raise ShapeError(path, f"{type_name(wanted.type)} is not a model with named fields.")
+            raise at.refused(f"{type_name(wanted.type)} is not a model with named fields.")
         discriminator, cases = cases_of(members, mapper, path)
         planned = tuple(
             (values, self.shape(member, sub, f"{path}({type_name(member)})", Row(sub), discriminator))
@@ -150,11 +156,8 @@ class _Planner:
             raise ShapeError(path, "its validation alias is only a path.", hint="Add a plain name to its AliasChoices.")
         marker = _marker(wanted, path)
         read = name if names_all(marker) else name_read(name, each.key, owner, path)
-        value = (
-            self.marked(marker, read, wanted, mapper, path)
-            if marker
-            else self.found(owner.find(read, path), wanted, mapper, path)
-        )
+        at = Place(wanted, mapper, path)
+        value = self.marked(marker, read, at) if marker else self.found(owner.find(read, path), at)
         return Field(
             name,
             path,
@@ -168,134 +171,131 @@ class _Planner:
             shown=not each.key.excluded and is_shown(value, wanted),
         )
 
-    def marked(self, marker: Marker, name: str, wanted: Wanted, mapper: Mapper[Any], path: str) -> Node:
+    def marked(self, marker: Marker, name: str, at: Place) -> Node:
         """Plan a field that a marker tells how to fill."""
         if isinstance(marker, Path):
-            return self.steps(marker.path.split("."), wanted, mapper, path)
+            return self.steps(marker.path.split("."), at)
         if isinstance(marker, Expr):
-            return expression(marker, mapper, wanted, path)
+            return expression(marker, at.mapper, at.wanted, at.path)
         assert isinstance(marker, (Selection, First, Latest, Grouped, Aggregated))  # noqa: S101 - there is no other
         *steps, last = (marker.relationship or name).split(".")
         if steps:
             if isinstance(marker, Aggregated):
-                _require_one(marker, steps, mapper, path)
-            return self.through(steps, partial(self.selected, marker, last), wanted, mapper, path)
-        return self.selected(marker, last, wanted, mapper, path)
+                _require_one(marker, steps, at)
+            return self.through(steps, partial(self.selected, marker, last), at)
+        return self.selected(marker, last, at)
 
-    def selected(self, marker: Any, name: str, wanted: Wanted, mapper: Mapper[Any], path: str) -> Node:
+    def selected(self, marker: Any, name: str, at: Place) -> Node:
         """Plan a field that a marker fills with some rows of a relationship."""
-        found = find(mapper, name, path)
+        found = at.find(name)
         if not isinstance(found, Relation):
-            raise ShapeError(path, f"{found.where} is not a relationship.")
+            raise at.refused(f"{found.where} is not a relationship.")
         if isinstance(marker, Aggregated):
-            return aggregate(marker, found, wanted, path)
-        rows = rows_of(marker, found.relationship, path)
+            return aggregate(marker, found, at.wanted, at.path)
+        rows = rows_of(marker, found.relationship, at.path)
         if isinstance(marker, Keys):
-            return self.many(found, wanted, path, rows, _lone_key)
+            return self.many(found, at, rows, _lone_key)
         if isinstance(marker, Selection):
-            return self.many(found, wanted, path, rows)
+            return self.many(found, at, rows)
         if isinstance(marker, Grouped):
-            return self.groups(marker, found, wanted, path, rows)
-        return self.one(found, wanted, path, rows)
+            return self.groups(marker, found, at, rows)
+        return self.one(found, at, rows)
 
-    def steps(self, names: list[str], wanted: Wanted, mapper: Mapper[Any], path: str) -> Node:
+    def steps(self, names: list[str], at: Place) -> Node:
         """Plan a field that a path of attributes fills."""
         *steps, last = names
         if steps:
-            return self.through(steps, partial(self.steps, [last]), wanted, mapper, path)
-        return self.found(find(mapper, last, path), wanted, mapper, path)
+            return self.through(steps, partial(self.steps, [last]), at)
+        return self.found(at.find(last), at)
 
-    def through(self, names: list[str], end: Any, wanted: Wanted, mapper: Mapper[Any], path: str) -> Node:
+    def through(self, names: list[str], end: End, at: Place) -> Node:
         """Follow a path of relationships."""
         if not names:
-            return end(wanted, mapper, path)  # type: ignore[no-any-return]
+            return end(at)
         first, *rest = names
-        found = find(mapper, first, path)
+        found = at.find(first)
         if isinstance(found, Steps):
-            return self.through([*found.path.split("."), *rest], end, wanted, mapper, path)
+            return self.through([*found.path.split("."), *rest], end, at)
         if not isinstance(found, Relation):
-            raise ShapeError(path, f"{found.where} is not a relationship.")
-
-        def follow(inner: Wanted, sub: Mapper[Any], at: str) -> Node:
-            return self.through(rest, end, inner, sub, at)
-
+            raise at.refused(f"{found.where} is not a relationship.")
         plan_related = self.many if found.relationship.uselist else self.one
-        return plan_related(found, wanted, path, None, follow)
+        return plan_related(found, at, None, partial(self.through, rest, end))
 
-    def found(self, found: Any, wanted: Wanted, mapper: Mapper[Any], path: str) -> Node:
+    def found(self, found: Any, at: Place) -> Node:
         """Plan a field that an attribute fills."""
         if isinstance(found, Attribute):
-            return scalar(found, wanted, path)
+            return scalar(found, at.wanted, at.path)
         if isinstance(found, Steps):
-            return self.steps(found.path.split("."), wanted, mapper, path)
+            return self.steps(found.path.split("."), at)
         if isinstance(found, Composite):
-            return self.embedded(found, wanted, mapper, path)
-        if not _is_row(wanted) and not (wanted.element and _is_row(wanted.element)):
-            raise _not_a_model(found, wanted, path)
-        if bool(found.relationship.uselist) is (wanted.element is None):
-            raise _wrong_number(found, wanted, path)
-        return self.many(found, wanted, path) if found.relationship.uselist else self.one(found, wanted, path)
+            return self.embedded(found, at)
+        if not _is_row(at.wanted) and not (at.wanted.element and _is_row(at.wanted.element)):
+            raise _not_a_model(found, at)
+        if bool(found.relationship.uselist) is (at.wanted.element is None):
+            raise _wrong_number(found, at)
+        return self.many(found, at) if found.relationship.uselist else self.one(found, at)
 
-    def many(
-        self, found: Relation, wanted: Wanted, path: str, rows: RelatedRows | None = None, end: Any = None
-    ) -> ToMany:
+    def many(self, found: Relation, at: Place, rows: RelatedRows | None = None, end: End | None = None) -> ToMany:
         """Plan a list of related rows."""
-        element = wanted.element
+        element = at.wanted.element
         if element is None or not found.relationship.uselist:
-            raise _wrong_number(found, wanted, path)
+            raise _wrong_number(found, at)
         if end is None and not _is_row(element):
-            raise _not_a_model(found, wanted, path)
-        target = (end or self.row)(element, found.relationship.mapper, f"{path}[]")
-        return ToMany(found.name, target, rows or RelatedRows(distinct=may_repeat(found.relationship)), f"{path}[]")
+            raise _not_a_model(found, at)
+        inner = Place(element, found.relationship.mapper, f"{at.path}[]")
+        target = (end or self.row)(inner)
+        return ToMany(found.name, target, rows or RelatedRows(distinct=may_repeat(found.relationship)), inner.path)
 
-    def one(
-        self, found: Relation, wanted: Wanted, path: str, rows: RelatedRows | None = None, end: Any = None
-    ) -> ToOne:
+    def one(self, found: Relation, at: Place, rows: RelatedRows | None = None, end: End | None = None) -> ToOne:
         """Plan one related row."""
-        if end is None and not _is_row(wanted):
-            raise _not_a_model(found, wanted, path)
-        if not wanted.nullable and not (rows is None and _always_leads_to_a_row(found.relationship)):
-            hint = f"Write {type_name(wanted.type)} | None."
-            raise ShapeError(path, f"{found.where} may lead to no row, the field does not accept that.", hint=hint)
-        target = (end or self.row)(wanted, found.relationship.mapper, path)
-        return ToOne(found.name, target, wanted.nullable, rows)
+        if end is None and not _is_row(at.wanted):
+            raise _not_a_model(found, at)
+        if not at.wanted.nullable and not (rows is None and _always_leads_to_a_row(found.relationship)):
+            hint = f"Write {type_name(at.wanted.type)} | None."
+            raise at.refused(f"{found.where} may lead to no row, the field does not accept that.", hint)
+        target = (end or self.row)(replace(at, mapper=found.relationship.mapper))
+        return ToOne(found.name, target, at.wanted.nullable, rows)
 
-    def groups(self, marker: Grouped, found: Relation, wanted: Wanted, path: str, rows: RelatedRows) -> Groups:
+    def groups(self, marker: Grouped, found: Relation, at: Place, rows: RelatedRows) -> Groups:
         """Plan a dict of related rows."""
-        values = wanted.values
+        values, path = at.wanted.values, at.path
         if values is None or not found.relationship.uselist:
-            raise ShapeError(path, f"Grouped fills a dict with many rows, not {type_name(wanted.type)}.")
+            raise at.refused(f"Grouped fills a dict with many rows, not {type_name(at.wanted.type)}.")
         mapper = found.relationship.mapper
         key = attribute_of(mapper, marker.by, path)
         if encoding_of(unwrap_type(key.type)) is Encoding.CUSTOM:
             reason = f"{key.where} has a type of its own, and a key is written by the database."
-            raise ShapeError(path, reason, hint="Group by a column of a plain type, or fetch a list and group that.")
+            raise at.refused(reason, "Group by a column of a plain type, or fetch a list and group that.")
         if key.nullable:
-            raise ShapeError(path, f"{key.where} may be NULL, and a key of a dict may not.", hint="Fetch a list.")
-        single = values.element is None
-        target = self.row(values if single else values.element, mapper, f"{path}[]")  # type: ignore[arg-type]
-        by = scalar(key, replace(read_annotation(wanted.type.__args__[0]), nullable=False), path)
-        return Groups(found.name, by, target, rows, single, f"{path}[]")
+            raise at.refused(f"{key.where} may be NULL, and a key of a dict may not.", "Fetch a list.")
+        target = self.row(Place(values.element or values, mapper, f"{path}[]"))
+        by = scalar(key, replace(read_annotation(at.wanted.type.__args__[0]), nullable=False), path)
+        return Groups(found.name, by, target, rows, values.element is None, f"{path}[]")
 
-    def embedded(self, found: Composite, wanted: Wanted, mapper: Mapper[Any], path: str) -> Embedded:
+    def embedded(self, found: Composite, at: Place) -> Embedded:
         """Plan an object made of some columns of the row."""
+        wanted, path = at.wanted, at.path
         if not is_shape(wanted.type):
-            raise ShapeError(path, f"{found.where} is a composite, the field wants {type_name(wanted.type)}.")
-        cls = found.composite.composite_class
-        names = (
-            [f.name for f in dataclasses.fields(cls)]
-            if dataclasses.is_dataclass(cls)
-            else list(inspect.signature(cls).parameters)
-        )
-        columns = dict(zip(names, (prop.key for prop in found.composite.props), strict=True))
-
-        shape = self.shape(wanted.type, mapper, path, Parts(found, mapper, columns))
+            raise at.refused(f"{found.where} is a composite, the field wants {type_name(wanted.type)}.")
+        columns = _columns_of(found)
+        shape = self.shape(wanted.type, at.mapper, path, Parts(found, at.mapper, columns))
         if not may_be_none(found, path):
             return Embedded(shape)
         if not wanted.nullable:
             hint = f"Write {type_name(wanted.type)} | None."
-            raise ShapeError(path, f"{found.where} may be None, the field does not accept that.", hint=hint)
+            raise at.refused(f"{found.where} may be None, the field does not accept that.", hint)
         return Embedded(shape, tuple(columns.values()))
+
+
+def _columns_of(found: Composite) -> dict[str, str]:
+    """Name the attribute that fills each part of a composite."""
+    cls = found.composite.composite_class
+    names = (
+        [f.name for f in dataclasses.fields(cls)]
+        if dataclasses.is_dataclass(cls)
+        else list(inspect.signature(cls).parameters)
+    )
+    return dict(zip(names, (prop.key for prop in found.composite.props), strict=True))
 
 
 def _marker(wanted: Wanted, path: str) -> Marker | None:
@@ -315,19 +315,17 @@ def _marker(wanted: Wanted, path: str) -> Marker | None:
     return marker  # type: ignore[no-any-return]
 
 
-def _require_one(marker: Aggregated, steps: list[str], mapper: Mapper[Any], path: str) -> None:
+def _require_one(marker: Aggregated, steps: list[str], at: Place) -> None:
     """Refuse to aggregate the rows of many rows: an aggregate is of one relationship."""
     for name in steps:
-        found = find(mapper, name, path)
-        if isinstance(found, Relation) and found.relationship.uselist:
-            reason = (
-                f"{found.where} leads to many rows, and {type(marker).__name__} is of the rows of one relationship."
-            )
-            hint = f'What it is of is given by of=, as in {type(marker).__name__}("{name}", of="...").'
-            raise ShapeError(path, reason, hint=hint)
+        found = at.find(name)
         if not isinstance(found, Relation):
             return
-        mapper = found.relationship.mapper
+        if found.relationship.uselist:
+            kind = type(marker).__name__
+            reason = f"{found.where} leads to many rows, and {kind} is of the rows of one relationship."
+            raise at.refused(reason, f'What it is of is given by of=, as in {kind}("{name}", of="...").')
+        at = replace(at, mapper=found.relationship.mapper)
 
 
 def _tag(target: Target, discriminator: Scalar, path: str, mapper: Mapper[Any]) -> list[Field]:
@@ -357,23 +355,23 @@ def _is_row(wanted: Wanted) -> bool:
     return is_shape(wanted.type) or bool(union_members(wanted.type))
 
 
-def _lone_key(wanted: Wanted, mapper: Mapper[Any], path: str) -> Scalar:
-    names = key_names(mapper)
+def _lone_key(at: Place) -> Scalar:
+    names = key_names(at.mapper)
     if len(names) != 1:
-        raise ShapeError(path, f"{mapper.class_.__name__} has a primary key of several columns, Keys takes one.")
-    return scalar(attribute_of(mapper, names[0], path), wanted, path)
+        raise at.refused(f"{at.mapper.class_.__name__} has a primary key of several columns, Keys takes one.")
+    return scalar(attribute_of(at.mapper, names[0], at.path), at.wanted, at.path)
 
 
-def _wrong_number(found: Relation, wanted: Wanted, path: str) -> ShapeError:
+def _wrong_number(found: Relation, at: Place) -> ShapeError:
     many = found.relationship.uselist
-    model = type_name((wanted.element or wanted).type)
+    model = type_name((at.wanted.element or at.wanted).type)
     has, hint = ("many rows", f"list[{model}]") if many else ("at most one row", f"{model} | None")
-    return ShapeError(path, f"{found.where} leads to {has}, the field does not.", hint=f"Annotate it as {hint}.")
+    return at.refused(f"{found.where} leads to {has}, the field does not.", f"Annotate it as {hint}.")
 
 
-def _not_a_model(found: Relation, wanted: Wanted, path: str) -> ShapeError:
-    reason = f"{found.where} is a relationship, the field wants {type_name(wanted.type)}."
-    return ShapeError(path, reason, hint=f'Use a model, Path("{found.name}. ...") or Keys("{found.name}").')
+def _not_a_model(found: Relation, at: Place) -> ShapeError:
+    reason = f"{found.where} is a relationship, the field wants {type_name(at.wanted.type)}."
+    return at.refused(reason, f'Use a model, Path("{found.name}. ...") or Keys("{found.name}").')
 
 
 def _always_leads_to_a_row(relationship: RelationshipProperty[Any]) -> bool:

@@ -66,6 +66,6 @@ def report_of(plan: Plan) -> PlanReport:
 def _report(field: Field) -> FieldReport:
     node = field.value
     while isinstance(node, (ToOne, Aggregate)):
-        node = node.target if isinstance(node, ToOne) else node.value
+        [node] = node.inner
     written = node.encoding.value if isinstance(node, Scalar) else ""
     return FieldReport(field.path, field.source, written, field.reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import starmap
 from typing import Any, Literal, get_origin
 
@@ -147,16 +148,22 @@ def needs_conversion(node: Node, wanted: Wanted, *, before: bool = False) -> boo
 
 def _parts(node: Node, wanted: Wanted) -> list[tuple[Node, Wanted]]:
     """Pair what is inside a node with what accepts it; models inside speak for themselves."""
-    if isinstance(node, Aggregate):
-        return [(node.value, wanted)]
-    if isinstance(node, ToOne):
-        return [(node.target, wanted)]
-    if isinstance(node, ToMany):
-        return [(node.target, wanted.element or wanted)]
-    if isinstance(node, Groups):
-        values = wanted.values or wanted
-        return [(node.target, values if node.single else values.element or values)]
-    return []
+    accepted = _ACCEPTED.get(type(node))
+    return [] if accepted is None else [(part, accepted(node, wanted)) for part in node.inner]
+
+
+def _accepted_by_group(node: Groups, wanted: Wanted) -> Wanted:
+    values = wanted.values or wanted
+    return values if node.single else values.element or values
+
+
+# What accepts that which is inside a node, by the kind of the node.
+_ACCEPTED: dict[type, Callable[[Any, Wanted], Wanted]] = {
+    Aggregate: lambda _, wanted: wanted,
+    ToOne: lambda _, wanted: wanted,
+    ToMany: lambda _, wanted: wanted.element or wanted,
+    Groups: _accepted_by_group,
+}
 
 
 def _article(noun: str) -> str:
