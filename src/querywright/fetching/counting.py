@@ -14,7 +14,9 @@ from querywright.fetching.compile.page import count_of, counted
 from querywright.fetching.compile.related import criteria_of
 from querywright.fetching.execute.cache import StatementCache
 from querywright.fetching.execute.compiled import binder_for
-from querywright.fetching.execute.query import Query, schemas_of
+from querywright.fetching.execute.entering import entered
+from querywright.fetching.execute.fetches import require_known, schemas_of
+from querywright.fetching.execute.query import Query
 from querywright.fetching.execute.run import Bind, run
 from querywright.fetching.writers import writer_for
 
@@ -38,7 +40,7 @@ def _exists(statement: Select[Any]) -> Select[Any]:
 
 
 def _value(query: Query, bind: Bind, make: Any) -> Any:
-    with query.on(bind) as (seen, target):
+    with entered(query, bind) as (seen, target):
         return run(target, _ready(seen, target, make))[0][0]
 
 
@@ -51,7 +53,7 @@ def _ready(query: Query, target: Engine | Connection, make: Any) -> Statement:
         return binder_for(made, statement, target.dialect, schemas)
 
     binder, key = _cache.find(statement, (make, target.dialect), schemas, compiled)
-    query.require_known(target, binder)
+    require_known(query, target, binder)
     return binder.bind(key, query.parameters)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from querywright.fetching.compile.form import Form
+from querywright.fetching.execute.answers import client_bytes
 from querywright.fetching.execute.compiled import CompiledFetch
+from querywright.fetching.execute.fetches import batches_of
 from querywright.fetching.execute.query import Query
 from querywright.fetching.execute.run import Bind
 
@@ -19,7 +21,7 @@ def streamed_json(query: Query, bind: Bind, *, lines: bool, batch: int) -> Itera
     """Yield all rows as pieces of an array, or of lines."""
     form = query.client_form(Form(array=False))
     opening = b"" if lines else b"["
-    for compiled, texts in query.batches(bind, form, batch):
+    for compiled, texts in batches_of(query, bind, form, batch):
         yield _lines(query, compiled, texts, form) if lines else opening + _elements(query, compiled, texts, form)
         opening = b","
     if not lines:
@@ -28,8 +30,8 @@ def streamed_json(query: Query, bind: Bind, *, lines: bool, batch: int) -> Itera
 
 
 def _elements(query: Query, compiled: CompiledFetch, texts: list[str], form: Form) -> bytes:
-    return query.client_bytes(compiled, f"[{','.join(texts)}]", form, many=True)[1:-1]
+    return client_bytes(query, compiled, f"[{','.join(texts)}]", form, many=True)[1:-1]
 
 
 def _lines(query: Query, compiled: CompiledFetch, texts: list[str], form: Form) -> bytes:
-    return b"".join(query.client_bytes(compiled, text, form, many=False) + b"\n" for text in texts)
+    return b"".join(client_bytes(query, compiled, text, form, many=False) + b"\n" for text in texts)

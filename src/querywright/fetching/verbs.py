@@ -10,6 +10,9 @@ from querywright.fetching.compile.form import Form
 from querywright.fetching.compile.page import Page
 from querywright.fetching.counting import count, exists_any, explain
 from querywright.fetching.decode.written import JsonBytes
+from querywright.fetching.execute.answers import client_bytes, instances
+from querywright.fetching.execute.entering import entered, seen_on
+from querywright.fetching.execute.fetches import array_of, batches_of, only_row, ready, rows_of
 from querywright.fetching.execute.query import Query
 from querywright.fetching.execute.run import Bind
 from querywright.fetching.pages.paging import PageRequest, json_page, typed_page
@@ -39,8 +42,10 @@ class Fetch(Generic[Model]):
 
     def all(self) -> list[Model]:
         """Return a model instance for each row."""
-        compiled, text = self._query.array(self._bind, Form(array=True, for_model=True, strategy=self._query.strategy))
-        return self._query.instances(compiled, text, many=True)  # type: ignore[no-any-return]
+        compiled, text = array_of(
+            self._query, self._bind, Form(array=True, for_model=True, strategy=self._query.strategy)
+        )
+        return instances(self._query, compiled, text, many=True)  # type: ignore[no-any-return]
 
     def one(self) -> Model:
         """Return the only row.
@@ -49,8 +54,8 @@ class Fetch(Generic[Model]):
             NotFound: There is none.
             MultipleFound: There are more.
         """
-        compiled, text = self._query.only(self._bind, _ONE_INSTANCE)
-        return self._query.instances(compiled, text, many=False)  # type: ignore[no-any-return]
+        compiled, text = only_row(self._query, self._bind, _ONE_INSTANCE)
+        return instances(self._query, compiled, text, many=False)  # type: ignore[no-any-return]
 
     def one_or_none(self) -> Model | None:
         """Return the only row, or ``None`` if there is none.
@@ -65,8 +70,8 @@ class Fetch(Generic[Model]):
 
     def first(self) -> Model | None:
         """Return the first row, or ``None`` if there is none."""
-        compiled, rows = self._query.run(self._bind, Form(array=False, limit=1, for_model=True))
-        return self._query.instances(compiled, rows[0][0], many=False) if rows else None
+        compiled, rows = rows_of(self._query, self._bind, Form(array=False, limit=1, for_model=True))
+        return instances(self._query, compiled, rows[0][0], many=False) if rows else None
 
     def json(self, *, by_alias: bool = True, exclude_none: bool = False) -> JsonBytes[list[Model]]:
         """Return all rows as one JSON array, written by the database.
@@ -79,8 +84,8 @@ class Fetch(Generic[Model]):
         """
         form = Form(array=True, by_alias=by_alias, exclude_none=exclude_none, strategy=self._query.strategy)
         form = self._query.client_form(form)
-        compiled, text = self._query.array(self._bind, form)
-        return JsonBytes(self._query.client_bytes(compiled, text, form, many=True))
+        compiled, text = array_of(self._query, self._bind, form)
+        return JsonBytes(client_bytes(self._query, compiled, text, form, many=True))
 
     def json_one(self, *, by_alias: bool = True, exclude_none: bool = False) -> JsonBytes[Model]:
         """Return the only row as a JSON object.
@@ -96,8 +101,8 @@ class Fetch(Generic[Model]):
         plain = by_alias and not exclude_none
         form = _ONE_OBJECT if plain else Form(False, _TWO, by_alias=by_alias, exclude_none=exclude_none)
         form = self._query.client_form(form)
-        compiled, text = self._query.only(self._bind, form)
-        return JsonBytes(self._query.client_bytes(compiled, text, form, many=False))
+        compiled, text = only_row(self._query, self._bind, form)
+        return JsonBytes(client_bytes(self._query, compiled, text, form, many=False))
 
     def page(
         self,
@@ -158,8 +163,8 @@ class Fetch(Generic[Model]):
             batch: Rows that are read at once.
         """
         form = Form(array=False, for_model=True)
-        for compiled, texts in self._query.batches(self._bind, form, batch):
-            yield from self._query.instances(compiled, f"[{','.join(texts)}]", many=True)
+        for compiled, texts in batches_of(self._query, self._bind, form, batch):
+            yield from instances(self._query, compiled, f"[{','.join(texts)}]", many=True)
 
     def stream_json(self, *, lines: bool = False, batch: int = BATCH) -> Iterator[bytes]:
         """Read all rows as pieces of one JSON array, through a cursor of the server; memory holds one batch.
@@ -180,8 +185,8 @@ class Fetch(Generic[Model]):
 
     def sql(self) -> str:
         """Return the SQL that `json` sends, with placeholders; nothing is run."""
-        query, target = self._query.seen_on(self._bind)
-        return query.ready(target, query.client_form(Form(array=True)))[1].sql
+        query, target = seen_on(self._query, self._bind)
+        return ready(query, target, query.client_form(Form(array=True))).sql
 
     def explain(self, *, analyze: bool = False) -> str:
         """Return how the database would run what `json` sends.
@@ -189,8 +194,8 @@ class Fetch(Generic[Model]):
         Args:
             analyze: Whether to run it, and tell how long each step took.
         """
-        with self._query.on(self._bind) as (query, target):
-            statement = query.ready(target, query.client_form(Form(array=True)))[1]
+        with entered(self._query, self._bind) as (query, target):
+            statement = ready(query, target, query.client_form(Form(array=True)))
             return explain(target, statement, analyze=analyze)
 
     def explain_plan(self) -> PlanReport:

@@ -13,11 +13,11 @@ from urllib.parse import urlencode
 import asyncpg
 from asyncpg import connect_utils
 from asyncpg.exceptions import InFailedSQLTransactionError, InterfaceError, InternalClientError, PostgresError
-from sqlalchemy import Connection, Dialect, Engine, ExceptionContext, event
+from sqlalchemy import Dialect, Engine, event
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
-from sqlalchemy.exc import DBAPIError
 from typing_extensions import override
 
+from querywright.engine.drivers.asyncpg_errors import translate
 from querywright.engine.drivers.driver import Diagnostics, Driver, Join, Rows, State
 from querywright.engine.drivers.libpq import parameters_of, unusual, without_sql
 from querywright.engine.drivers.loops import abort_on_its_loop, gave_up, is_of_other_loop
@@ -137,52 +137,6 @@ class BoundedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has
 _stopping: set[asyncio.Task[None]] = set()
 
 
-def _translate(context: ExceptionContext) -> DBAPIError | None:
-    """Report what would pass SQLAlchemy unseen: a call without an answer, and asyncpg's own errors.
-
-    The server ends a statement before its limit, so where there is no answer there is no connection. SQLAlchemy does
-    not translate what goes wrong while rows are read from a server's cursor.
-    """
-    error, connection = context.original_exception, context.connection
-    if connection is None:
-        return None
-    dbapi: Any = context.dialect.loaded_dbapi
-    if isinstance(error, asyncio.TimeoutError):
-        context.is_disconnect = True
-        _terminate(connection)
-        failure = dbapi.OperationalError("the server did not answer in time")
-    elif isinstance(error, (PostgresError, InterfaceError, InternalClientError)):
-        adapted: Any = connection.connection.dbapi_connection
-        context.is_disconnect = adapted.driver_connection.is_closed()
-        failure = _translated(adapted, error)
-    else:
-        return None
-    return DBAPIError.instance(  # type: ignore[no-any-return]
-        context.statement,
-        context.parameters,
-        failure,
-        dbapi.Error,
-        hide_parameters=True,
-        connection_invalidated=context.is_disconnect,
-        dialect=context.dialect,
-    )
-
-
-def _translated(adapted: Any, error: Exception) -> BaseException:
-    try:
-        adapted._handle_exception(error)  # noqa: SLF001 - the only translation of a driver's errors
-    except Exception as translated:  # noqa: BLE001 - whatever it is, SQLAlchemy wraps it
-        return translated
-    return error
-
-
-def _terminate(connection: Connection) -> None:
-    """Close the socket at once: SQLAlchemy would first wait for a polite goodbye."""
-    if not connection.invalidated:
-        driver: Any = connection.connection.driver_connection
-        driver.terminate()
-
-
 class _Asyncpg(Driver):
     decided = frozenset({"connection_class", "loop"})
     joined: ClassVar[Mapping[str, Join]] = {"server_settings": lambda ours, given: {**ours, **given}}
@@ -213,7 +167,7 @@ class _Asyncpg(Driver):
 
     @override
     def install(self, engine: Engine) -> None:
-        event.listen(engine, "handle_error", _translate)
+        event.listen(engine, "handle_error", translate)
 
     @override
     def state(self, dialect: Dialect, lent: Any) -> State:

@@ -15,8 +15,8 @@ from querywright.fetching.compile.keyset import behind, ordering
 from querywright.fetching.compile.related import expression_of
 from querywright.fetching.compile.sorting import Order, order_of
 from querywright.fetching.compile.statement import root_entity, root_keys, root_mapper
-from querywright.fetching.mapping.attributes import whole_row
 from querywright.fetching.mapping.froms import with_values
+from querywright.fetching.mapping.identity import whole_row
 from querywright.fetching.plan.nodes import Plan
 
 __all__ = ["MOST_ROWS", "OFFSET", "Page", "compile_page", "count_of", "counted", "require_size"]

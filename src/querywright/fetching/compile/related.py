@@ -24,9 +24,9 @@ from sqlalchemy.orm import LoaderCriteriaOption, Mapper, RelationshipProperty, a
 from sqlalchemy.sql.visitors import cloned_traverse, iterate, replacement_traverse
 
 from querywright.errors import ShapeError
-from querywright.fetching.mapping.attributes import identity_of, key_names
 from querywright.fetching.mapping.cardinality import reads
 from querywright.fetching.mapping.froms import final_froms
+from querywright.fetching.mapping.identity import identity_of, key_names
 from querywright.fetching.plan.nodes import RelatedRows, Source
 from querywright.fetching.writers import SQLText
 

@@ -7,9 +7,8 @@ which JSON text never holds. The statement of a slot returns the rows that belon
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Dialect, Select, bindparam, select, tuple_
@@ -23,27 +22,17 @@ from querywright.fetching.compile.related import Level
 from querywright.fetching.compile.writing import Compiler
 from querywright.fetching.decode.text import verify
 from querywright.fetching.decode.values import row_reader
-from querywright.fetching.mapping.attributes import Attribute, Discriminator, attribute_of, identity_of
+from querywright.fetching.mapping.attributes import Attribute, attribute_of
+from querywright.fetching.mapping.identity import Discriminator, identity_of
 from querywright.fetching.plan.nodes import Encoding, Groups, Node, Plan, Scalar, Shape, ToMany, ToOne, Variants, walk
 from querywright.fetching.plan.scalars import internal
-from querywright.fetching.writers import MISSING, JsonWriter
+from querywright.fetching.writers import JsonWriter
 
 __all__ = [
-    "KEYS",
-    "Filling",
-    "OpenList",
-    "OpenRow",
-    "Slot",
-    "choose",
-    "fill",
-    "keys_in",
-    "left_open",
-    "primary_key",
-    "statement_of",
-]
+    "KEYS", "OpenList", "OpenRow", "Slot", "choose", "left_open", "primary_key", "statement_of",
+]  # fmt: skip
 
 KEYS = "querywright_keys"
-_SLOT = re.compile("\x02(\\d+):([^\x02]*)\x02")
 
 
 @dataclass(frozen=True)
@@ -212,51 +201,3 @@ def _statement_of_list(compiler: Compiler, open_list: OpenList) -> Select[Any]:
     statement = inner.joined(inner.link.join_from_above(statement, inner.source))
     chosen = statement.where(_among(related.identity_columns(parent)))
     return compiler.finished(inner.link.tied(chosen.order_by(*order)), node.target)
-
-
-def keys_in(texts: Sequence[str]) -> dict[int, list[str]]:
-    """Find the open lists in the JSON of some rows: for each number the keys, each once."""
-    found: dict[int, dict[str, None]] = {}
-    for text in texts:
-        for number, key in _SLOT.findall(text):
-            found.setdefault(int(number), {})[key] = None
-    return {number: list(keys) for number, keys in found.items()}
-
-
-@dataclass
-class Filling:
-    """The rows of open lists while they are fetched.
-
-    Attributes:
-        singles: The numbers of what is one row.
-        rows: For each number, by key, the JSON of its rows.
-    """
-
-    singles: frozenset[int] = frozenset()
-    rows: dict[int, dict[str, list[str]]] = field(default_factory=dict)
-
-    def add(self, number: int, rows: Sequence[Any]) -> list[str]:
-        """Keep rows, each with its key; return their JSON."""
-        lists = self.rows.setdefault(number, {})
-        texts = []
-        for key, text in rows:
-            lists.setdefault(key, []).append(text)
-            texts.append(text)
-        return texts
-
-
-def fill(texts: Sequence[str], filling: Filling) -> Iterator[str]:
-    """Put the rows of each list where it was left open."""
-
-    def rows_of(match: re.Match[str]) -> str:
-        number = int(match[1])
-        rows = filling.rows.get(number, {}).get(match[2], ())
-        if number in filling.singles:
-            # Where statements do not see the same rows, it may be gone.
-            return closed(rows[0]) if rows else f"{MISSING}a row that is gone{MISSING}"
-        return f"[{','.join(closed(row) for row in rows)}]"
-
-    def closed(text: str) -> str:
-        return _SLOT.sub(rows_of, text) if "\x02" in text else text
-
-    return map(closed, texts)

@@ -18,8 +18,8 @@ from querywright.errors import ShapeError
 from querywright.fetching.compile.keyset import Sort
 from querywright.fetching.compile.related import expression_of, identity_columns
 from querywright.fetching.compile.statement import inner_rows, root_entity
-from querywright.fetching.mapping.attributes import whole_row
 from querywright.fetching.mapping.froms import final_froms, named_columns, resolved
+from querywright.fetching.mapping.identity import whole_row
 from querywright.fetching.mapping.orders import apart, unreferred
 from querywright.fetching.mapping.rowkeys import SourceRows, distinct_columns, group_columns, plain
 from querywright.fetching.plan.nodes import Source

@@ -13,8 +13,8 @@ from sqlalchemy.sql.visitors import iterate, replacement_traverse
 from querywright.errors import ShapeError
 from querywright.fetching.compile import related
 from querywright.fetching.compile.slots import primary_key
-from querywright.fetching.mapping.attributes import key_names, whole_row
 from querywright.fetching.mapping.froms import final_froms, named_columns, resolved, with_values
+from querywright.fetching.mapping.identity import key_names, whole_row
 from querywright.fetching.mapping.orders import apart, together
 from querywright.fetching.mapping.rowkeys import plain
 from querywright.fetching.plan.nodes import Embedded, Node, Plan, Scalar, Shape, Source, Variants

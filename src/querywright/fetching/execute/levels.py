@@ -16,9 +16,10 @@ from sqlalchemy import Connection, Engine, Select
 from querywright.engine.databases.lookup import backend_of
 from querywright.events import FetchSplit, emit
 from querywright.fetching.compile.binding import Binder, Statement
-from querywright.fetching.compile.slots import KEYS, Filling, fill, keys_in
+from querywright.fetching.compile.slots import KEYS
 from querywright.fetching.execute.cache import LRU
 from querywright.fetching.execute.compiled import CompiledFetch
+from querywright.fetching.execute.filling import Filling, fill, keys_in
 from querywright.fetching.execute.run import Rows, run, stream
 from querywright.fetching.plan.nodes import Plan
 

@@ -16,8 +16,8 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.visitors import iterate
 from sqlalchemy.types import TypeEngine
 
-from querywright.fetching.mapping.attributes import keys_of
 from querywright.fetching.mapping.froms import final_froms
+from querywright.fetching.mapping.identity import keys_of
 
 __all__ = ["equal_pairs", "is_table", "leads_to_one", "may_repeat", "reads"]
 

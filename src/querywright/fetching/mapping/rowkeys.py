@@ -15,9 +15,10 @@ from sqlalchemy.sql.elements import BindParameter, ClauseList, Label, TypeCoerce
 from sqlalchemy.sql.selectable import FromGrouping, TableSample
 
 from querywright.errors import ShapeError
-from querywright.fetching.mapping.attributes import clause_of, keys_of
+from querywright.fetching.mapping.attributes import clause_of
 from querywright.fetching.mapping.cardinality import equal_pairs, is_table
 from querywright.fetching.mapping.froms import final_froms, resolved
+from querywright.fetching.mapping.identity import keys_of
 from querywright.fetching.mapping.orders import unreferred
 
 __all__ = ["SourceRows", "distinct_columns", "group_columns", "plain"]

@@ -9,23 +9,9 @@ from typing import Any
 from sqlalchemy import ColumnElement
 
 __all__ = [
-    "Aggregated",
-    "Avg",
-    "Count",
-    "Exists",
-    "Expr",
-    "First",
-    "Grouped",
-    "Keys",
-    "Latest",
-    "Many",
-    "Marker",
-    "Max",
-    "Min",
-    "Path",
-    "Selection",
-    "Sum",
-]
+    "Aggregated", "Avg", "Count", "Exists", "Expr", "First", "Grouped", "Keys", "Latest", "Many", "Marker", "Max",
+    "Min", "Path", "Selection", "Sum",
+]  # fmt: skip
 
 # An expression of the related class, such as Post.published, or a function of the class, which is called once.
 Criterion = ColumnElement[bool] | Callable[[Any], ColumnElement[bool]]

@@ -16,8 +16,11 @@ from querywright.errors import InvalidPage, ShapeError
 from querywright.fetching.compile.form import Form, PageForm
 from querywright.fetching.compile.page import OFFSET, Page, require_size
 from querywright.fetching.compile.sorting import Order, order_of
+from querywright.fetching.execute.answers import client_bytes, instances
 from querywright.fetching.execute.cache import StatementCache
 from querywright.fetching.execute.compiled import CompiledFetch
+from querywright.fetching.execute.entering import entered
+from querywright.fetching.execute.fetches import rows_on
 from querywright.fetching.execute.query import Query
 from querywright.fetching.execute.run import Bind
 from querywright.fetching.pages.cursors import LONGEST, Seal, foreign, read_open, seal_of, write_open
@@ -60,7 +63,7 @@ class _Found:
 def typed_page(query: Query, bind: Bind, request: PageRequest) -> Page[Any]:
     """Return a page of model instances."""
     found = _find(query, bind, request, for_model=True)
-    items = query.instances(found.compiled, found.text, many=True)
+    items = instances(query, found.compiled, found.text, many=True)
     # Not validated: the items are, and may be of any kind of model.
     return Page.model_construct(items=items, total=found.total, next=found.next, previous=found.previous)
 
@@ -68,13 +71,13 @@ def typed_page(query: Query, bind: Bind, request: PageRequest) -> Page[Any]:
 def json_page(query: Query, bind: Bind, request: PageRequest) -> bytes:
     """Return a page as JSON."""
     found = _find(query, bind, request, for_model=False)
-    items = query.client_bytes(found.compiled, found.text, found.form, many=True)
+    items = client_bytes(query, found.compiled, found.text, found.form, many=True)
     rest = json.dumps({"total": found.total, "next": found.next, "previous": found.previous}, separators=(",", ":"))
     return b'{"items":' + items + b"," + rest[1:].encode()
 
 
 def _find(query: Query, bind: Bind, request: PageRequest, *, for_model: bool) -> _Found:
-    with query.on(bind) as (seen, target):
+    with entered(query, bind) as (seen, target):
         return _find_on(seen, target, request, for_model=for_model)
 
 
@@ -85,7 +88,7 @@ def _find_on(query: Query, target: Engine | Connection, request: PageRequest, *,
         page, values = _by_keyset(order, request)
     form = query.client_form(Form(array=False, for_model=for_model, page=page))
     try:
-        compiled, rows = query.rows(target, form, values)
+        compiled, rows = rows_on(query, target, form, values)
     except DBAPIError as error:
         if order is None or order.seal or page.behind is None or not _is_of_a_value(error):
             raise

@@ -12,21 +12,9 @@ from sqlalchemy.orm import Mapper
 from sqlalchemy.types import TypeEngine
 
 __all__ = [
-    "Aggregate",
-    "Embedded",
-    "Encoding",
-    "Field",
-    "Groups",
-    "Node",
-    "Plan",
-    "RelatedRows",
-    "Scalar",
-    "Shape",
-    "ToMany",
-    "ToOne",
-    "Variants",
-    "walk",
-]
+    "Aggregate", "Embedded", "Encoding", "Field", "Groups", "Node", "Plan", "RelatedRows", "Scalar", "Shape",
+    "ToMany", "ToOne", "Variants", "walk",
+]  # fmt: skip
 
 
 class Encoding(Enum):

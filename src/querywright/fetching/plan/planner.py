@@ -12,16 +12,9 @@ from typing import Any
 from sqlalchemy.orm import Mapper, RelationshipProperty
 
 from querywright.errors import ShapeError
-from querywright.fetching.mapping.attributes import (
-    Attribute,
-    Composite,
-    Relation,
-    Steps,
-    attribute_of,
-    key_names,
-    may_be_none,
-)
+from querywright.fetching.mapping.attributes import Attribute, Composite, Relation, Steps, attribute_of, may_be_none
 from querywright.fetching.mapping.cardinality import may_repeat
+from querywright.fetching.mapping.identity import key_names
 from querywright.fetching.model.annotations import (
     Wanted,
     is_shape,

@@ -14,8 +14,9 @@ from sqlalchemy.sql.visitors import replacement_traverse
 from sqlalchemy.types import TypeEngine
 
 from querywright.errors import ShapeError
-from querywright.fetching.mapping.attributes import Attribute, Relation, attribute_of, clause_of, identity_of
+from querywright.fetching.mapping.attributes import Attribute, Relation, attribute_of, clause_of
 from querywright.fetching.mapping.cardinality import may_repeat
+from querywright.fetching.mapping.identity import identity_of
 from querywright.fetching.model.annotations import Wanted
 from querywright.fetching.model.markers import (
     Aggregated,

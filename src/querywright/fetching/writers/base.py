@@ -112,15 +112,12 @@ class Nesting:
 
 @dataclass(frozen=True)
 class JsonWriter:
-    """How one database writes JSON.
+    """How one database writes JSON: its facts and its values are data, what it does otherwise a subclass does.
 
     Attributes:
         encoders: For each encoding, how a column becomes a value; NULL stays NULL.
         model_encoders: What differs when the JSON is read by the model and not by a client.
-        object: Write an object of its members; NULL if a required one is NULL.
-        quote: Write a plain value as JSON text.
         sort_kinds: The kinds of values that a cursor may hold.
-        aggregate: Join the rows of a group, with commas and in an order, into one text.
         aggregate_orders: Whether ``aggregate`` takes the order, or needs its rows in that order.
         client_joins: Whether an array of few large rows is better joined by the client.
         nulls_are_largest: Whether NULL sorts behind all values.
@@ -147,10 +144,7 @@ class JsonWriter:
 
     encoders: dict[Encoding, Encoder]
     model_encoders: dict[Encoding, Encoder]
-    object: Callable[[Sequence[Member]], SQLText]
-    quote: Callable[[ColumnElement[Any]], SQLText]
     sort_kinds: SortKinds
-    aggregate: Callable[[SQLText, Sequence[Any]], SQLText]
     aggregate_orders: bool
     client_joins: bool
     nulls_are_largest: bool
@@ -198,6 +192,18 @@ class JsonWriter:
     def text(self, value: Value) -> SQLText:
         """Write a value as JSON text; NULL stays NULL."""
         return self.join(*value) if isinstance(value, tuple) else self.quote(value)
+
+    def quote(self, value: ColumnElement[Any]) -> SQLText:
+        """Write a plain value as JSON text."""
+        raise NotImplementedError
+
+    def aggregate(self, item: SQLText, order: Sequence[Any]) -> SQLText:
+        """Join the rows of a group, with commas and in an order, into one text."""
+        raise NotImplementedError
+
+    def object(self, members: Sequence[Member]) -> SQLText:
+        """Write an object of its members; NULL if a required one is NULL."""
+        return self.join("{", *with_commas(map(self.joined_member, members)), "}")
 
     def joined_member(self, member: Member) -> Fragments:
         """Write one member as text."""

@@ -38,7 +38,6 @@ from querywright.fetching.writers.base import (
     documents,
     dump,
     merged,
-    with_commas,
 )
 from querywright.fetching.writers.kinds import MYSQL_KINDS
 from querywright.models.types import ExactDecimal
@@ -96,8 +95,29 @@ class _MySQLWriter(JsonWriter):
         return _join(*fragments)
 
     @override
+    def quote(self, value: ColumnElement[Any]) -> SQLText:
+        return _quote(value)
+
+    @override
+    def aggregate(self, item: SQLText, order: Sequence[Any]) -> SQLText:
+        return _aggregate(item, order)
+
+    @override
+    def object(self, members: Sequence[Member]) -> SQLText:
+        return self._unless_large(super().object(members), members)
+
+    @override
     def compact(self, members: Sequence[Member]) -> SQLText:
-        return _unless_large(super().compact(members), members)
+        return self._unless_large(super().compact(members), members)
+
+    def _unless_large(self, written: SQLText, members: Sequence[Member]) -> SQLText:
+        """Leave NULL to an object that lacks a required value; one that CONCAT gave up gets a marker of its own."""
+        # What is whole would be written twice.
+        required = [
+            member.required.is_not(None) for member in members if member.required is not None and not member.whole
+        ]
+        large = self.broken(TOO_LARGE)
+        return func.coalesce(written, case((and_(*required), large)) if required else large)
 
     @override
     def _unless_null(self, member: Member) -> SQLText:
@@ -190,19 +210,6 @@ def _bytes(text: str) -> ColumnElement[bytes]:
 
 def _utf8mb4(column: ColumnElement[Any]) -> SQLText:
     return func.convert(sa.type_coerce(column, Text).op("USING")(literal_column("utf8mb4")))
-
-
-def _object(members: Sequence[Member]) -> SQLText:
-    joined = _join("{", *with_commas(MYSQL.joined_member(member) for member in members), "}")
-    return _unless_large(joined, members)
-
-
-def _unless_large(written: SQLText, members: Sequence[Member]) -> SQLText:
-    """Leave NULL to an object that lacks a required value; one that CONCAT gave up gets a marker of its own."""
-    # What is whole would be written twice.
-    required = [member.required.is_not(None) for member in members if member.required is not None and not member.whole]
-    large = MYSQL.broken(TOO_LARGE)
-    return func.coalesce(written, case((and_(*required), large)) if required else large)
 
 
 def _aggregate(item: SQLText, order: Sequence[Any], limit: int | None = None) -> SQLText:
@@ -345,9 +352,6 @@ MYSQL = _MySQLWriter(
         Encoding.FLOAT: _float,
     },
     wire_encoders={Encoding.DECIMAL: _quoted},
-    object=_object,
-    quote=_quote,
-    aggregate=_aggregate,
     aggregate_orders=True,
     client_joins=True,
     nulls_are_largest=False,

@@ -24,7 +24,6 @@ from querywright.fetching.writers.base import (
     Encoder,
     Fragments,
     JsonWriter,
-    Member,
     Nesting,
     SQLText,
     Use,
@@ -32,17 +31,11 @@ from querywright.fetching.writers.base import (
     as_text,
     join,
     literal,
-    with_commas,
 )
 from querywright.fetching.writers.kinds import POSTGRESQL_KINDS
 from querywright.fetching.writers.postgresql_times import Zone
 
 __all__ = ["ASYNCPG", "POSTGRESQL"]
-
-
-def _object(members: Sequence[Member]) -> SQLText:
-    # A member is joined alike for every driver.
-    return join("{", *with_commas(POSTGRESQL.joined_member(member) for member in members), "}")
 
 
 def _quote(value: ColumnElement[Any]) -> SQLText:
@@ -111,6 +104,14 @@ _TYPE_NAME = re.compile(rf"({_OWN}|({_NAME}\.)?{_NAME})(\[\])*")
 @dataclass(frozen=True)
 class _PostgreSQLWriter(JsonWriter):
     """A writer that knows arrays."""
+
+    @override
+    def quote(self, value: ColumnElement[Any]) -> SQLText:
+        return _quote(value)
+
+    @override
+    def aggregate(self, item: SQLText, order: Sequence[Any]) -> SQLText:
+        return _aggregate(item, order)
 
     @override
     def writes(self, encoding: Encoding) -> bool:
@@ -232,9 +233,6 @@ def _writer(zone: Zone, *, is_binary: bool, many: bool = True) -> _PostgreSQLWri
             Encoding.TIMESTAMP: times.bound_moment(),
             Encoding.UTC_TIMESTAMP: times.bound_moment(utc=True),
         },
-        object=_object,
-        quote=_quote,
-        aggregate=_aggregate,
         aggregate_orders=True,
         # A server sends each large row as soon as it has one, and wakes the client for it.
         client_joins=False,

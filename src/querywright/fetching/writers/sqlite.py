@@ -44,7 +44,28 @@ _MOST_MEMBERS = 60
 
 @dataclass(frozen=True)
 class _SQLiteWriter(JsonWriter):
-    """A writer that knows the units of exact decimals."""
+    """A writer that leaves plain values to json_object, and knows the units of exact decimals."""
+
+    @override
+    def object(self, members: Sequence[Member]) -> SQLText:
+        runs = [
+            (joined, list(run)) for joined, run in groupby(members, key=lambda member: isinstance(member.value, tuple))
+        ]
+        if len(runs) == 1 and not runs[0][0] and len(members) <= _MOST_MEMBERS:
+            return _values(members, func.json_object(*_pairs(members)))
+        pieces: list[Fragments] = []
+        for joined, run in runs:
+            pieces += [self.joined_member(member) for member in run] if joined else [(text,) for text in _pieces(run)]
+        return join("{", *with_commas(pieces), "}")
+
+    @override
+    def quote(self, value: ColumnElement[Any]) -> SQLText:
+        return case((value.is_not(None), func.json_quote(value)))
+
+    @override
+    def aggregate(self, item: SQLText, order: Sequence[Any]) -> SQLText:
+        # The rows come in their order.
+        return func.group_concat(item, literal(","))
 
     @override
     def order_joined(self, key: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -58,17 +79,6 @@ class _SQLiteWriter(JsonWriter):
         # Of the integers, whose sum is exact.
         units = func.avg(sa.type_coerce(column, sa.BigInteger))
         return units.op("/")(literal_column(f"1e{column.type.scale}"))
-
-
-def _object(members: Sequence[Member]) -> SQLText:
-    """Write plain values with json_object, and join them with the nested JSON between them."""
-    runs = [(joined, list(run)) for joined, run in groupby(members, key=lambda member: isinstance(member.value, tuple))]
-    if len(runs) == 1 and not runs[0][0] and len(members) <= _MOST_MEMBERS:
-        return _values(members, func.json_object(*_pairs(members)))
-    pieces: list[Fragments] = []
-    for joined, run in runs:
-        pieces += [SQLITE.joined_member(member) for member in run] if joined else [(text,) for text in _pieces(run)]
-    return join("{", *with_commas(pieces), "}")
 
 
 def _pieces(members: list[Member]) -> list[SQLText]:
@@ -86,10 +96,6 @@ def _values(members: Sequence[Member], written: SQLText) -> SQLText:
     """Give NULL if a required value is NULL: json_object would write null."""
     required = [member.required.is_not(None) for member in members if member.required is not None]
     return case((and_(*required), written)) if required else written
-
-
-def _aggregate(item: SQLText, _order: Sequence[Any]) -> SQLText:
-    return func.group_concat(item, literal(","))
 
 
 def _plain(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
@@ -122,10 +128,6 @@ def _json(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
     # A column of the type JSON takes a document that is a fraction for a number, and would write 15 digits of it.
     fraction = func.typeof(column) == literal("real")
     return (case((fraction, numbers.document(column)), *documents(cast(column, Text), column, literal)),)
-
-
-def _quote(value: ColumnElement[Any]) -> SQLText:
-    return case((value.is_not(None), func.json_quote(value)))
 
 
 def _bytes(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
@@ -161,9 +163,6 @@ SQLITE = _SQLiteWriter(
         Encoding.INTERVAL: times.interval,
     },
     wire_encoders={Encoding.DECIMAL: numbers.wire_decimal},
-    object=_object,
-    quote=_quote,
-    aggregate=_aggregate,
     aggregate_orders=False,
     # group_concat copies what it has whenever it outgrows its buffer.
     client_joins=True,
