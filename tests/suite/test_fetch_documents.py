@@ -177,5 +177,5 @@ async def test_a_text_that_is_no_document_is_never_sent(shelf: AnyDatabase, stor
             shelf.fetch(Exacts, select(Shelf), strategy=strategy),
         ):
             for verb in (fetched.json, fetched.all, partial(fetched.page, size=5)):
-                with pytest.raises(DatabaseError, match="holds a text that is none"):
+                with pytest.raises(DatabaseError, match="holds a text that is not JSON"):
                     await resolve(verb())

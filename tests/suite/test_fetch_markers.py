@@ -145,7 +145,7 @@ REFUSED: dict[str, tuple[Any, Any, str]] = {
     "maybe nothing": (Annotated[str, Path("zoo.name")], Animal, "M.value: Animal.zoo may lead to no row, the field"),
     "many": (Annotated[str, Path("animals.name")], Zoo, "M.value: Zoo.animals leads to many rows"),
     "avg without what": (Annotated[float | None, Avg("animals")], Zoo, "Avg has to know what of the rows"),
-    "sum of text": (Annotated[int, Sum("animals", of="name")], Zoo, "M.value: Animal.name is no number"),
+    "sum of text": (Annotated[int, Sum("animals", of="name")], Zoo, "M.value: Animal.name is not a number"),
     "min never none": (Annotated[int, Min("animals", of="id")], Zoo, "may be NULL, the field may not"),
     "count of one": (Annotated[int, Count("parent")], Animal, "leads to at most one row"),
     "limit of none": (Annotated[list[NamedOut], Many("animals", limit=0)], Zoo, "its limit is 0"),

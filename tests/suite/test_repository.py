@@ -228,12 +228,12 @@ async def test_what_is_no_repository(bank: AnyDatabase) -> None:
         wrong_kind: Any = Repository if isinstance(bank, AsyncDatabase) else AsyncRepository
         with pytest.raises(ConfigurationError, match="does not know its mapped class"):
             kind(opened)
-        with pytest.raises(ConfigurationError, match="is no mapped class"):
+        with pytest.raises(ConfigurationError, match="is not a mapped class"):
             kind(int, opened)
         with pytest.raises(ConfigurationError, match="cannot work on"):
             wrong_kind(Account, opened)
         if isinstance(bank, Database):
-            with pytest.raises(ConfigurationError, match=r"Named: ForwardRef\('Account'.*\) is no mapped class"):
+            with pytest.raises(ConfigurationError, match=r"Named: ForwardRef\('Account'.*\) is not a mapped class"):
                 Named(opened)
 
 
@@ -340,10 +340,10 @@ async def test_annotations_that_are_no_repository(db: Database) -> None:
         accounts: "Repository[NoWhere]"  # type: ignore[name-defined]  # noqa: F821 - that is the point
 
     for kind, message in (
-        (Wrong, "Wrong.accounts is annotated with .*AsyncRepository.*, which is no Repository"),
+        (Wrong, "Wrong.accounts is annotated with .*AsyncRepository.*, which is not a Repository"),
         (Bare, "Bare.accounts does not know its mapped class"),
-        (Number, "Number.number is annotated with .*int.*, which is no Repository"),
-        (Unmapped, "Unmapped.numbers: .*int.* is no mapped class"),
+        (Number, "Number.number is annotated with .*int.*, which is not a Repository"),
+        (Unmapped, "Unmapped.numbers: .*int.* is not a mapped class"),
         (Unknown, "Unknown: an annotation says 'NoWhere'"),
     ):
         with pytest.raises(ConfigurationError, match=message):

@@ -143,7 +143,7 @@ def _operands(element: BinaryExpression[Any]) -> tuple[Any, Any]:
         return left, _plain(right)
     if isinstance(left.type, Integer) and operator in {operators.mul, operators.add, operators.sub, operators.mod}:
         return (left if operator is operators.mul else _like(left, element.type)), right
-    message = f"On SQLite {element!s} would lose digits: {right!s} is an exact decimal, and the other operand is none."
+    message = f"On SQLite {element!s} would lose digits: {right!s} is an exact decimal, and the other operand is not."
     raise CompileError(f"{message} Write the exact decimal on the left, or cast() it to Numeric.")
 
 

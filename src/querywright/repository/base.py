@@ -25,7 +25,7 @@ class RepositoryBase(Generic[Model, AnySession]):
         session: The session whose transaction everything happens in.
 
     Raises:
-        ConfigurationError: There is no mapped class, or the session is of the other kind.
+        ConfigurationError: There is not a mapped class, or the session is of the other kind.
     """
 
     _argument: ClassVar[Any] = Model  # type: ignore[misc]  # stands for itself until it is given
@@ -101,5 +101,5 @@ def require_mapped(where: str, model: Any) -> type[Any]:
     if isinstance(model, TypeVar):
         message = f"{where} does not know its mapped class."
         raise ConfigurationError(message, hint="Write Repository(User, session) or class Users(Repository[User]).")
-    message = f"{where}: {model!r} is no mapped class."
+    message = f"{where}: {model!r} is not a mapped class."
     raise ConfigurationError(message, hint="Name the class itself, not a string.")

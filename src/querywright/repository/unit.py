@@ -193,6 +193,6 @@ def _repository(unit: type[_Unit[Any, Any]], name: str, hint: Any) -> tuple[Any,
     wanted = unit._repository_kind  # noqa: SLF001 - of the same module
     where = f"{unit.__name__}.{name}"
     if not (isinstance(kind, type) and issubclass(kind, wanted)):
-        message = f"{where} is annotated with {hint}, which is no {wanted.__name__}."
+        message = f"{where} is annotated with {hint}, which is not a {wanted.__name__}."
         raise ConfigurationError(message, hint=f"Write {name}: {wanted.__name__}[User], or a subclass of it.")
     return kind, require_mapped(where, argument_of(hint))

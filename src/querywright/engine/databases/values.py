@@ -21,7 +21,7 @@ OF_APPLICATION = {
     "22012": "A statement divides by zero.",
     "2201E": "A statement takes a logarithm that there is not.",
     "2201F": "A statement takes a power that there is not.",
-    "22P01": "A statement computes what is no number.",
+    "22P01": "A statement computes a value that is not a number.",
     "22011": "A statement cuts a text to a negative length.",
     "22027": "A statement cuts off more than one character.",
     "2200H": "A sequence has no more numbers.",

@@ -17,6 +17,7 @@ from sqlalchemy.sql.compiler import WARN_LINTING, SQLCompiler
 from sqlalchemy.sql.elements import _anonymous_label
 
 from querywright.errors import ShapeError
+from querywright.fetching.mapping.clauses import cache_key
 
 __all__ = ["Binder", "CacheKey", "SchemaMap", "Statement", "binder_of"]
 
@@ -226,7 +227,7 @@ def binder_of(
     compiled = select.compile(
         dialect=_with_short_names(dialect),
         # The key of the user's statement, whose parameters keep their names through all the wrapping.
-        cache_key=statement._generate_cache_key(),  # noqa: SLF001 - as above
+        cache_key=cache_key(statement),
         schema_translate_map=schemas,
         render_schema_translate=bool(schemas),
         # As Connection does: it warns of a FROM that nothing is compared with.

@@ -15,6 +15,7 @@ from querywright.fetching.compile.keyset import behind, ordering
 from querywright.fetching.compile.related import expression_of
 from querywright.fetching.compile.sorting import Order, order_of
 from querywright.fetching.compile.statement import root_entity, root_keys, root_mapper
+from querywright.fetching.mapping.clauses import has_limit, has_locks, is_distinct, without_locks
 from querywright.fetching.mapping.froms import with_values
 from querywright.fetching.mapping.identity import whole_row
 from querywright.fetching.plan.nodes import Plan
@@ -98,14 +99,13 @@ def count_of(statement: Select[Any]) -> Select[Any]:
 def counted(statement: Select[Any]) -> Select[Any]:
     """Give a statement whose rows are only counted, or looked for: it needs no order and no locks."""
     # Under a limit the order says which rows there are, and FETCH ... WITH TIES has to have one.
-    rows: Any = statement if statement._has_row_limiting_clause else statement.order_by(None)  # noqa: SLF001 - nothing public
-    if rows._distinct:  # noqa: SLF001 - as above
+    rows: Any = statement if has_limit(statement) else statement.order_by(None)
+    if is_distinct(rows):
         # What is fetched of them: SELECT would leave deferred columns out, and more rows were alike.
         entity = root_entity(rows)
         rows = rows.with_only_columns(*(expression_of(entity, source) for source in whole_row(root_mapper(rows))))
-    if rows._for_update_arg is not None:  # noqa: SLF001 - as above
-        rows = rows._generate()  # noqa: SLF001 - as above
-        rows._for_update_arg = None  # noqa: SLF001 - as above
+    if has_locks(rows):
+        rows = without_locks(rows)
     return rows  # type: ignore[no-any-return]
 
 

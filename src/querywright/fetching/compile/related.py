@@ -25,6 +25,7 @@ from sqlalchemy.sql.visitors import cloned_traverse, iterate, replacement_traver
 
 from querywright.errors import ShapeError
 from querywright.fetching.mapping.cardinality import reads
+from querywright.fetching.mapping.clauses import column_clauses, options_of, where_clauses
 from querywright.fetching.mapping.froms import final_froms
 from querywright.fetching.mapping.identity import identity_of, key_names
 from querywright.fetching.plan.nodes import RelatedRows, Source
@@ -193,7 +194,7 @@ def criteria_of(statement: Select[Any]) -> Criteria:
     Raises:
         ShapeError: Another of its options filters a relationship.
     """
-    options = statement._with_options  # noqa: SLF001 - SQLAlchemy has no public reader of a statement's options
+    options = options_of(statement)
     loaders = [loader for option in options for loader in getattr(option, "context", ())]
     if any(getattr(loader, "_extra_criteria", ()) and not _fills(loader) for loader in loaders):
         reason = "one of its loader options filters a relationship, which only the ORM's loaders do."
@@ -208,7 +209,7 @@ def expressions_of(statement: Select[Any], entity: Any) -> dict[Source, ColumnEl
     Raises:
         ShapeError: One of them is for other rows than those of the entity.
     """
-    options = statement._with_options  # noqa: SLF001 - as above
+    options = options_of(statement)
     found: dict[Source, ColumnElement[Any]] = {}
     for loader in (loader for option in options for loader in getattr(option, "context", ()) if _fills(loader)):
         owner, attribute = loader.path[0], loader.path[-1]
@@ -276,7 +277,9 @@ def _require_clear(relation: RelationshipProperty[Any]) -> None:
     if not shared:
         return
     inside = [*_subqueries(relation.primaryjoin), *_subqueries(relation.secondaryjoin)]
-    parts = (each for one in inside for clause in (*one._where_criteria, *one._raw_columns) for each in iterate(clause))  # noqa: SLF001 - nothing public
+    parts = (
+        each for one in inside for clause in (*where_clauses(one), *column_clauses(one)) for each in iterate(clause)
+    )
     if any(isinstance(part, ColumnClause) and part.table in shared for part in parts):
         reason = "a subquery of its condition reads a table that is on both sides of it."
         raise ShapeError(str(relation), reason, hint="Let the subquery read an alias of the class.")

@@ -23,6 +23,7 @@ from querywright.fetching.compile.writing import Compiler
 from querywright.fetching.decode.text import verify
 from querywright.fetching.decode.values import row_reader
 from querywright.fetching.mapping.attributes import Attribute, attribute_of
+from querywright.fetching.mapping.clauses import has_limit
 from querywright.fetching.mapping.identity import Discriminator, identity_of
 from querywright.fetching.plan.nodes import Encoding, Groups, Node, Plan, Scalar, Shape, ToMany, ToOne, Variants, walk
 from querywright.fetching.plan.scalars import internal
@@ -130,7 +131,7 @@ def choose(form: Form, plan: Plan, statement: Select[Any], writer: JsonWriter) -
         return layout
     if form.strategy == "levels" or too_deep:
         return replace(layout, array=False, split=True)
-    limited = statement._has_row_limiting_clause  # noqa: SLF001 - nothing public
+    limited = has_limit(statement)
     return layout if limited or not form.array or writer.client_joins else replace(layout, guarded=True)
 
 

@@ -18,6 +18,14 @@ from querywright.errors import ShapeError
 from querywright.fetching.compile.keyset import Sort
 from querywright.fetching.compile.related import expression_of, identity_columns
 from querywright.fetching.compile.statement import inner_rows, root_entity
+from querywright.fetching.mapping.clauses import (
+    froms_in,
+    has_limit,
+    has_locks,
+    having_clauses,
+    is_distinct,
+    order_clauses,
+)
 from querywright.fetching.mapping.froms import final_froms, named_columns, resolved
 from querywright.fetching.mapping.identity import whole_row
 from querywright.fetching.mapping.orders import apart, unreferred
@@ -86,9 +94,9 @@ def order_of(statement: Select[Any], writer: JsonWriter, keys: Mapping[Source, s
 
 
 def _require_whole(statement: Select[Any]) -> None:
-    if statement._has_row_limiting_clause:  # noqa: SLF001 - nothing public
+    if has_limit(statement):
         raise ShapeError("statement", "it has a limit of its own, and page() sets one.", hint="Leave it out.")
-    if statement._for_update_arg is not None:  # noqa: SLF001 - as above
+    if has_locks(statement):
         reason = "it locks its rows, and would lock those of all pages."
         raise ShapeError("statement", reason, hint="Fetch the rows to lock by their keys, or with a limit of its own.")
 
@@ -143,7 +151,7 @@ class _Reading:
 
     @cached_property
     def _clauses(self) -> tuple[list[Any], list[Any], list[Any]]:
-        clauses = list(self.resolved._order_by_clauses)  # noqa: SLF001 - nothing public
+        clauses = list(order_clauses(self.resolved))
         key, columns = map(len, self._own)
         end = len(clauses) - key - columns
         own = [plain(unreferred(clause)) for clause in clauses[end:]]
@@ -179,7 +187,7 @@ class _Reading:
 
     @property
     def _is_distinct(self) -> bool:
-        return bool(self.statement._distinct) and not self._on  # noqa: SLF001 - nothing public
+        return bool(is_distinct(self.statement)) and not self._on
 
     @cached_property
     def asked(self) -> list[_Asked]:
@@ -217,7 +225,7 @@ class _Reading:
             raise _refused(expression, "the value of a row in parentheses fits no cursor")
         if any(isinstance(part, ColumnClause) and part.is_literal and part.name.isdigit() for part in parts):
             raise _refused(expression, "the place of a column is another in the statement of a page")
-        foreign = [plain(each) for each in expression._from_objects]  # noqa: SLF001 - nothing public
+        foreign = [plain(each) for each in froms_in(expression)]
         if not self.rows.elements.keys() >= set(foreign):
             raise _refused(expression, "it selects nothing from there")
         if self._groups:
@@ -260,7 +268,7 @@ class _Reading:
 
     def _read_key(self, known: Mapping[Any, Any]) -> list[Any]:
         """List what tells rows apart before they are made distinct."""
-        if self._groups or self.resolved._having_criteria:  # noqa: SLF001 - nothing public
+        if self._groups or having_clauses(self.resolved):
             return self._group_key()
         # DISTINCT makes one row of those that nothing tells apart.
         return [] if self._is_distinct else self.rows.key(known)

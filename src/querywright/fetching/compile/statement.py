@@ -13,6 +13,7 @@ from sqlalchemy.sql.visitors import iterate, replacement_traverse
 from querywright.errors import ShapeError
 from querywright.fetching.compile import related
 from querywright.fetching.compile.slots import primary_key
+from querywright.fetching.mapping.clauses import froms_in, has_limit, is_distinct, is_union, order_clauses
 from querywright.fetching.mapping.froms import final_froms, named_columns, resolved, with_values
 from querywright.fetching.mapping.identity import key_names, whole_row
 from querywright.fetching.mapping.orders import apart, together
@@ -46,7 +47,7 @@ def root_keys(plan: Plan, statement: Select[Any], *, split: bool = False) -> dic
     needed = _needed(plan.root, plan.mapper)
     if split:
         needed += [part.source for part in primary_key(plan.mapper)]
-    if statement._distinct:  # noqa: SLF001 - nothing public
+    if is_distinct(statement):
         # All columns: fewer could make different rows alike, and PostgreSQL wants those of ORDER BY among them.
         needed += whole_row(plan.mapper)
     return {key: f"c{position}" for position, key in enumerate(dict.fromkeys(needed))}
@@ -67,7 +68,7 @@ def inner_rows(statement: Select[Any], keys: Mapping[Source, str]) -> FromClause
     plain = all(key not in given and is_column(key, inspect(entity).mapper) for key in keys)
     # An expression may have no FROM of its own, such as a subquery that is correlated, or bring one along; what
     # Query.union() makes has exactly one.
-    united = getattr(statement._compile_options, "_set_base_alias", False)  # noqa: SLF001 - nothing public
+    united = is_union(statement)
     narrowed = statement.with_only_columns(*columns, maintain_column_froms=not (plain or united))
     if inspect(entity).is_aliased_class:
         # An alias of a subquery need not have all columns of its class.
@@ -90,13 +91,13 @@ def ordered_rows(statement: Select[Any], keys: Mapping[Source, str]) -> tuple[Fr
     """
     narrowed: Any = inner_rows(statement, keys)
     selected = resolved(narrowed.element)
-    clauses = selected._order_by_clauses  # noqa: SLF001 - nothing public
+    clauses = order_clauses(selected)
     order = [(plain(expression), words) for expression, words in map(apart, clauses)]
     names = {plain(column): column.name for column in selected.selected_columns}
     added: dict[Any, None] = {}
-    if selected._distinct:  # noqa: SLF001 - as above
+    if is_distinct(selected):
         # Rows would differ in another column, and what is not of the class alone has no one value for a row.
-        joined = {part for source in final_froms(selected) for part in source._from_objects}  # noqa: SLF001 - as above
+        joined = {part for source in final_froms(selected) for part in froms_in(source)}
         order = [pair for pair in order if not any(c.table in joined and c not in names for c in _columns_in(pair[0]))]
     else:
         if not all(isinstance(expression, ColumnElement) for expression, _ in order):
@@ -104,7 +105,7 @@ def ordered_rows(statement: Select[Any], keys: Mapping[Source, str]) -> tuple[Fr
             order = [(func.row_number().over(order_by=clauses), [])]
         added = dict.fromkeys(expression for expression, _ in order if expression not in names)
         names |= {value: f"o{place}" for place, value in enumerate(added)}
-    rows = selected if statement._has_row_limiting_clause else selected.order_by(None)  # noqa: SLF001 - as above
+    rows = selected if has_limit(statement) else selected.order_by(None)
     bare = with_values(rows, {names[value]: value for value in added})
 
     def column_of(element: Any, **_: Any) -> Any:
@@ -120,14 +121,14 @@ def _columns_in(expression: Any) -> list[Any]:
 
 def _with_columns_for_names(statement: Select[Any]) -> Select[Any]:
     """Replace the names in ORDER BY by the columns that have them, for those are called otherwise in a subquery."""
-    if not any(isinstance(part, TextualLabel) for clause in statement._order_by_clauses for part in iterate(clause)):  # noqa: SLF001 - nothing public
+    if not any(isinstance(part, TextualLabel) for clause in order_clauses(statement) for part in iterate(clause)):
         return statement
     named = named_columns(resolved(statement))
 
     def column_of(element: Any, **_: Any) -> Any:
         return named.get(element.element) if isinstance(element, TextualLabel) else None
 
-    clauses = [replacement_traverse(clause, {}, column_of) for clause in statement._order_by_clauses]  # noqa: SLF001 - as above
+    clauses = [replacement_traverse(clause, {}, column_of) for clause in order_clauses(statement)]
     return statement.order_by(None).order_by(*clauses)
 
 

@@ -23,7 +23,7 @@ _TOO_LONG = (
 _FAULTS = {
     TOO_LARGE: _TOO_LONG,
     CUT: _TOO_LONG,
-    NOT_JSON: ("A JSON column holds a text that is none.", "Look for it with json_valid()."),
+    NOT_JSON: ("A JSON column holds a text that is not JSON.", "Look for it with json_valid()."),
     SEVERAL: (
         "A key of Grouped has several rows, and the field's type one for each.",
         "Annotate it as dict[K, list[Model]], or choose one of them by where=.",

@@ -10,6 +10,8 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import Select
 from sqlalchemy.sql.cache_key import CacheKey
 
+from querywright.fetching.mapping.clauses import cache_key
+
 __all__ = ["LRU", "StatementCache"]
 
 Value = TypeVar("Value")
@@ -68,7 +70,7 @@ class StatementCache(LRU[Value]):
         Returns:
             What was made, and the cache key of this statement, which lists its values; ``None`` if it cannot be cached.
         """
-        key = statement._generate_cache_key()  # noqa: SLF001 - SQLAlchemy's caching has no public spelling
+        key = cache_key(statement)
         if key is None:
             return make(None), None
         where = (others, key.key, tuple(schemas.items()) if schemas else None)

@@ -16,6 +16,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.visitors import iterate
 from sqlalchemy.types import TypeEngine
 
+from querywright.fetching.mapping.clauses import affinity, froms_in
 from querywright.fetching.mapping.froms import final_froms
 from querywright.fetching.mapping.identity import keys_of
 
@@ -104,7 +105,7 @@ def is_table(source: FromClause) -> bool:
 
 def reads(condition: ColumnElement[bool], source: FromClause) -> bool:
     """Return whether a condition reads a column of a FROM."""
-    tables = source._from_objects  # noqa: SLF001 - nothing public
+    tables = froms_in(source)
     return any(isinstance(part, ColumnClause) and part.table in tables for part in iterate(condition))
 
 
@@ -115,7 +116,7 @@ def _tables(mapper: Mapper[Any]) -> Iterable[Any]:
 def _compare_alike(near: Any, far: Any) -> bool:
     """Return whether a value equals at most one of a unique column: 1 equals '1' and '01', 'A' equals 'a' by NOCASE."""
     one, two = near.type, far.type
-    return one._type_affinity is two._type_affinity and _collation(one) == _collation(two)  # noqa: SLF001 - nothing public
+    return affinity(one) is affinity(two) and _collation(one) == _collation(two)
 
 
 def _collation(kind: TypeEngine[Any]) -> str | None:

@@ -17,6 +17,14 @@ from sqlalchemy.sql.selectable import FromGrouping, TableSample
 from querywright.errors import ShapeError
 from querywright.fetching.mapping.attributes import clause_of
 from querywright.fetching.mapping.cardinality import equal_pairs, is_table
+from querywright.fetching.mapping.clauses import (
+    affinity,
+    distinct_clauses,
+    group_clauses,
+    is_distinct,
+    where_clauses,
+    without_annotations,
+)
 from querywright.fetching.mapping.froms import final_froms, resolved
 from querywright.fetching.mapping.identity import keys_of
 from querywright.fetching.mapping.orders import unreferred
@@ -41,7 +49,7 @@ class _Equality:
     @property
     def is_exact(self) -> bool:
         """Whether a value equals only one: of another type it may equal several, and of text under a collation."""
-        one, two = self.column.type._type_affinity, self.other.type._type_affinity  # noqa: SLF001 - nothing public
+        one, two = affinity(self.column.type), affinity(self.other.type)
         return one is two and not (one and issubclass(one, String))
 
 
@@ -75,7 +83,7 @@ class SourceRows:
         rows = cls(mapped=(leaves, tuple(key)))
         for element in final_froms(statement):
             rows._read(element, optional=False)
-        for clause in statement._where_criteria:  # noqa: SLF001 - the public name joins them first
+        for clause in where_clauses(statement):
             rows._equate(clause, None)
         return rows
 
@@ -163,12 +171,12 @@ def plain(element: Any) -> Any:
     element = clause_of(element)
     while isinstance(element, (Label, TypeCoerce)):
         element = element.element if isinstance(element, Label) else element.clause
-    return element._deannotate()  # noqa: SLF001 - nothing public
+    return without_annotations(element)
 
 
 def group_columns(statement: Any) -> list[Any]:
     """List what the rows of a statement are grouped by."""
-    return [column for clause in statement._group_by_clauses for column in _listed(clause)]  # noqa: SLF001 - nothing public
+    return [column for clause in group_clauses(statement) for column in _listed(clause)]
 
 
 def _listed(clause: Any) -> Iterator[Any]:
@@ -184,7 +192,7 @@ def distinct_columns(statement: Any) -> list[Any]:
     extension = getattr(statement, "_pre_columns_clause", None)
     extensions = getattr(extension, "clauses", [extension])
     named = [column for each in extensions for column in getattr(each, "_distinct_on", ())]
-    return [plain(column) for column in (*statement._distinct_on, *named)]  # noqa: SLF001 - nothing public
+    return [plain(column) for column in (*distinct_clauses(statement), *named)]
 
 
 def _key_columns(element: Any) -> Sequence[Any] | None:
@@ -213,7 +221,7 @@ def _positions(selected: Any) -> list[int] | None:
     key = _key_columns_of_select(resolved(selected))
     if key is not None and places.keys() >= set(key):
         return [places[column] for column in key]
-    distinct = selected._distinct and not distinct_columns(selected)  # noqa: SLF001 - nothing public
+    distinct = is_distinct(selected) and not distinct_columns(selected)
     return list(range(len(selected.selected_columns))) if distinct else None
 
 

@@ -159,7 +159,7 @@ def _result(marker: Aggregated, of: Attribute | None, path: str) -> TypeEngine[A
         )
     encoding = encoding_of(unwrap_type(of.type))
     if isinstance(marker, (Sum, Avg)) and encoding not in _ADDABLE:
-        raise ShapeError(path, f"{of.where} is no number.")
+        raise ShapeError(path, f"{of.where} is not a number.")
     if isinstance(marker, Avg):
         return sa.Double()
     return sa.BigInteger() if isinstance(marker, Sum) and encoding is Encoding.INTEGER else of.type

@@ -34,7 +34,7 @@ def cases_of(members: tuple[Any, ...], mapper: Mapper[Any], path: str) -> tuple[
     name = mapper.get_property_by_column(mapper.polymorphic_on).key
     if not hasattr(mapper.class_, name):
         hint = "Map it with column_property(), and give polymorphic_on its name."
-        raise ShapeError(path, f"{owner} tells its classes apart by an expression that is no attribute.", hint=hint)
+        raise ShapeError(path, f"{owner} tells its classes apart by an expression that is not an attribute.", hint=hint)
     discriminator = internal(attribute_of(mapper, name, path), path)
     return discriminator, [_case(member, name, mapper, path) for member in members]
 

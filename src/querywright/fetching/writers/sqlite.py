@@ -121,7 +121,7 @@ def _uuid(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
     # Others may have written them with dashes.
     length = func.length(column)
     known = (length == literal_column("32"), dashed), (length == literal_column("36"), column)
-    return func.lower(case(*known, (column.is_not(None), broken("a uuid that is none"))))
+    return func.lower(case(*known, (column.is_not(None), broken("a value that is not a uuid"))))
 
 
 def _json(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:

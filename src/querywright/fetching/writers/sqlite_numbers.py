@@ -21,7 +21,7 @@ __all__ = ["decimal", "document", "float_", "model_float", "wire_decimal"]
 _MOST_DECIMALS = 6
 # So many digits of a decimal survive a double.
 _MOST_DIGITS = 15
-_NO_NUMBER = "a number that is none"
+_NOT_A_NUMBER = "a value that is not a number"
 _GREATEST: ColumnElement[float] = literal_column("1.7976931348623157e308")
 
 
@@ -46,7 +46,7 @@ def model_float(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
         (number < -_GREATEST, literal('"-Infinity"')),
         (number.is_not(None), func.printf(literal("%!.18g"), number)),
     )
-    return case((_is_text(number), broken(_NO_NUMBER)), else_=func.json(written))
+    return case((_is_text(number), broken(_NOT_A_NUMBER)), else_=func.json(written))
 
 
 def document(number: ColumnElement[Any]) -> SQLText:
@@ -100,12 +100,12 @@ def _exact_decimal(column: ColumnElement[Any], scale: int) -> SQLText:
         whens.append((small, _unfinished(f"d{scale}:%d", units)))
     whens.append((func.typeof(units) == literal("integer"), _with_point(units, scale)))
     # SQLite makes a float of an integer that becomes too large.
-    return case(*whens, (units.is_not(None), _broken("an ExactDecimal that is no integer")))
+    return case(*whens, (units.is_not(None), _broken("an ExactDecimal that is not an integer")))
 
 
 def _no_number(number: ColumnElement[Any]) -> tuple[ColumnElement[bool], SQLText]:
     """Write the branch for what is no number at all: a column takes any value."""
-    return _is_text(number), _broken(_NO_NUMBER)
+    return _is_text(number), _broken(_NOT_A_NUMBER)
 
 
 def _is_text(number: ColumnElement[Any]) -> ColumnElement[bool]:

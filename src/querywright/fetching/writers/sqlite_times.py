@@ -66,7 +66,7 @@ def interval(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Value:
 
 
 def _none(kind: str) -> SQLText:
-    return broken(f"a {kind} that is none")
+    return broken(f"a value that is not a {kind}")
 
 
 def _globs(text: ColumnElement[Any], pattern: str) -> ColumnElement[bool]:

@@ -80,7 +80,7 @@ class Position:
 
 def foreign() -> InvalidRequest:
     """Make the error of a position that no primary has given out."""
-    return InvalidRequest("This is no position that was given out.")
+    return InvalidRequest("This is not a valid position.")
 
 
 def position_of(primary: Engine) -> Position:

@@ -39,7 +39,7 @@ class TransactionOptions:
     def __post_init__(self) -> None:
         if self.isolation is not None and self.isolation not in get_args(Isolation):
             hint = f"Write {', '.join(get_args(Isolation))}."
-            raise ConfigurationError(f"{self.isolation!r} is no isolation level.", hint=hint)
+            raise ConfigurationError(f"{self.isolation!r} is not a valid isolation level.", hint=hint)
         if self.deferrable and not (self.isolation == "SERIALIZABLE" and self.read_only):
             message = "deferrable=True has no effect on this transaction."
             raise ConfigurationError(message, hint="Add isolation='SERIALIZABLE' and read_only=True.")
