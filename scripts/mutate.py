@@ -19,6 +19,8 @@ import tomllib
 
 ROOT = Path(__file__).parents[1]
 SOURCE = "src/querywright"
+# Seconds: what is broken may make a test wait for ever.
+LONGEST = 600
 WRITERS = f"{SOURCE}/fetching/writers"
 FETCH = f"{SOURCE}/fetching"
 
@@ -134,7 +136,12 @@ def noticed(copy: Path, mutation: Mutation) -> str:
     command = [sys.executable, "-m", "pytest", "-x", "-s", "-q", "-p", "no:randomly", "-p", "no:cacheprovider"]
     command += suite.arguments + (["-k", mutation.only] if mutation.only else [])
     environment = os.environ | {"PYTHONPATH": f"{copy / 'src'}{os.pathsep}{copy}"}
-    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own code
+    try:
+        done = subprocess.run(  # noqa: S603 - our own code
+            command, cwd=copy, env=environment, capture_output=True, text=True, check=False, timeout=LONGEST
+        )
+    except subprocess.TimeoutExpired:
+        return f"noticed by {LONGEST} s without an end"
     if done.returncode not in {0, 1, 2}:
         sys.exit(f"The tests did not run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     if done.returncode == 0:
