@@ -13,6 +13,8 @@ FUZZ_EXAMPLES ?= 50000
 PAGE_EXAMPLES ?= 20000
 API_CASES ?= 2000
 PYTEST := -q -n 2 --dist loadgroup
+# Percent of lines and branches, as reached.
+COVERED := 90
 # Where an image sets it, each of the many processes of a test run would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -28,7 +30,7 @@ test: test-newest test-oldest
 
 test-newest: .venv/.installed
 	@echo "Newest set: $$($(BIN)/python scripts/versions.py)"
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest $(PYTEST) --cov --cov-report=term --cov-fail-under=$(COVERED)
 
 ifeq ($(OLDEST_PYTHON),)
 test-oldest:
@@ -57,7 +59,7 @@ fuzz-pages: .venv/.installed
 conformance: .venv/.installed
 	$(BIN)/python -m pytest tests/conformance -q -s --api-cases=$(API_CASES)
 
-# Breaks a copy of the source on purpose.
+# Breaks a copy of the source on purpose, one thing after the other: scripts/mutations.toml.
 mutate: .venv/.installed
 	@$(BIN)/python scripts/mutate.py
 
@@ -99,12 +101,12 @@ bench-sizes: .venv/.installed
 # Resolve again, for every supported Python at once; review the difference before committing it.
 lock: .venv/.installed
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate --no-emit-index-url --upgrade \
-	  --all-extras --group test --group conformance --group lint --group bench pyproject.toml scripts/uv.in -o constraints/newest.txt
+	  --all-extras --group test --group conformance --group coverage --group lint --group bench pyproject.toml scripts/uv.in -o constraints/newest.txt
 	$(BIN)/uv pip compile --quiet --python-version 3.10 --resolution lowest-direct --no-header --no-annotate --no-emit-index-url --upgrade \
 	  --all-extras --group test pyproject.toml scripts/uv.in -o constraints/oldest.txt
 
 .venv/.installed: pyproject.toml constraints/newest.txt scripts/environment
-	@scripts/environment .venv "$(PYTHON)" constraints/newest.txt test conformance lint bench
+	@scripts/environment .venv "$(PYTHON)" constraints/newest.txt test conformance coverage lint bench
 
 .venv-oldest/.installed: pyproject.toml constraints/oldest.txt scripts/environment
 	@scripts/environment .venv-oldest "$(OLDEST_PYTHON)" constraints/oldest.txt test
