@@ -9,8 +9,7 @@ import asyncio
 import datetime as dt
 import inspect
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import psycopg
@@ -22,17 +21,8 @@ from sqlalchemy import Dialect, Engine, event
 from typing_extensions import override
 
 from querywright.engine.completion import to_the_end
-from querywright.engine.drivers.driver import Diagnostics, Driver, Join, Rows, State, unwrapped
-from querywright.engine.drivers.libpq import (
-    ACTIVE,
-    INERROR,
-    INTRANS,
-    connect_arguments,
-    diagnosed,
-    join_options,
-    tls_arguments,
-    unusual,
-)
+from querywright.engine.drivers.driver import Rows, State, unwrapped
+from querywright.engine.drivers.libpq import ACTIVE, INERROR, INTRANS, Libpq, unusual
 from querywright.engine.limits import Limits
 from querywright.engine.tls import Tls
 from querywright.settings import DatabaseSettings
@@ -201,11 +191,8 @@ class _MomentDumper(DatetimeDumper):
         return super().dump(obj)
 
 
-class _Psycopg(Driver):
+class _Psycopg(Libpq):
     decided = frozenset({"autocommit", "cursor_factory", "row_factory"})
-    joined: ClassVar[Mapping[str, Join]] = {"options": join_options}
-    takes_straight = True
-    knows_more_tls = True
 
     @override
     def known_arguments(self) -> set[str]:
@@ -214,12 +201,8 @@ class _Psycopg(Driver):
 
     @override
     def arguments(self, settings: DatabaseSettings, session: Mapping[str, Any]) -> dict[str, Any]:
-        ours = connect_arguments(settings, session)
+        ours = super().arguments(settings, session)
         return ours | ({"prepare_threshold": None} if settings.pooler else {})
-
-    @override
-    def tls_arguments(self, tls: Tls) -> dict[str, Any]:
-        return tls_arguments(tls)
 
     @override
     def opening(self, dialect: Dialect, limits: Limits, tls: Tls) -> Callable[..., Any]:
@@ -259,29 +242,6 @@ class _Psycopg(Driver):
         # The server would answer the COMMIT with ROLLBACK, and psycopg would not tell.
         return bool(unwrapped(lent).pgconn.transaction_status == INERROR)
 
-    @override
-    def ping(self, dialect: Dialect, lent: Any) -> None:
-        self.run_quickly(lent, "SELECT 1")
-
-    @override
-    def run_quickly(self, lent: Any, command: str) -> None:
-        lent.quickly(command)
-
-    @override
-    def fetch(self, lent: Any, sql: str, parameters: Any) -> Rows:
-        with lent.cursor() as cursor:
-            rows: Rows = cursor.execute(sql, parameters).fetchall()
-        return rows
-
-    @override
-    def fetch_alone(self, lent: Any, sql: str, parameters: Any) -> Rows:
-        with _autocommitting(lent):
-            return self.fetch(lent, sql, parameters)
-
-    @override
-    def diagnose(self, error: Any, statement: str) -> Diagnostics:
-        return diagnosed(error)
-
 
 class _AsyncPsycopg(_Psycopg):
     @override
@@ -304,20 +264,6 @@ async def _fetchall(connection: Any, sql: str, parameters: Any) -> Rows:
         await cursor.execute(sql, parameters)
         rows: Rows = await cursor.fetchall()
     return rows
-
-
-@contextmanager
-def _autocommitting(adapted: Any) -> Iterator[None]:
-    """Keep psycopg from beginning a transaction."""
-    if adapted.autocommit:
-        yield
-        return
-    adapted.autocommit = True
-    try:
-        yield
-    finally:
-        if not adapted.closed:
-            adapted.autocommit = False
 
 
 def _adapt(connection: psycopg.BaseConnection[Any]) -> None:

@@ -21,20 +21,10 @@ from psycopg2 import extensions
 from sqlalchemy import Dialect
 from typing_extensions import override
 
-from querywright.engine.drivers.driver import Diagnostics, Driver, Join, Rows, State
-from querywright.engine.drivers.libpq import (
-    ACTIVE,
-    INERROR,
-    INTRANS,
-    connect_arguments,
-    diagnosed,
-    join_options,
-    tls_arguments,
-    unusual,
-)
+from querywright.engine.drivers.driver import State
+from querywright.engine.drivers.libpq import ACTIVE, INERROR, INTRANS, Libpq, autocommitting, unusual
 from querywright.engine.limits import Limits
 from querywright.engine.tls import Tls
-from querywright.settings import DatabaseSettings
 
 __all__ = ["SYNC"]
 
@@ -105,6 +95,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_watch.__init__)  # type: ignore[misc]
 
 
+def _shut(connection: Any) -> None:
+    """Close the socket of a connection: whoever waits for it has an error."""
+    # It may have been closed in the meantime.
+    with suppress(OSError, psycopg2.Error), socket.socket(fileno=os.dup(connection.fileno())) as mine:
+        mine.shutdown(socket.SHUT_RDWR)
+
+
 class BoundedConnection(extensions.connection):  # type: ignore[misc] # psycopg2 has no types
     """A connection whose calls all end.
 
@@ -140,11 +137,9 @@ class BoundedConnection(extensions.connection):  # type: ignore[misc] # psycopg2
             self.deadline = float("inf")
 
     def abort(self) -> None:
-        """Close the socket, from another thread: whoever waits for it has an error."""
+        """Give up the call that is under way, from another thread."""
         self.deadline = float("inf")
-        # It may have been closed in the meantime.
-        with suppress(OSError, psycopg2.Error), socket.socket(fileno=os.dup(self.fileno())) as mine:
-            mine.shutdown(socket.SHUT_RDWR)
+        _shut(self)
 
     def commit(self) -> None:
         """Commit."""
@@ -169,7 +164,7 @@ class BoundedConnection(extensions.connection):  # type: ignore[misc] # psycopg2
 
     def quickly(self, command: str) -> None:
         """Run what never takes long, outside of a transaction and not longer than the limit for connecting."""
-        with self.bounded(self.limits.connect), _autocommitting(self), self.cursor() as cursor:
+        with self.bounded(self.limits.connect), autocommitting(self), self.cursor() as cursor:
             cursor.execute(command)
 
 
@@ -230,37 +225,12 @@ def _has_large_integer(values: Iterable[Any]) -> bool:
     return any(isinstance(value, int) and not -(2**63) <= value < 2**63 for value in values)
 
 
-@contextmanager
-def _autocommitting(connection: Any) -> Iterator[None]:
-    """Keep psycopg2 from beginning a transaction."""
-    if connection.autocommit:
-        yield
-        return
-    connection.autocommit = True
-    try:
-        yield
-    finally:
-        if not connection.closed:
-            connection.autocommit = False
-
-
-class _Psycopg2(Driver):
+class _Psycopg2(Libpq):
     decided = frozenset({"async", "async_", "connection_factory", "cursor_factory"})
-    joined: ClassVar[Mapping[str, Join]] = {"options": join_options}
-    takes_straight = True
-    knows_more_tls = True
 
     @override
     def known_arguments(self) -> set[str]:
         return {*_PARAMETERS.split()}
-
-    @override
-    def arguments(self, settings: DatabaseSettings, session: Mapping[str, Any]) -> dict[str, Any]:
-        return connect_arguments(settings, session)
-
-    @override
-    def tls_arguments(self, tls: Tls) -> dict[str, Any]:
-        return tls_arguments(tls)
 
     @override
     def opening(self, dialect: Dialect, limits: Limits, tls: Tls) -> Callable[..., Any]:
@@ -292,36 +262,12 @@ class _Psycopg2(Driver):
 
     @override
     def cut(self, lent: Any) -> None:
-        lent.abort()
+        _shut(lent)
 
     @override
     def has_lost(self, lent: Any) -> bool:
         # The server would answer the COMMIT with ROLLBACK, and psycopg2 would not tell.
         return bool(lent.get_transaction_status() == INERROR)
-
-    @override
-    def ping(self, dialect: Dialect, lent: Any) -> None:
-        self.run_quickly(lent, "SELECT 1")
-
-    @override
-    def run_quickly(self, lent: Any, command: str) -> None:
-        lent.quickly(command)
-
-    @override
-    def fetch(self, lent: Any, sql: str, parameters: Any) -> Rows:
-        with lent.cursor() as cursor:
-            cursor.execute(sql, parameters)
-            rows: Rows = cursor.fetchall()
-        return rows
-
-    @override
-    def fetch_alone(self, lent: Any, sql: str, parameters: Any) -> Rows:
-        with _autocommitting(lent):
-            return self.fetch(lent, sql, parameters)
-
-    @override
-    def diagnose(self, error: Any, statement: str) -> Diagnostics:
-        return diagnosed(error)
 
 
 SYNC = _Psycopg2()
