@@ -67,14 +67,14 @@ _BY_PACKAGE = {driver.package: driver for driver in _DRIVERS.values()}
 
 # One of which nothing is known: SQLAlchemy does what is to be done.
 _UNKNOWN = Driver()
-# By the names that dialects have for them, and whether they are asynchronous.
-_loaded: dict[tuple[str, bool], Driver] = {}
+# By the database, the name that its dialect has for the driver, and whether that is asynchronous.
+_loaded: dict[tuple[str, str, bool], Driver] = {}
 
 
 def driver_for(dialect: Dialect) -> Driver:
     """Return what is known of the driver of a dialect."""
     # Asked several times for each statement.
-    known = _loaded.get((dialect.driver, dialect.is_async))
+    known = _loaded.get((dialect.name, dialect.driver, dialect.is_async))
     return _load(dialect) if known is None else known
 
 
@@ -83,7 +83,7 @@ def _load(dialect: Dialect) -> Driver:
     name = f"{dialect.name}+{dialect.driver.removesuffix('_async')}"
     found = _DRIVERS.get(name)
     driver = _UNKNOWN if found is None else found.load(asynchronous=dialect.is_async)
-    _loaded[dialect.driver, dialect.is_async] = driver
+    _loaded[dialect.name, dialect.driver, dialect.is_async] = driver
     return driver
 
 
