@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
 from sqlalchemy import Dialect
@@ -13,7 +15,7 @@ from querywright.engine.drivers.driver import Diagnostics, Driver, Join, Rows
 from querywright.engine.tls import Tls, system_authorities
 from querywright.settings import DatabaseSettings
 
-__all__ = ["ACTIVE", "INERROR", "INTRANS", "Libpq", "autocommitting", "parameters_of", "unusual", "without_sql"]
+__all__ = ["ACTIVE", "INERROR", "INTRANS", "Libpq", "autocommitting", "parameters_of", "shut", "unusual", "without_sql"]
 
 # libpq's PQTRANS_ACTIVE and those after it.
 ACTIVE, INTRANS, INERROR = 1, 2, 3
@@ -107,6 +109,12 @@ class Libpq(Driver):
 def _escape(value: str) -> str:
     """Escape a value for libpq's ``options`` (PostgreSQL manual, 34.1.2)."""
     return value.replace("\\", "\\\\").replace(" ", "\\ ")
+
+
+def shut(number: int) -> None:
+    """Close a socket for whoever waits for it, who has an error then; libpq still has its own hold on it."""
+    with suppress(OSError), socket.socket(fileno=os.dup(number)) as mine:
+        mine.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import datetime as dt
 import inspect
 import time
 from collections.abc import Callable, Generator, Mapping
+from contextlib import suppress
 from typing import Any, ClassVar, TypeVar
 
 import psycopg
@@ -22,7 +23,7 @@ from typing_extensions import override
 
 from querywright.engine.completion import to_the_end
 from querywright.engine.drivers.driver import Rows, State, unwrapped
-from querywright.engine.drivers.libpq import ACTIVE, INERROR, INTRANS, Libpq, unusual
+from querywright.engine.drivers.libpq import ACTIVE, INERROR, INTRANS, Libpq, shut, unusual
 from querywright.engine.limits import Limits
 from querywright.engine.tls import Tls
 from querywright.settings import DatabaseSettings
@@ -235,7 +236,9 @@ class _Psycopg(Libpq):
 
     @override
     def cut(self, lent: Any) -> None:
-        unwrapped(lent).pgconn.finish()
+        # Not pgconn.finish(): psycopg's C code would go on with memory that is freed by it.
+        with suppress(psycopg.Error):
+            shut(unwrapped(lent).pgconn.socket)
 
     @override
     def has_lost(self, lent: Any) -> bool:
