@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,7 +21,7 @@ from sqlalchemy import Dialect
 from typing_extensions import override
 
 from querywright.engine.drivers.driver import State
-from querywright.engine.drivers.libpq import ACTIVE, INERROR, INTRANS, Libpq, autocommitting, unusual
+from querywright.engine.drivers.libpq import ACTIVE, INERROR, INTRANS, Libpq, autocommitting, shut, unusual
 from querywright.engine.limits import Limits
 from querywright.engine.tls import Tls
 
@@ -96,10 +95,9 @@ if hasattr(os, "register_at_fork"):
 
 
 def _shut(connection: Any) -> None:
-    """Close the socket of a connection: whoever waits for it has an error."""
     # It may have been closed in the meantime.
-    with suppress(OSError, psycopg2.Error), socket.socket(fileno=os.dup(connection.fileno())) as mine:
-        mine.shutdown(socket.SHUT_RDWR)
+    with suppress(psycopg2.Error):
+        shut(connection.fileno())
 
 
 class BoundedConnection(extensions.connection):  # type: ignore[misc] # psycopg2 has no types

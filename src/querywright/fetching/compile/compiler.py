@@ -112,13 +112,10 @@ class SelectCompiler:
 
     def finished(self, top: Select[Any], node: Node) -> Select[Any]:
         """Add to the outermost statement what only that can have."""
-        hint = (
-            self.writer.page_hint
-            if self.layout.form.page
-            else self.writer.hint
-            if has_arrays(node, self.layout)
-            else ""
-        )
+        if self.layout.form.page:
+            hint = self.writer.page_hint
+        else:
+            hint = self.writer.hint if has_arrays(node, self.layout) else ""
         if hint:
             top = top.prefix_with(hint)
         # Only a top-level statement hands its criteria to the SELECTs inside it.
@@ -165,9 +162,9 @@ class SelectCompiler:
         return Member(key, self._scalar(node, column), required, document=node.encoding is Encoding.JSON)
 
     def _row_member(self, key: str, node: ToOne, level: Level) -> Member:
-        text = self.written(node, level)
         if not node.is_row:
-            return Member(key, (text,)) if node.nullable else Member(key, (text,), required=text)
+            return self._fragment_member(key, node, level)
+        text = self.written(node, level)
         if node.nullable and self.layout.compact:
             return Member(key, (self._unless_null(text),))
         return Member(key, (text,), required=text, whole=True)
@@ -176,7 +173,7 @@ class SelectCompiler:
         text = self.written(node, level)
         return Member(key, (text,), required=text, whole=True)
 
-    def _aggregate_member(self, key: str, node: Aggregate, level: Level) -> Member:
+    def _fragment_member(self, key: str, node: ToOne | Aggregate, level: Level) -> Member:
         text = self.written(node, level)
         return Member(key, (text,)) if node.nullable else Member(key, (text,), required=text)
 
@@ -336,7 +333,7 @@ _MEMBERS: dict[type, Callable[[SelectCompiler, str, Any, Level], Member]] = {
     ToOne: SelectCompiler._row_member,  # noqa: SLF001 - as above
     ToMany: SelectCompiler._list_member,  # noqa: SLF001 - as above
     Groups: SelectCompiler._list_member,  # noqa: SLF001 - as above
-    Aggregate: SelectCompiler._aggregate_member,  # noqa: SLF001 - as above
+    Aggregate: SelectCompiler._fragment_member,  # noqa: SLF001 - as above
     Embedded: SelectCompiler._composite_member,  # noqa: SLF001 - as above
 }
 

@@ -60,6 +60,22 @@ class _Node:
         return ()
 
 
+class _Related(_Node):
+    """What a node of a relationship tells of itself."""
+
+    target: Node
+
+    @property
+    def inner(self) -> tuple[Node, ...]:
+        """The nodes directly inside it."""
+        return (self.target,)
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """The shapes whose fields lie one level inside it."""
+        return self.target.shapes
+
+
 @dataclass(frozen=True)
 class Scalar(_Node):
     """One value of a row.
@@ -97,7 +113,7 @@ class RelatedRows:
 
 
 @dataclass(frozen=True)
-class ToOne(_Node):
+class ToOne(_Related):
     """What the one row has that a relationship leads to.
 
     Attributes:
@@ -117,19 +133,9 @@ class ToOne(_Node):
         """Whether it is a row, and not a value of one."""
         return isinstance(self.target, (Shape, Variants))
 
-    @property
-    def inner(self) -> tuple[Node, ...]:
-        """The nodes directly inside it."""
-        return (self.target,)
-
-    @property
-    def shapes(self) -> tuple[Shape, ...]:
-        """The shapes whose fields lie one level inside it."""
-        return self.target.shapes
-
 
 @dataclass(frozen=True)
-class ToMany(_Node):
+class ToMany(_Related):
     """A list of what each row has that a relationship leads to.
 
     Attributes:
@@ -145,19 +151,9 @@ class ToMany(_Node):
     path: str
     nullable: ClassVar[bool] = False
 
-    @property
-    def inner(self) -> tuple[Node, ...]:
-        """The nodes directly inside it."""
-        return (self.target,)
-
-    @property
-    def shapes(self) -> tuple[Shape, ...]:
-        """The shapes whose fields lie one level inside it."""
-        return self.target.shapes
-
 
 @dataclass(frozen=True)
-class Groups(_Node):
+class Groups(_Related):
     """A dict of the rows that a relationship leads to, by a value that each has.
 
     Attributes:
@@ -176,16 +172,6 @@ class Groups(_Node):
     single: bool
     path: str
     nullable: ClassVar[bool] = False
-
-    @property
-    def inner(self) -> tuple[Node, ...]:
-        """The nodes directly inside it."""
-        return (self.target,)
-
-    @property
-    def shapes(self) -> tuple[Shape, ...]:
-        """The shapes whose fields lie one level inside it."""
-        return self.target.shapes
 
 
 @dataclass(frozen=True)

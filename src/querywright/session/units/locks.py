@@ -16,7 +16,7 @@ from querywright.engine import classify
 from querywright.engine.databases.lookup import backend_of
 from querywright.errors import ConfigurationError, LockNotAvailable
 
-__all__ = ["NamePart", "acquire", "advisory_lock", "lock_errors", "lock_key"]
+__all__ = ["NamePart", "advisory_lock", "lock_errors", "lock_key"]
 
 NamePart = str | int | uuid.UUID
 _PARTS: Any = (str, int, uuid.UUID)
@@ -79,13 +79,12 @@ def advisory_lock(session: Session | AsyncSession, /, *name: NamePart, wait: boo
     """
     key = lock_key(*name)
     if isinstance(session, AsyncSession):
-        return session.run_sync(acquire, key, wait=wait)
-    acquire(session, key, wait=wait)
+        return session.run_sync(_acquire, key, wait=wait)
+    _acquire(session, key, wait=wait)
     return None
 
 
-def acquire(session: Session, key: int, *, wait: bool) -> None:
-    """Lock a number until the transaction ends; raises as `advisory_lock` does."""
+def _acquire(session: Session, key: int, *, wait: bool) -> None:
     with lock_errors():
         connection = session.connection()
         backend = backend_of(connection.dialect)
