@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import suppress
+from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import func, select, text
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from querywright import (
     AsyncDatabase,
@@ -264,6 +266,33 @@ async def test_a_task_left_behind_in_a_session_is_no_success(db: AsyncDatabase) 
         task.result()
     assert checked_out(db) == 0
     assert await names(db) == []
+
+
+@pytest.mark.drivers(*POSTGRES)
+async def test_who_waits_on_a_connection_that_is_closed_has_an_error(db: AnyDatabase) -> None:
+    """psycopg's C code would go on with memory that is freed, once the next connection has a socket of that number."""
+    for _ in range(10):
+        mark = uuid4().hex
+        with pytest.raises(ConcurrentUse):
+            async with transaction(db) as tx:
+                sleeping = partial(tx.execute, text(f"SELECT pg_sleep(60) -- {mark}"))
+                waits = asyncio.to_thread(sleeping) if isinstance(db, Database) else sleeping()
+                task = asyncio.create_task(waits)
+                await asleep(db, mark)
+        assert await names(db) == []
+        with pytest.raises(SQLAlchemyError):
+            await asyncio.wait_for(task, 20)
+        assert checked_out(db) == 0
+
+
+async def asleep(db: AnyDatabase, mark: str) -> None:
+    """Wait until the statement with that comment sleeps at the server."""
+    state = text(f"SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%60) -- {mark}'")
+    seen = 0
+    while not seen:
+        await asyncio.sleep(0)
+        async with transaction(db, nested="new", read_only=True) as tx:
+            seen = await resolve(tx.scalar(state))
 
 
 @pytest.mark.drivers("sqlite+pysqlite", "postgresql+psycopg")

@@ -38,6 +38,25 @@ Steps = Generator[Any, Any, T]
 
 class _Bounded(psycopg.BaseConnection[Any]):
     limits: ClassVar[Limits]
+    _waits = False
+    _ended = False
+
+    def _end_wait(self) -> None:
+        self._waits = False
+        if self._ended:
+            self.pgconn.finish()
+
+    def _may_finish(self) -> bool:
+        """Return whether nobody waits for the server: psycopg's C code would go on with memory that finish() frees.
+
+        Whoever waits has an error at once, and closes the connection then.
+        """
+        self._ended = True
+        if self._waits:
+            # The wait may have ended since.
+            with suppress(psycopg.Error):
+                shut(self.pgconn.socket)
+        return not self._waits
 
     def _bounded(self, steps: Steps[T], limit: float | None) -> Steps[T]:
         """Run a generator of psycopg's protocol until nothing has come for so many seconds.
@@ -100,7 +119,16 @@ class BoundedConnection(_Bounded, psycopg.Connection[Any]):
 
     def wait(self, gen: Steps[T], *args: Any, **options: Any) -> T:
         """Wait for the server, not longer than the limit."""
-        return super().wait(self._bounded(gen, self.limits.statement), *args, **options)
+        self._waits = True
+        try:
+            return super().wait(self._bounded(gen, self.limits.statement), *args, **options)
+        finally:
+            self._end_wait()
+
+    def close(self) -> None:
+        """Close, at once or when the thread that waits for the server has had its error."""
+        if self._may_finish():
+            super().close()
 
     def quickly(self, command: str) -> None:
         """Run what never takes long, outside of a transaction and not longer than the limit for connecting."""
@@ -128,12 +156,20 @@ class BoundedAsyncConnection(_Bounded, psycopg.AsyncConnection[Any]):
         cancels at every await.
         """
         steps = self._bounded(gen, self.limits.statement)
+        self._waits = True
         try:
             return await waiting.wait_async(steps, self.pgconn.socket, interval, **options)
         except asyncio.CancelledError:
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 await to_the_end(self._interrupt(steps, interval))
             raise
+        finally:
+            self._end_wait()
+
+    async def close(self) -> None:
+        """Close, at once or when the task that waits for the server has had its error."""
+        if self._may_finish():
+            await super().close()
 
     async def _interrupt(self, steps: Steps[Any], interval: float) -> None:
         """Cancel the statement on the server and read its end, or close the connection."""
@@ -236,7 +272,6 @@ class _Psycopg(Libpq):
 
     @override
     def cut(self, lent: Any) -> None:
-        # Not pgconn.finish(): psycopg's C code would go on with memory that is freed by it.
         with suppress(psycopg.Error):
             shut(unwrapped(lent).pgconn.socket)
 
