@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import suppress
 from typing import Any
 from uuid import uuid4
@@ -11,8 +11,9 @@ from uuid import uuid4
 import httpx
 import pytest
 from anyio import to_thread
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Response
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.routing import APIRoute
 from sqlalchemy import MetaData, select
 
 from querywright import AsyncDatabase, Database, IdempotencyKeys, NestedTransaction
@@ -244,6 +245,47 @@ async def test_what_a_dependency_swallows_is_rolled_back(
         assert (await client.post(path)).status_code == 500
     assert ended == ["rollback", "rollback"]
     assert await names(db) == []
+
+
+class AlwaysWell(APIRoute):
+    """Answers 200 whatever happens, and says in the body what did."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except Exception as error:  # noqa: BLE001 - it is the fault
+                return JSONResponse({"error": type(error).__name__})
+
+        return answer
+
+
+@pytest.mark.parametrize("error", [HTTPException(402), ValueError()], ids=["answer", "fault"])
+async def test_what_a_route_class_swallows_is_rolled_back(
+    db: AnyDatabase, app: FastAPI, client: httpx.AsyncClient, error: Exception
+) -> None:
+    router = APIRouter(route_class=AlwaysWell)
+    if isinstance(db, AsyncDatabase):
+
+        @router.post("/")
+        async def asynchronous(tx: Writer, *, fails: bool) -> None:
+            tx.add(Tag(name=f"{fails}"))
+            if fails:
+                raise error
+    else:
+
+        @router.post("/")
+        def synchronous(tx: SyncWriter, *, fails: bool) -> None:
+            tx.add(Tag(name=f"{fails}"))
+            if fails:
+                raise error
+
+    app.include_router(router)
+    assert (await client.post("/", params={"fails": True})).json() == {"error": type(error).__name__}
+    assert (await client.post("/", params={"fails": False})).json() is None
+    assert await names(db) == ["False"]
 
 
 async def test_an_error_that_is_raised_as_an_answer_keeps_what_is_to_be_kept(

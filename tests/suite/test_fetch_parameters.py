@@ -6,10 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from sqlalchemy import ColumnElement, Select, String, bindparam, func, or_, select, text
+import sqlalchemy.orm
+from sqlalchemy import ColumnElement, Select, String, bindparam, event, func, or_, select, text
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import with_loader_criteria
+from sqlalchemy.orm import ORMExecuteState, with_loader_criteria
 
 from querywright import ShapeError, prepare
 from tests.suite.models import Author, Book, NameOut, Out
@@ -138,6 +139,32 @@ async def test_parameters_in_every_verb(authors: AnyDatabase, name: str) -> None
     assert await resolve(given.exists())
     assert await resolve(given.explain())
     assert given.sql()
+
+
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("made", ["function", "expression"])
+async def test_parameters_of_statements_that_a_listener_filters(authors: AnyDatabase, name: str, made: str) -> None:
+    """SQLAlchemy 2.0 cannot fill in what has the option by ``params()``: it has nothing to copy."""
+    filters: dict[str, Any] = {
+        "function": lambda author: author.id != bindparam("hidden"),
+        "expression": Author.id != bindparam("hidden"),
+    }
+    option = with_loader_criteria(Author, filters[made], include_aliases=True)
+
+    def add_filter(state: ORMExecuteState) -> None:
+        if state.is_select:
+            state.statement = state.statement.options(option)
+            state.parameters = {**dict(state.parameters or {}), "hidden": 3, "not there": 0}  # type: ignore[misc]
+
+    statement, parameters = FORMS[name]
+    event.listen(sqlalchemy.orm.Session, "do_orm_execute", add_filter)
+    try:
+        assert keys(await resolve(authors.fetch(AuthorOut, statement, parameters).all())) == [2]
+        assert keys(await resolve(prepare(AuthorOut, statement)(authors, **(parameters or {})).all())) == [2]
+        hidden = authors.fetch(AuthorOut, named(), {"n": "c"})
+        assert await resolve(hidden.all()) == (await resolve(hidden.page(size=2))).items == []
+    finally:
+        event.remove(sqlalchemy.orm.Session, "do_orm_execute", add_filter)
 
 
 async def test_parameters_of_filters_of_related_rows(authors: AnyDatabase) -> None:

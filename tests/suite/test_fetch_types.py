@@ -248,6 +248,9 @@ POSTGRESQL: dict[str, tuple[Any, list[Any], list[Any]]] = {
     "numbers between": (pg.INT4RANGE(), [Shown], [pg.Range(1, 5), pg.Range(None, 3), pg.Range(empty=True)]),
     "decimals between": (pg.NUMRANGE(), [Shown], [pg.Range(Decimal("1.5"), Decimal("2.50"), bounds="[]")]),
     "days between": (pg.DATERANGE(), [Shown], [WEEK, pg.Range()]),
+    "weeks": (sa.ARRAY(pg.DATERANGE), [Shown], [[WEEK, pg.Range()], []]),
+    "counts": (sa.ARRAY(pg.INT4RANGE, as_tuple=True), [Shown], [(pg.Range(1, 5), None), (pg.Range(empty=True),)]),
+    "zoned moments between": (pg.TSTZRANGE(), [Shown], [pg.Range(dt.datetime(2026, 1, 1, tzinfo=UTC), None)]),
     "moments between": (pg.TSRANGE(), [Shown], [pg.Range(dt.datetime(2026, 1, 1), None, bounds="()")]),  # noqa: DTZ001
     "binary document": (pg.JSONB(), [Any, Settings], [{"theme": "a"}]),
     "json null": (pg.JSONB(), [Any], [None, sa.JSON.NULL]),

@@ -36,7 +36,7 @@ async def enter_last_to_leave(
     """Enter a transaction that ends once all other dependencies with ``scope="function"`` have.
 
     It is rolled back if one of them fails, if a path operation returns a response with a status from 400 on, and if it
-    raises, whoever swallows that.
+    raises, whoever swallows that: a dependency, or a route class that answers in its place.
 
     Args:
         connection: The request.
@@ -108,8 +108,10 @@ class _Answered(AbstractAsyncContextManager[Entered]):
         self._connection = connection
         self._transaction = transaction
         self._keep = keep
+        self._handler: FrameType | None = None
 
     async def __aenter__(self) -> Entered:
+        self._handler = _handler()
         return await self._transaction.__aenter__()
 
     async def __aexit__(
@@ -125,7 +127,10 @@ class _Answered(AbstractAsyncContextManager[Entered]):
         return None
 
     def _is_refused(self) -> bool:
-        """Look at what nobody is passed: whether a dependency has swallowed an error, and FastAPI's response."""
+        """Look at what nobody is passed: whether somebody has swallowed an error, and FastAPI's response."""
+        handler, self._handler = self._handler, None
+        if handler is not None and handler.f_locals["response"] is None and not self._keep:
+            return True
         frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - see above
         while frame is not None:
             if frame.f_code is _LEAVING and frame.f_locals["suppressed_exc"]:
@@ -136,3 +141,17 @@ class _Answered(AbstractAsyncContextManager[Entered]):
                 return isinstance(response, Response) and response.status_code >= FIRST_ERROR and not self._keep
             frame = frame.f_back
         return False
+
+
+def _handler() -> FrameType | None:
+    """Find what makes a response of what the path operation returns: FastAPI's function that asks its dependencies.
+
+    A websocket has none.
+    """
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - as above
+    while frame is not None:
+        code = frame.f_code
+        if code.co_filename == fastapi.routing.__file__ and {"response", "solved_result"} <= {*code.co_varnames, *code.co_cellvars}:
+            return frame
+        frame = frame.f_back
+    return None

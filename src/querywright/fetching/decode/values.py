@@ -8,6 +8,7 @@ import enum
 import importlib
 import ipaddress
 import json
+import math
 import uuid
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -174,10 +175,12 @@ def _array_reader(array: sa.ARRAY[Any], dialect: Dialect) -> Reader | None:
     assert encoding is not None  # noqa: S101 - planned before it is read
     read = value_reader(encoding, item, dialect) or (lambda value: value)
     collect: Callable[[Any], Any] = tuple if array.as_tuple else list
+    # An element that is written as a list itself lies below the dimensions that are declared; PostgreSQL checks none.
+    most = (array.dimensions or 1) if storage_encoding(item) in {Encoding.JSON, Encoding.RANGE} else math.inf
 
-    def read_array(values: Any) -> Any:
-        if isinstance(values, list):
-            return collect(read_array(value) for value in values)
+    def read_array(values: Any, depth: int = 0) -> Any:
+        if isinstance(values, list) and depth < most:
+            return collect(read_array(value, depth + 1) for value in values)
         return None if values is None else read(values)
 
     return read_array

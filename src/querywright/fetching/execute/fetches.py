@@ -62,7 +62,7 @@ def require_known(query: Query, target: Target, binder: Binder) -> None:
     """
     if query.parameters and not binder.names.issuperset(query.parameters):
         whole, _ = _find(query, target, Form(array=True))
-        if unknown := query.parameters.keys() - whole.names:
+        if unknown := query.parameters.keys() - whole.names - query.optional:
             names, known = ", ".join(sorted(unknown)), ", ".join(sorted(whole.names)) or "none"
             reason = f"it has no parameter {names}; it has {known}."
             raise ShapeError("statement", reason, hint="Write bindparam() where it belongs.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,6 +32,7 @@ class Query:
         strategy: Whether one statement fetches all, or one for each level.
         declaration: Where the statement is compiled once for all, if a module declared it.
         sessions: The sessions of the database that it was asked of, whose listeners see it though it needs none.
+        optional: Names of values that the statement need not have a parameter for.
     """
 
     model: Any
@@ -41,6 +42,7 @@ class Query:
     strategy: Strategy = "auto"
     declaration: Declaration | None = None
     sessions: type[Session] | None = None
+    optional: Set[str] = frozenset()
 
     @property
     def plan(self) -> Plan:
@@ -69,8 +71,6 @@ class Query:
             return self
         given = seen.parameters or {}
         # A listener may give a value to every statement, whether it has such a parameter or not; the ORM ignores it.
-        known = {} if seen.is_another else self.parameters or {}
-        added = {name: value for name, value in given.items() if name not in known}
-        statement = seen.statement.params(added) if added else seen.statement
-        parameters = {name: value for name, value in given.items() if name in known}
-        return replace(self, statement=statement, parameters=parameters, declaration=None)
+        known = frozenset() if seen.is_another else frozenset(self.parameters or ())
+        optional = given.keys() - known
+        return replace(self, statement=seen.statement, parameters=given, optional=optional, declaration=None)

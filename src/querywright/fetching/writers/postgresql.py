@@ -82,15 +82,26 @@ def _interval(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragm
     return (cast(days + time, Text),)
 
 
-def _range(column: ColumnElement[Any], _type: TypeEngine[Any]) -> Fragments:
+def _range(zone: Zone) -> Encoder:
     """Write ``[lower, upper, bounds]``, and nothing between the brackets of an empty range."""
-    left = case((func.lower_inc(column), literal("[")), else_=literal("("))
-    right = case((func.upper_inc(column), literal("]")), else_=literal(")"))
+
+    def write(column: ColumnElement[Any], column_type: TypeEngine[Any]) -> Fragments:
+        in_utc = zone == "UTC" and column_type.__visit_name__ == "TSTZRANGE"
+        ends = [_end(bound, in_utc=in_utc) for bound in (func.lower(column), func.upper(column))]
+        left = case((func.lower_inc(column), literal("[")), else_=literal("("))
+        right = case((func.upper_inc(column), literal("]")), else_=literal(")"))
+        written = cast(func.json_build_array(*ends, left.concat(right)), Text)
+        return (case((func.isempty(column), literal("[]")), (column.is_not(None), written)),)
+
+    return write
+
+
+def _end(bound: ColumnElement[Any], *, in_utc: bool) -> ColumnElement[Any]:
+    """Write an end of a range; NULL where there is none."""
+    value = func.timezone(literal("UTC"), bound) if in_utc else bound
     # Through to_json(), which writes timestamps as ISO 8601 and leaves text alone.
-    bounds = [func.to_json(func.lower(column)), func.to_json(func.upper(column))]
-    ends = [func.coalesce(bound.op("#>>")(literal("{}")), null()) for bound in bounds]
-    written = cast(func.json_build_array(*ends, left.concat(right)), Text)
-    return (case((func.isempty(column), literal("[]")), (column.is_not(None), written)),)
+    text = func.to_json(value).op("#>>")(literal("{}"))
+    return func.coalesce(text.concat("+00:00") if in_utc else text, null())
 
 
 _DATES = ("date", "timestamp without time zone", "timestamp with time zone")
@@ -223,6 +234,7 @@ def _writer(zone: Zone, *, is_binary: bool, many: bool = True) -> _PostgreSQLWri
     }
     model_encoders: dict[Encoding, Encoder] = {
         **_MODEL_ENCODERS,
+        Encoding.RANGE: _range(zone),
         Encoding.FLOAT: numbers.float_(widens_real=is_binary, infinite=_quote),
         Encoding.DECIMAL: numbers.decimal(strips_zeros=is_binary, finite=False),
     }
@@ -271,7 +283,6 @@ _MODEL_ENCODERS: dict[Encoding, Encoder] = {
     Encoding.BYTES: _bytes,
     Encoding.INTERVAL: _interval,
     Encoding.NETWORK: _json,
-    Encoding.RANGE: _range,
 }
 POSTGRESQL: JsonWriter = _writer("session", is_binary=False)
 ASYNCPG: JsonWriter = _writer("UTC", is_binary=True)
