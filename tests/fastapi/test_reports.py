@@ -8,12 +8,13 @@ import sys
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 import pytest
 from fastapi import BackgroundTasks, FastAPI
 from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, BeforeValidator, Field
 from sqlalchemy import Engine, NullPool, create_engine, make_url, select, text
 from sqlalchemy.orm import Session
 
@@ -302,6 +303,31 @@ async def test_what_leaves_an_application_has_no_rows_in_it(app: FastAPI, path: 
     for word in ("DETAIL", "INSERT", "SELECT", "asyncpg.exceptions", "psycopg.errors", "pymysql.err", "sqlite3."):
         assert word not in logged
     assert VALUE not in logged.replace(f"'{VALUE}' = nowhere", "")
+
+
+class ShortOut(BaseModel):
+    name: Annotated[str, Field(max_length=3)]
+    by_name: Annotated[dict[str, int], Field(validation_alias="name"), BeforeValidator(lambda name: {name: name})]
+
+
+@pytest.mark.drivers(*ASYNC)
+@pytest.mark.parametrize("verb", ["all", "json"])
+async def test_rows_that_a_model_refuses_leave_without_their_values(db: AsyncDatabase, app: FastAPI, verb: str) -> None:
+    @app.post("/refused")
+    async def refused() -> None:
+        await getattr(db.fetch(ShortOut, select(Tag)), verb)()
+
+    @app.post("/own")
+    async def own() -> None:
+        ShortOut(name=VALUE)
+
+    async with db.transaction() as tx:
+        tx.add(a_tag())
+    logged = await left_with(app, "/refused")
+    assert "Reported: ValidationError: list[ShortOut]: name (string_too_long); name (int_parsing)" in logged
+    assert "in refused" in logged
+    assert VALUE not in logged
+    assert "Reported" not in await left_with(app, "/own")
 
 
 @pytest.mark.drivers(*ASYNC)

@@ -114,6 +114,21 @@ def test_pauses_grow_up_to_a_cap() -> None:
     assert pauses == [0.015, 0.03, 0.06, 0.12, 0.24, 0.48, 0.96, 1.0, None]
 
 
+def test_a_connection_that_may_have_been_idle_for_too_long_is_no_reason() -> None:
+    """The server ends it, and asyncpg and psycopg2 tell of a lost connection alone."""
+    now = [0.0]
+    runs = attempts(RetryPolicy(deadline=100, idle=3.0), now=now)
+    now[0] = 2.9
+    pause = runs.pause_after(failed("08006", lost=True))
+    assert pause is not None
+    now[0] += pause + 2.9
+    assert runs.pause_after(failed("40001")) is not None
+    now[0] += 4
+    assert runs.pause_after(failed("40001")) is not None
+    now[0] += 4
+    assert runs.pause_after(failed("08006", lost=True)) is None
+
+
 def test_no_attempt_begins_after_the_deadline() -> None:
     now = [0.0]
     runs = attempts(RetryPolicy(deadline=1.0), now=now)

@@ -53,6 +53,30 @@ async def test_a9_dropped_on_rollback(db: AnyDatabase) -> None:
     assert called == ["rollback"]
 
 
+@pytest.mark.drivers("sqlite+pysqlite", "postgresql+psycopg", "mariadb+pymysql")
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
+async def test_nothing_is_called_where_a_commit_was_interrupted(
+    db: Database, monkeypatch: pytest.MonkeyPatch, interruption: type[BaseException]
+) -> None:
+    """It may be durable: what undoes its effects elsewhere must not run."""
+    called: list[str] = []
+    commit = db.engine.dialect.do_commit
+
+    def interrupted(connection: Any) -> None:
+        commit(connection)
+        raise interruption
+
+    with pytest.raises(interruption), db.transaction() as tx:
+        tx.add(Tag(name="durable"))
+        tx.on_commit(called.append, "commit")
+        tx.on_rollback(called.append, "rollback")
+        monkeypatch.setattr(db.engine.dialect, "do_commit", interrupted)
+    monkeypatch.undo()
+    assert called == []
+    assert db.run(lambda tx: tx.scalar(COUNT)) == 1
+    assert pool_snapshot(db.engine).checked_out == 0
+
+
 async def test_a9_a_commit_that_fails_is_a_rollback(db: AnyDatabase) -> None:
     await add(db, Tag(name="taken"))
     called: list[str] = []

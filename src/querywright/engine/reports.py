@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import traceback
+from traceback import extract_tb, walk_tb
 from types import TracebackType
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as SATimeoutError
 
@@ -22,13 +23,13 @@ _LIBRARIES = PACKAGES | {
     "concurrent", "threading",
 }  # fmt: skip
 _INNERMOST = 5
+# Gives rows to response models.
+_READS_ROWS = "querywright.fetching.decode."
 _OF_DATABASES = (StatementError, SATimeoutError)
-# Of these a traceback tells nothing that they do not say themselves.
-_TOLD = (*_OF_DATABASES, QuerywrightError)
 
 
 class Reported(Exception):
-    """Stands in a traceback for an error of a database, with what may be told of it."""
+    """Stands in a traceback for an error of a database or of its rows, with what may be told of it."""
 
 
 def report_of(error: BaseException) -> str:
@@ -49,20 +50,29 @@ def report_of(error: BaseException) -> str:
         return f"{name}: {type(error.orig).__name__} before the statement was sent"
     if isinstance(error, SATimeoutError):
         return f"{name}: {classify(error)}"
+    if isinstance(error, ValidationError):
+        return f"{name}: {error.title}: {'; '.join(_mismatches(error))}"
     members = _members(error)
     return f"{name}: {'; '.join(map(report_of, members))}" if members else name
 
 
+def _mismatches(error: ValidationError) -> list[str]:
+    """List the fields that a model has refused and why, without what was in them; a path may go on with a key."""
+    told = error.errors(include_url=False, include_context=False, include_input=False)
+    fields = (next((part for part in each["loc"] if isinstance(part, str)), "the whole") for each in told)
+    return list(dict.fromkeys(f"{field} ({each['type']})" for field, each in zip(fields, told, strict=True)))[:_INNERMOST]
+
+
 def lines_of(error: BaseException) -> str:
     """Write the lines of the application through which an error has come; the source, without any values."""
-    frames = traceback.extract_tb(own_frames(error.__traceback__))
+    frames = extract_tb(own_frames(error.__traceback__))
     return "".join(
         f'\n  File "{each.filename}", line {each.lineno}, in {each.name}\n    {each.line}' for each in frames
     )
 
 
 def reported(error: BaseException) -> BaseException:
-    """Put reports in the place of a database's errors, wherever they are in what has led to an error.
+    """Put reports in the place of errors of a database and its rows, wherever they are in what has led to an error.
 
     A server logs what leaves its application whole: with the statement, with the rows that a driver cites of it, and
     with the way through all libraries, of which only the lines of the application are left.
@@ -78,13 +88,22 @@ def _is_told(error: BaseException | None, seen: set[int]) -> bool:
         return False
     seen.add(id(error))
     behind = (error.__cause__, error.__context__, *_members(error))
-    return isinstance(error, _TOLD) or any(_is_told(each, seen) for each in behind)
+    # Of our own errors a traceback tells nothing that they do not say themselves.
+    return isinstance(error, QuerywrightError) or _has_values(error) or any(_is_told(each, seen) for each in behind)
+
+
+def _has_values(error: BaseException) -> bool:
+    """Return whether an error may cite values of rows: a database's, and a model's that was given a row by a fetch."""
+    if not isinstance(error, ValidationError):
+        return isinstance(error, _OF_DATABASES)
+    frames = walk_tb(error.__traceback__)
+    return any(frame.f_globals.get("__name__", "").startswith(_READS_ROWS) for frame, _ in frames)
 
 
 def _reported(error: BaseException, known: dict[int, BaseException]) -> BaseException:
     if id(error) in known:
         return known[id(error)]
-    if isinstance(error, _OF_DATABASES):
+    if _has_values(error):
         kept: BaseException = Reported(report_of(error))
         known[id(error)] = kept
         return kept.with_traceback(own_frames(error.__traceback__))

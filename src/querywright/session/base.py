@@ -106,7 +106,8 @@ class BaseDatabase(Generic[AnyEngine]):
             raise ConfigurationError(f"The deadline of a unit of work is {deadline} seconds.", hint="Write 0 or more.")
         if isinstance(also, str):
             raise ConfigurationError(f"also={also!r} is one text.", hint=f"Write also={{{also!r}}}.")
-        return Attempts(RetryPolicy(attempts, deadline, also, keyed=key is not None), self._budget)
+        idle = self.settings.idle_in_transaction_timeout
+        return Attempts(RetryPolicy(attempts, deadline, also, keyed=key is not None, idle=idle), self._budget)
 
     def __repr__(self) -> str:
         """Show the URL without its password, and without its query, which may hold another."""

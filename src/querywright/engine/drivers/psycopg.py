@@ -255,8 +255,9 @@ class _Psycopg(Libpq):
         driver = unwrapped(lent)
         level = driver.isolation_level.name.replace("_", " ") if driver.isolation_level else None
         settings = (driver.autocommit, unusual(dialect, level), bool(driver.read_only), bool(driver.deferrable))
+        rows = (driver.row_factory, driver.cursor_factory)
         status = driver.pgconn.transaction_status
-        return State((*settings, status == ACTIVE), status in {INTRANS, INERROR})
+        return State((*settings, *rows, status == ACTIVE), status in {INTRANS, INERROR})
 
     @override
     def commits_each(self, lent: Any) -> bool:

@@ -26,12 +26,17 @@ def commit_on(begun: Sequence[Connection], commit: Callable[[], None], hooks: Ho
 
     Raises:
         CommitOutcomeUnknown: The COMMIT got no answer, and nobody knows what became of it.
+        BaseException: It was interrupted, and nobody knows either.
     """
     receipt = take_receipt(begun[0]) if find_out and len(begun) == 1 else None
     sent = bool(begun) and not any(is_closed(each) for each in begun)
     try:
         commit()
-    except Exception as error:
+    except BaseException as error:
+        if sent and not isinstance(error, Exception):
+            # Ctrl-C, a signal or a cancellation: whoever has to leave is not kept waiting for an answer.
+            hooks.commit_unseen(took_effect=False)
+            raise
         backend = backend_of(begun[0].dialect) if sent else None
         # What became of the COMMIT of a transaction that cannot have written does not matter.
         if backend is None or backend.only_reads(begun[0]) or is_answer(error, backend.name):

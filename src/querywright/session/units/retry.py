@@ -109,12 +109,14 @@ class RetryPolicy:
         deadline: Seconds from the start of the first attempt after which no other one begins.
         also: More SQLSTATEs that it is run again for.
         keyed: Whether an idempotency key keeps it from being done twice.
+        idle: Seconds after which the server ends a transaction that does nothing; 0 for never.
     """
 
     attempts: int = 10
     deadline: float = 10.0
     also: Collection[str] = ()
     keyed: bool = False
+    idle: float = 0.0
 
 
 # Seconds: the base and the cap of the pauses.
@@ -174,10 +176,11 @@ class Attempts:
     uniform: Callable[[float, float], float] = random.uniform
     made: int = 0
     _started: float = field(init=False)
+    _begun: float = field(init=False)
     _causes: set[Cause] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
-        self._started = self.clock()
+        self._started = self._begun = self.clock()
         self.budget.deposit()
 
     def pause_after(self, error: BaseException) -> float | None:
@@ -188,6 +191,8 @@ class Attempts:
             return None
         if cause is Cause.DEMOTED and cause in self._causes:
             return None
+        if cause is Cause.CONNECTION and self._may_have_idled():
+            return None
         self._causes.add(cause)
         base, cap = _PAUSES[cause]
         pause = backoff(self.made, base=base, cap=cap, random=lambda: self.uniform(0, 1))
@@ -195,4 +200,9 @@ class Attempts:
             return None
         if cause is Cause.CONNECTION and not self.budget.withdraw():
             return None
+        self._begun = self.clock() + pause
         return pause
+
+    def _may_have_idled(self) -> bool:
+        """Return whether the server may have ended the transaction by its limit: asyncpg and psycopg2 do not say so."""
+        return 0 < self.policy.idle <= self.clock() - self._begun
