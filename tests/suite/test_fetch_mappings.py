@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 from pydantic import Field, RootModel, TypeAdapter
-from sqlalchemy import select
+from sqlalchemy import ForeignKey, String, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from querywright import ShapeError
 from tests.suite.models import Out
-from tests.suite.support import AnyDatabase, by_orm, resolve, statements
+from tests.suite.support import AnyDatabase, add, by_orm, resolve, run_sync, statements, transaction
 from tests.suite.zoo import Animal, Cat, Dog, Keeping, Zoo
 
 
@@ -177,6 +178,66 @@ async def test_each_subclass_has_its_own_model(zoo: AnyDatabase, model: Any, sta
     assert await resolve(zoo.fetch(model, statement).all()) == expected
     text = await resolve(zoo.fetch(model, statement).json())
     assert json.loads(text) == json.loads(TypeAdapter(list[model]).dump_json(expected))
+
+
+class Vehicles(DeclarativeBase):
+    pass
+
+
+class Vehicle(Vehicles):
+    __tablename__ = "vehicles"
+    __mapper_args__: ClassVar[dict[str, Any]] = {"polymorphic_on": "kind", "polymorphic_identity": "vehicle"}
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+
+
+class Car(Vehicle):
+    __tablename__ = "cars"
+    __mapper_args__: ClassVar[dict[str, Any]] = {"polymorphic_identity": "car"}
+    id: Mapped[int] = mapped_column(ForeignKey("vehicles.id"), primary_key=True)
+    doors: Mapped[int]
+
+
+class Taxi(Car):
+    __mapper_args__: ClassVar[dict[str, Any]] = {"polymorphic_identity": "taxi"}
+
+
+class Van(Car):
+    __mapper_args__: ClassVar[dict[str, Any]] = {"polymorphic_identity": "van"}
+
+
+class JustVehicle(Out):
+    kind: Literal["vehicle"]
+
+
+class CarOut(Out):
+    kind: Literal["taxi", "car", "van"]
+    doors: int
+
+
+class SmallCarOut(Out):
+    kind: Literal["taxi", "car"]
+    doors: int
+
+
+class VanOut(Out):
+    kind: Literal["van"]
+    id: int
+
+
+@pytest.mark.parametrize("model", [RootModel[JustVehicle | CarOut], RootModel[JustVehicle | VanOut | SmallCarOut]])
+async def test_a_model_for_several_subclasses_has_what_all_of_them_have(db: AnyDatabase, model: Any) -> None:
+    statement = select(Vehicle).order_by(Vehicle.id)
+    async with transaction(db) as tx:
+        await run_sync(tx, lambda sync: Vehicles.metadata.create_all(sync.connection()))
+    try:
+        await add(db, Vehicle(id=1), Car(id=2, doors=5), Taxi(id=3, doors=4), Van(id=4, doors=3))
+        expected = await by_orm(db, model, statement)
+        assert await resolve(db.fetch(model, statement).all()) == expected
+        assert await resolve(db.fetch(model, statement).json()) == TypeAdapter(list[model]).dump_json(expected)
+    finally:
+        async with transaction(db) as tx:
+            await run_sync(tx, lambda sync: Vehicles.metadata.drop_all(sync.connection()))
 
 
 class NoLiteral(Out):

@@ -7,7 +7,7 @@ import datetime as dt
 import json
 import uuid
 from decimal import Decimal
-from typing import Annotated, Any, Generic, Literal, NewType, TypeVar
+from typing import Annotated, Any, Generic, Literal, NewType, Optional, TypeVar
 
 import msgspec
 import pydantic.dataclasses
@@ -98,6 +98,10 @@ class BookList(RootModel[list[BookData]]):
 
 
 Alias = TypeAliasType("Alias", list[BookDict])
+# Of a class that comes later.
+Later = TypeAliasType("Later", "list[LaterBook]")
+Many = TypeAliasType("Many", list[Item], type_params=(Item,))  # type: ignore[misc]
+Maybe = TypeAliasType("Maybe", Optional[Item], type_params=(Item,))  # type: ignore[misc, operator]
 Title = NewType("Title", str)
 
 
@@ -115,6 +119,20 @@ class Aliased(Out):
     books: Alias
 
 
+class LaterBook(TypedDict):
+    title: str
+
+
+class GenericAliased(Out):
+    name: str
+    books: Many[BookDict]
+    mentor: Maybe[BookLess]
+
+
+class LateAliased(Out):
+    books: Later
+
+
 @pytest.mark.parametrize(
     ("model", "exact"),
     [
@@ -126,6 +144,8 @@ class Aliased(Out):
         (Boxed[tuple[BookDict, ...]], True),
         (Wrapped, True),
         (Aliased, True),
+        (GenericAliased, True),
+        (LateAliased, True),
         (RootModel[AuthorData], True),
     ],
 )

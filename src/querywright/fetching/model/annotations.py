@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import types
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import (
     AfterValidator,
@@ -107,9 +108,10 @@ def read_annotation(annotation: Any) -> Wanted:
     if origin in {Union, types.UnionType} and type(None) in get_args(annotation):
         rest: Any = Union[tuple(a for a in get_args(annotation) if a is not type(None))]  # noqa: UP007 - built at run time
         return replace(read_annotation(rest), nullable=True)
-    # Python 3.12 has its own class beside that of typing_extensions.
-    if type(annotation).__name__ == "TypeAliasType":
-        return read_annotation(annotation.__value__)
+    if _is_alias(annotation):
+        return read_annotation(_aliased(annotation))
+    if _is_alias(origin):
+        return read_annotation(_applied(origin, get_args(annotation)))
     # A NewType.
     if hasattr(annotation, "__supertype__"):
         return read_annotation(annotation.__supertype__)
@@ -122,6 +124,32 @@ def read_annotation(annotation: Any) -> Wanted:
     nullable = annotation in (Any, None, type(None))
     hook = _has_schema_of_its_own(annotation)
     return Wanted(annotation, nullable, reason=_HOOK if hook else "", altered=hook and not is_checked_time(annotation))
+
+
+def _is_alias(annotation: Any) -> bool:
+    # Python 3.12 has its own class beside that of typing_extensions.
+    return type(annotation).__name__ == "TypeAliasType"
+
+
+def _aliased(alias: Any) -> Any:
+    """Return what an alias stands for; it may name classes that were declared after it."""
+    holder = types.SimpleNamespace(__annotations__={"value": alias.__value__})
+    names = vars(sys.modules[alias.__module__]) if alias.__module__ in sys.modules else {}
+    try:
+        return get_type_hints(holder, {**names}, include_extras=True)["value"]
+    except NameError:
+        # Of a function's own classes, which nobody sees from outside.
+        return alias.__value__
+
+
+def _applied(alias: Any, arguments: tuple[Any, ...]) -> Any:
+    """Return what a generic alias stands for with its arguments."""
+    value = _aliased(alias)
+    given = dict(zip(alias.__type_params__, arguments, strict=False))
+    if value in given:
+        return given[value]
+    open_ones = getattr(value, "__parameters__", ())
+    return value[tuple(given.get(each, each) for each in open_ones)] if open_ones else value
 
 
 def _with_metadata(wanted: Wanted, metadata: Sequence[Any]) -> Wanted:

@@ -49,8 +49,10 @@ def _case(member: Any, name: str, mapper: Mapper[Any], path: str) -> Case:
         if value not in known or not known[value].isa(mapper):
             hint = f"There are {', '.join(sorted(map(repr, known)))}."
             raise ShapeError(f"{path}({type_name(member)}).{name}", f"no class has the {name} {value!r}.", hint=hint)
-    # What several classes share is what their common parent has.
-    return values, member, known[values[0]] if len(values) == 1 else mapper
+    # What several classes share is what the nearest class has that all of them are.
+    first, *others = (known[value] for value in values)
+    shared = next(each for each in first.iterate_to_root() if all(other.isa(each) for other in others))
+    return values, member, shared
 
 
 def _values(target: Target, name: str, mapper: Mapper[Any], path: str) -> tuple[Any, ...]:
