@@ -71,7 +71,7 @@ class EmbeddedPostgres:
         """Return a URL for SQLAlchemy.
 
         Args:
-            driver: ``asyncpg`` or ``psycopg``.
+            driver: ``asyncpg``, ``psycopg`` or ``psycopg2``.
             database: The name of a database on the server.
         """
         return f"postgresql+{driver}://postgres@127.0.0.1:{self.port}/{database}"

@@ -36,7 +36,7 @@ def require_finished(value: object) -> None:
         message = f"{value.__qualname__}() was not awaited: there is a coroutine where its result belongs."
         raise ConfigurationError(message, hint=f"Await it: await {value.__name__}(...).")
     if isinstance(value, (AsyncFetch, Fetch)):
-        message = f"A {type(value).__name__} fetches nothing until one of its verbs is called."
+        message = f"Without one of its verbs, {type(value).__name__} fetches nothing."
         verb = "await fetch(...).json()" if isinstance(value, AsyncFetch) else "fetch(...).json()"
         raise ConfigurationError(message, hint=f"Call one, such as {verb}.")
 
