@@ -118,7 +118,7 @@ class DatabaseSettings(BaseSettings):
     reset_on_return: Literal["changed", "always"] = "changed"
     pooler: Literal["pgbouncer"] | None = None
     cursor_secret: SecretStr | None = Field(default=None, min_length=LEAST_SECRET)
-    application_name: str = Field(default="querywright", min_length=1, max_length=63)
+    application_name: str = Field(default="querywright", min_length=1, max_length=63, pattern=r"^[^\x00]*$")
     echo: bool = False
     # May hold a password, so it is neither printed nor dumped.
     connect_args: dict[str, Any] = Field(default_factory=dict, repr=False, exclude=True)
@@ -159,6 +159,10 @@ def _describe(field: str, problem: str, kind: str) -> str:
     variable = "QUERYWRIGHT_URL (or DATABASE_URL)" if field == "url" else f"QUERYWRIGHT_{field.upper()}"
     if kind == "extra_forbidden":
         return f"{field!r} is not a setting; the settings are {', '.join(_EXAMPLES)}{_way(field)}"
-    known = {"missing": "is missing", "too_short": f"has less than {LEAST_SECRET} characters"}
+    known = {
+        "missing": "is missing",
+        "string_pattern_mismatch": "has a NUL",
+        "too_short": f"has less than {LEAST_SECRET} characters",
+    }
     what = known.get(kind) or problem[0].lower() + problem[1:]
     return f"{variable}: {what}; for example {_EXAMPLES[field]}"

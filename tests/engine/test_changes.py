@@ -23,6 +23,7 @@ CHANGING = {
         "SELECT 1 INTO TEMPORARY t",
         "SELECT 1 INTO\n\tTEMP t",
         "PREPARE p AS SELECT 1",
+        "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
         "CALL p()",
         "SELECT 1; SET a.b = 1",
         "SELECT set_config('a.b', 'c', true), set_config('d.e', 'f', false)",

@@ -279,6 +279,29 @@ async def test_values_of_another_kind(db: AnyDatabase, kind: Any, of_field: Any,
     await fetched(db, parent, [f"INSERT INTO hostile VALUES (1, {stored})"], ask)
 
 
+@pytest.mark.parametrize(
+    ("kind", "of_field"),
+    [(sa.Integer(), int), (sa.String(20), str), (sa.Boolean(), bool), (sa.Date(), date), (sa.Numeric(9, 2), Decimal)],
+    ids=repr,
+)
+async def test_a_null_of_which_the_mapping_does_not_know(db: AnyDatabase, kind: Any, of_field: Any) -> None:
+    class Base(DeclarativeBase):
+        pass
+
+    parent, _ = one_table(sa.Integer, value=kind)
+    columns = {"k": mapped_column(sa.Integer, primary_key=True), "value": mapped_column(kind, nullable=False)}
+    strict = type("Strict", (Base,), {"__tablename__": "hostile", **columns})
+    model = create_model("StrictOut", __base__=Out, k=(int, ...), value=(of_field, ...))
+
+    async def ask(opened: Any) -> None:
+        for strategy in ("statement", "levels"):
+            for verb in ("json", "all"):
+                with pytest.raises(InvalidRow, match="StrictOut"):
+                    await resolve(getattr(opened.fetch(model, select(strict), strategy=strategy), verb)())
+
+    await fetched(db, parent, ["INSERT INTO hostile (k) VALUES (1)"], ask)
+
+
 @SQLITE
 async def test_an_empty_text_is_false_and_texts_that_look_infinite_stay(db: AnyDatabase) -> None:
     parent, _ = one_table(sa.Integer, flag=sa.Boolean, text=sa.String)

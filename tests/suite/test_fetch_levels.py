@@ -7,12 +7,16 @@ from typing import Annotated, Any
 
 import pytest
 from pydantic import create_model
-from sqlalchemy import event, select
+from sqlalchemy import event, inspect, select
 from sqlalchemy.orm import with_loader_criteria
 
 from querywright import Count, Grouped, Many, Path
 from querywright.events import FetchSplit, subscribed
+from querywright.fetching.compile.form import Form
+from querywright.fetching.execute.compiled import compiled_for
 from querywright.fetching.execute.levels import LARGEST_JSON
+from querywright.fetching.plan.fieldsets import fieldset
+from querywright.fetching.plan.planner import plan
 from tests.suite.models import Author, AuthorOut, Book, BookOut, NameOut, Out, TagOut
 from tests.suite.support import AnyDatabase, add, resolve, statements, transaction
 from tests.suite.zoo import Zoo
@@ -53,6 +57,14 @@ async def test_one_statement_for_each_level(authors: AnyDatabase) -> None:
         await resolve(authors.fetch(AuthorOut, AUTHORS, strategy="levels").json())
     # Authors; pupils, books and the mentors' books; the tags of both kinds of books.
     assert len([sql for sql in seen if sql.startswith("SELECT")]) == 6
+
+
+async def test_no_statement_is_made_for_what_nobody_asked_for(authors: AnyDatabase) -> None:
+    for fields, lists in (("id", 0), ("id,books.title", 1)):
+        paths = fieldset(plan(FullOut, inspect(Author)), fields).paths
+        form = Form(array=True, strategy="levels", only=paths)
+        compiled, _ = compiled_for(FullOut, AUTHORS, form, authors.engine.dialect, None)
+        assert len(compiled.slots) == lists
 
 
 async def test_too_many_rows_for_one_statement(authors: AnyDatabase) -> None:

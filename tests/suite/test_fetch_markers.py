@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import pytest
 from pydantic import create_model
-from sqlalchemy import desc, func, select
+from sqlalchemy import desc, func, select, update
 
 from querywright import (
     Avg,
@@ -27,7 +27,7 @@ from querywright import (
     Sum,
 )
 from tests.suite.models import Author, Out
-from tests.suite.support import AnyDatabase, add, resolve, statements
+from tests.suite.support import AnyDatabase, add, resolve, session, statements
 from tests.suite.zoo import Animal, Keeper, Keeping, Zoo
 
 ZOOS = select(Zoo).order_by(Zoo.country, Zoo.number)
@@ -207,6 +207,16 @@ async def test_the_latest_is_one_that_has_a_value(db: AnyDatabase) -> None:
     await add(db, Author(id=5, name="only", mentor_id=4))
     found = await resolve(db.fetch(LatestPupil, select(Author).order_by(Author.id)).all())
     assert [row.pupil and row.pupil.name for row in found] == ["b", None, None, "only", None]
+
+
+async def test_the_first_of_equal_rows_is_that_of_the_lowest_key(zoo: AnyDatabase) -> None:
+    shape = create_model("F", first=(Annotated[NamedOut | None, First("animals", order_by=lambda a: a.weight * 0)], ...))
+    # A row that has changed lies behind the others on PostgreSQL.
+    async with session(zoo) as opened:
+        await resolve(opened.execute(update(Animal).where(Animal.id == 1).values(weight=Animal.weight + 1)))
+        await resolve(opened.commit())
+    found = await resolve(zoo.fetch(shape, ZOOS).all())
+    assert [row.first and row.first.name for row in found] == ["Tom", None, "Kit"]
 
 
 async def test_several_rows_of_a_key_that_has_one(zoo: AnyDatabase) -> None:

@@ -8,7 +8,9 @@ from functools import partial
 from typing import Any
 
 from sqlalchemy import URL, Dialect, Engine, event
+from sqlalchemy.exc import DBAPIError
 
+from querywright.engine.diagnostics import diagnose
 from querywright.engine.drivers.lookup import driver_for
 from querywright.engine.limits import Limits
 from querywright.engine.pool.opening import Openings
@@ -84,7 +86,8 @@ def _failure(dbapi: Any, error: Exception, where: str) -> Exception | None:
     if is_known and (state is None or isinstance(error, dbapi.OperationalError)):
         return None
     if state is not None:
-        failure: Exception = dbapi.OperationalError(f"SQLSTATE {state} while connecting")
+        told = diagnose(DBAPIError(None, None, error))
+        failure: Exception = dbapi.OperationalError(f"{told} while connecting")
         failure.sqlstate = failure.pgcode = state  # type: ignore[attr-defined] # where SQLAlchemy keeps it
         return failure
     is_drivers = isinstance(error, internal) or type(error).__module__.startswith("asyncpg.")

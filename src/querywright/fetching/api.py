@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar, overload
 
-from sqlalchemy import Connection, Engine, Select
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_scoped_session
-from sqlalchemy.orm import Session, scoped_session
+from sqlalchemy import URL, Connection, Engine, Select
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncSession,
+    async_scoped_session,
+    async_sessionmaker,
+)
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from querywright.errors import ConfigurationError
 from querywright.fetching.aio import AsyncFetch
@@ -95,6 +101,7 @@ def fetch(
         A lazy `Fetch`, or `AsyncFetch` if the bind is asynchronous.
 
     Raises:
+        ConfigurationError: The bind is none.
         ShapeError: When a verb is called, if the model does not fit the class.
 
     Example:
@@ -136,7 +143,22 @@ def fetch_query(bind: Any, query: Query) -> Any:
     if isinstance(bind, (Session, Connection, Engine)):
         return Fetch(bind, query)
     holder: HasEngine | HasAsyncEngine = bind
-    return fetch_query(holder.engine, query)
+    try:
+        engine = holder.engine
+    except AttributeError as error:
+        raise _no_bind(bind) from error
+    return fetch_query(engine, query)
+
+
+def _no_bind(given: Any) -> ConfigurationError:
+    # Never the thing itself: a URL has a password.
+    what = f"the class {given.__name__}" if isinstance(given, type) else f"this {type(given).__name__}"
+    hint = "It is a session, connection, engine or database, of Querywright or SQLAlchemy."
+    if isinstance(given, (sessionmaker, async_sessionmaker)):
+        hint = "Call it, and give the session that it makes."
+    elif isinstance(given, (str, URL)):
+        hint += " Make a Database or AsyncDatabase of the URL."
+    return ConfigurationError(f"fetch() cannot use {what} as its bind.", hint=hint)
 
 
 def _started(connection: AsyncConnection) -> Connection:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
+from pydantic import SecretStr
 from sqlalchemy import URL, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -104,6 +105,9 @@ class BaseDatabase(Generic[AnyEngine]):
             raise ConfigurationError(f"A unit of work needs at least 1 attempt, not {attempts}.")
         if not deadline >= 0:
             raise ConfigurationError(f"The deadline of a unit of work is {deadline} seconds.", hint="Write 0 or more.")
+        if key is not None and not isinstance(key, IdempotencyKey):
+            message = f"A unit of work cannot use this {type(key).__name__} as its key."
+            raise ConfigurationError(message, hint='Write key=keys("..."), where keys = IdempotencyKeys(metadata).')
         if isinstance(also, str):
             raise ConfigurationError(f"also={also!r} is one text.", hint=f"Write also={{{also!r}}}.")
         idle = self.settings.idle_in_transaction_timeout
@@ -146,4 +150,9 @@ def settings_from(source: str | URL | DatabaseSettings | None, options: dict[str
         return source.model_copy(update={name: getattr(given, name) for name in options})
     if isinstance(source, URL):
         source = source.render_as_string(hide_password=False)
-    return DatabaseSettings(**options) if source is None else DatabaseSettings(url=source, **options)
+    if source is None:
+        return DatabaseSettings(**options)
+    if not isinstance(source, (str, SecretStr)):
+        hint = "Give it a URL, DatabaseSettings or an engine; without any, QUERYWRIGHT_URL or DATABASE_URL is read."
+        raise ConfigurationError(f"A database cannot be made of this {type(source).__name__}.", hint=hint)
+    return DatabaseSettings(url=source, **options)

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache, partial
+from math import inf
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
@@ -21,6 +22,7 @@ from querywright.engine.drivers.asyncpg_errors import translate
 from querywright.engine.drivers.driver import Diagnostics, Driver, Join, Rows, State
 from querywright.engine.drivers.libpq import parameters_of, unusual, without_sql
 from querywright.engine.drivers.loops import abort_on_its_loop, gave_up, is_of_other_loop
+from querywright.engine.drivers.reading import NUMBER, OBJECT, SWITCH, WHOLE, Reader, number_of
 from querywright.engine.limits import Limits
 from querywright.engine.tls import Tls
 from querywright.settings import DatabaseSettings
@@ -35,7 +37,18 @@ _UNPREPARED = {
     "prepared_statement_name_func": lambda: "",
 }
 # Arguments of SQLAlchemy's adapter.
-_OF_ADAPTER = {"prepared_statement_cache_size", "prepared_statement_name_func", "async_fallback"}
+_OF_ADAPTER = {"prepared_statement_cache_size", "prepared_statement_name_func"}
+
+_TIMES = frozenset({"timeout", "command_timeout"})
+_SIZES = frozenset(
+    {
+        "max_cacheable_statement_size",
+        "max_cached_statement_lifetime",
+        "prepared_statement_cache_size",
+        "statement_cache_size",
+    }
+)
+_OBJECTS = ("prepared_statement_name_func", "record_class", "server_settings")
 
 
 class BoundedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has no types
@@ -140,12 +153,27 @@ _stopping: set[asyncio.Task[None]] = set()
 class _Asyncpg(Driver):
     decided = frozenset({"connection_class", "loop"})
     joined: ClassVar[Mapping[str, Join]] = {"server_settings": lambda ours, given: {**ours, **given}}
+    readers: ClassVar[Mapping[str, Reader]] = {
+        **dict.fromkeys(_TIMES, NUMBER),
+        **dict.fromkeys(_SIZES, WHOLE),
+        **dict.fromkeys(_OBJECTS, OBJECT),
+        "direct_tls": SWITCH,
+    }
     takes_straight = True
     wraps_values = True
 
     @override
     def known_arguments(self) -> set[str]:
         return {*inspect.signature(asyncpg.connect).parameters, *_OF_ADAPTER}
+
+    @override
+    def wanted(self, name: str, value: Any) -> str | None:
+        if name in _TIMES and not 0 < number_of(value) < inf:
+            return "a number of seconds above 0"
+        if name in _SIZES and not 0 <= number_of(value) < inf:
+            return "a number from 0 on"
+        servers = [each.value for each in connect_utils.SessionAttribute]
+        return f"one of {', '.join(servers)}" if name == "target_session_attrs" and value not in servers else None
 
     @override
     def arguments(self, settings: DatabaseSettings, session: Mapping[str, Any]) -> dict[str, Any]:

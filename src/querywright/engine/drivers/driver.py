@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from sqlalchemy import Dialect, Engine
 
+from querywright.engine.drivers.reading import WHOLE, Reader
 from querywright.engine.limits import Limits
 from querywright.engine.tls import Tls
 from querywright.errors import ConfigurationError
@@ -80,6 +81,7 @@ class Driver:
     Attributes:
         decided: The arguments for connecting that Querywright decides.
         joined: How two values of an argument are both read, by its name.
+        readers: How those are read of a URL that are no texts, by their names, where no default of theirs tells.
         takes_straight: Whether `fetch` can be called.
         wraps_values: Whether what it raises for a value is an error of the DBAPI already.
         knows_more_tls: Whether it understands more parameters of TLS than `Tls` does.
@@ -87,6 +89,7 @@ class Driver:
 
     decided: ClassVar[frozenset[str]] = frozenset()
     joined: ClassVar[Mapping[str, Join]] = {}
+    readers: ClassVar[Mapping[str, Reader]] = {"connect_timeout": WHOLE}
     takes_straight: ClassVar[bool] = False
     wraps_values: ClassVar[bool] = False
     knows_more_tls: ClassVar[bool] = False
@@ -94,6 +97,10 @@ class Driver:
     def known_arguments(self) -> set[str]:
         """Name the arguments for connecting that the driver takes."""
         return set()
+
+    def wanted(self, name: str, value: Any) -> str | None:
+        """Return what an argument has to be, if the driver would refuse this value with its first connection."""
+        return None
 
     def arguments(self, settings: DatabaseSettings, session: Mapping[str, Any]) -> dict[str, Any]:
         """Translate settings into arguments for connecting.

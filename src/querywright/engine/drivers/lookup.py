@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
+import re
 from dataclasses import dataclass
 
 from sqlalchemy import URL, Dialect, make_url
 from sqlalchemy.exc import ArgumentError
 
 from querywright.engine.drivers.driver import Driver
+from querywright.engine.drivers.reading import NUMBER, SWITCH, WHOLE, WHOLE_OR_NONE, Reader
 from querywright.errors import ConfigurationError, MissingExtra
 
-__all__ = ["PACKAGES", "Registered", "driver_for", "driver_of_error", "parse_url", "registered"]
+__all__ = ["PACKAGES", "Registered", "driver_for", "driver_of_error", "parse_url", "registered", "unreadable"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,24 @@ class Registered:
         driver: Driver = module.SYNC if (self.sync if asynchronous is None else not asynchronous) else module.ASYNC
         return driver
 
+    def readers(self) -> dict[str, Reader]:
+        """Find how the arguments for connecting are read that are no texts."""
+        connect = importlib.import_module(self.package).connect
+        try:
+            parameters = [*inspect.signature(connect).parameters.values()]
+        except ValueError:
+            # That of sqlite3 is not known to Python 3.10; SQLAlchemy reads its arguments.
+            parameters = []
+        by_default = {each.name: found for each in parameters if (found := _reader_of(each))}
+        return {**by_default, **self.load().readers}
+
+
+def _reader_of(parameter: inspect.Parameter) -> Reader | None:
+    kind = type(parameter.default)
+    if kind is int and re.search("None|Optional", str(parameter.annotation)):
+        return WHOLE_OR_NONE
+    return {bool: SWITCH, int: WHOLE, float: NUMBER}.get(kind)
+
 
 _DRIVERS = {
     driver.name: driver
@@ -63,6 +84,8 @@ _DRIVERS = {
 }
 PACKAGES = frozenset(driver.package for driver in _DRIVERS.values())
 _BY_PACKAGE = {driver.package: driver for driver in _DRIVERS.values()}
+# Where SQLAlchemy takes the user and the password to end.
+_USER = re.compile(r"[^:]*://(?:[^:/]*(?::[^@]*)?@)?")
 
 
 # One of which nothing is known: SQLAlchemy does what is to be done.
@@ -113,12 +136,7 @@ def parse_url(url: str | URL, *, asynchronous: bool) -> URL:
         >>> parse_url("sqlite+aiosqlite:///blog.db", asynchronous=True).database
         'blog.db'
     """
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        message = "The database URL cannot be read."
-        hint = "Write driver://user:password@host:port/name; percent-encode special characters in the password."
-        raise ConfigurationError(message, hint=hint) from None
+    parsed = _parsed(url)
     if parsed.drivername.startswith("sqlite") and (parsed.host or parsed.username or parsed.port):
         # A name behind two slashes is a host.
         hint = "Write three slashes before the name of a file, and four before a path from the root."
@@ -135,6 +153,30 @@ def parse_url(url: str | URL, *, asynchronous: bool) -> URL:
         # Also one that is there without what it needs, such as psycopg without libpq.
         raise MissingExtra(driver.package, driver.extra) from error
     return parsed
+
+
+def _parsed(url: str | URL) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        parsed = None
+    if parsed is None or _splits_password(url, parsed):
+        raise unreadable()
+    return parsed
+
+
+def unreadable() -> ConfigurationError:
+    """Return an error about a URL of which nothing may be shown: any of it may be a part of the password."""
+    hint = "Write driver://user:password@host:port/name; percent-encode special characters in the password."
+    return ConfigurationError("The database URL cannot be read.", hint=hint)
+
+
+def _splits_password(url: str | URL, parsed: URL) -> bool:
+    """Return whether what follows the user may be the end of a password that has an @, and would be shown."""
+    if isinstance(url, URL) or parsed.username is None:
+        return "@" in (parsed.host or "")
+    path, _, query = _USER.sub("", url, 1).partition("?")
+    return "@" in path or any("@" in each and "=" not in each for each in query.split("&"))
 
 
 def _unusable(name: str, usable: list[str], *, asynchronous: bool) -> ConfigurationError:

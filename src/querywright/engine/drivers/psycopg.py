@@ -24,6 +24,7 @@ from typing_extensions import override
 from querywright.engine.completion import to_the_end
 from querywright.engine.drivers.driver import Rows, State, unwrapped
 from querywright.engine.drivers.libpq import ACTIVE, INERROR, INTRANS, Libpq, shut, unusual
+from querywright.engine.drivers.reading import OBJECT, Reader
 from querywright.engine.limits import Limits
 from querywright.engine.tls import Tls
 from querywright.settings import DatabaseSettings
@@ -230,6 +231,7 @@ class _MomentDumper(DatetimeDumper):
 
 class _Psycopg(Libpq):
     decided = frozenset({"autocommit", "cursor_factory", "row_factory"})
+    readers: ClassVar[Mapping[str, Reader]] = {**Libpq.readers, "context": OBJECT}
 
     @override
     def known_arguments(self) -> set[str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, ClassVar
 
+from pymysql.charset import charset_by_name
 from pymysql.connections import Connection
 from pymysql.constants import CLIENT, CR
 from pymysql.converters import encoders
@@ -17,6 +18,7 @@ from sqlalchemy import Dialect
 from typing_extensions import override
 
 from querywright.engine.drivers.driver import Diagnostics, Driver, State, names_in, unwrapped
+from querywright.engine.drivers.reading import OBJECT, WHOLE, Reader, number_of
 from querywright.engine.limits import Limits
 from querywright.engine.tls import Tls
 from querywright.settings import DatabaseSettings
@@ -124,11 +126,25 @@ def check_offer(connection: Any, tls: Tls) -> bool:
 # (https://dev.mysql.com/doc/dev/mysql-server/latest/mysql__com_8h.html#SERVER_STATUS_flags_enum).
 _IN_TRANSACTION, _AUTOCOMMIT, _NO_BACKSLASH_ESCAPES, _IN_READ_ONLY = 0x1, 0x2, 0x200, 0x2000
 
+_TIMES = frozenset({"connect_timeout", "read_timeout", "write_timeout"})
+# A year, the longest that PyMySQL waits for a connection.
+_LONGEST = 31536000
+
 
 class MySQL(Driver):
     """What PyMySQL and aiomysql have in common."""
 
     decided = frozenset({"autocommit", "cursorclass", "init_command"})
+    readers: ClassVar[Mapping[str, Reader]] = {
+        **dict.fromkeys(_TIMES, WHOLE),
+        **dict.fromkeys(("auth_plugin_map", "conv", "server_public_key"), OBJECT),
+    }
+
+    @override
+    def wanted(self, name: str, value: Any) -> str | None:
+        if name in _TIMES and not 0 < number_of(value) <= _LONGEST:
+            return f"a number of seconds above 0, and at most {_LONGEST}"
+        return "a character set, such as utf8mb4" if name == "charset" and not _is_charset(value) else None
 
     @override
     def arguments(self, settings: DatabaseSettings, session: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,6 +176,13 @@ class MySQL(Driver):
         text = str(message)
         shown = text if number in _ONLY_NAMES else _QUOTED.sub("'...'", text)
         return Diagnostics(shown, code=f"error {number}", **names_in(text, _NAMES))
+
+
+def _is_charset(name: Any) -> bool:
+    try:
+        return charset_by_name(name) is not None
+    except (AttributeError, KeyError):
+        return False
 
 
 class _PyMySQL(MySQL):

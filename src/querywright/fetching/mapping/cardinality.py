@@ -25,7 +25,7 @@ __all__ = ["equal_pairs", "is_table", "leads_to_one", "may_repeat", "reads"]
 
 def leads_to_one(relationship: RelationshipProperty[Any]) -> bool:
     """Return whether a foreign key leads to at most one row, so that a LEFT JOIN cannot multiply rows."""
-    if relationship.direction.name != "MANYTOONE" or relationship.secondary is not None:
+    if relationship.direction.name != "MANYTOONE":
         return False
     if not (_holds_once(relationship) and _has_row_per_key(relationship.mapper)):
         return False
