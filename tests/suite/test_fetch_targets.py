@@ -7,7 +7,7 @@ import datetime as dt
 import json
 import uuid
 from decimal import Decimal
-from typing import Annotated, Any, Generic, Literal, NewType, Optional, TypeVar
+from typing import Annotated, Any, Generic, Literal, NewType, TypeVar
 
 import msgspec
 import pydantic.dataclasses
@@ -101,7 +101,7 @@ Alias = TypeAliasType("Alias", list[BookDict])
 # Of a class that comes later.
 Later = TypeAliasType("Later", "list[LaterBook]")
 Many = TypeAliasType("Many", list[Item], type_params=(Item,))  # type: ignore[misc]
-Maybe = TypeAliasType("Maybe", Optional[Item], type_params=(Item,))  # type: ignore[misc, operator]
+Maybe = TypeAliasType("Maybe", Item | None, type_params=(Item,))  # type: ignore[misc]
 Title = NewType("Title", str)
 
 

@@ -151,7 +151,8 @@ def _handler() -> FrameType | None:
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - as above
     while frame is not None:
         code = frame.f_code
-        if code.co_filename == fastapi.routing.__file__ and {"response", "solved_result"} <= {*code.co_varnames, *code.co_cellvars}:
+        is_fastapis = code.co_filename == fastapi.routing.__file__
+        if is_fastapis and {"response", "solved_result"} <= {*code.co_varnames, *code.co_cellvars}:
             return frame
         frame = frame.f_back
     return None

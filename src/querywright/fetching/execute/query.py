@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,7 +43,7 @@ class Query:
     strategy: Strategy = "auto"
     declaration: Declaration | None = None
     sessions: type[Session] | None = None
-    optional: Set[str] = frozenset()
+    optional: AbstractSet[str] = frozenset()
 
     @property
     def plan(self) -> Plan:

@@ -108,13 +108,8 @@ def read_annotation(annotation: Any) -> Wanted:
     if origin in {Union, types.UnionType} and type(None) in get_args(annotation):
         rest: Any = Union[tuple(a for a in get_args(annotation) if a is not type(None))]  # noqa: UP007 - built at run time
         return replace(read_annotation(rest), nullable=True)
-    if _is_alias(annotation):
-        return read_annotation(_aliased(annotation))
-    if _is_alias(origin):
-        return read_annotation(_applied(origin, get_args(annotation)))
-    # A NewType.
-    if hasattr(annotation, "__supertype__"):
-        return read_annotation(annotation.__supertype__)
+    if (value := _stands_for(annotation)) is not None:
+        return read_annotation(value)
     if _is_root_model(annotation):
         wanted = read_field(annotation.model_fields["root"])
         reason, _ = changes(annotation, dict(annotation.model_config))
@@ -124,6 +119,16 @@ def read_annotation(annotation: Any) -> Wanted:
     nullable = annotation in (Any, None, type(None))
     hook = _has_schema_of_its_own(annotation)
     return Wanted(annotation, nullable, reason=_HOOK if hook else "", altered=hook and not is_checked_time(annotation))
+
+
+def _stands_for(annotation: Any) -> Any:
+    """Return what a NewType, or an alias with or without arguments, stands for; ``None`` if it is none of these."""
+    if hasattr(annotation, "__supertype__"):
+        return annotation.__supertype__
+    if _is_alias(annotation):
+        return _aliased(annotation)
+    origin = get_origin(annotation)
+    return _applied(origin, get_args(annotation)) if _is_alias(origin) else None
 
 
 def _is_alias(annotation: Any) -> bool:
