@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
 
+import psycopg.rows
 import pytest
 from pydantic import BaseModel
 from sqlalchemy import create_engine, event, func, select, text
@@ -208,6 +210,34 @@ async def test_a21_a_connection_that_is_not_as_it_was_is_replaced(
             raise ZeroDivisionError
     async with transaction(db) as tx:
         assert await resolve(tx.scalar(select(func.count()).select_from(Tag))) == 0
+
+
+class OtherRow(sqlite3.Row):
+    pass
+
+
+# What the next user's rows would be.
+ROWS: dict[str, tuple[str, Any]] = {
+    "postgresql+psycopg": ("row_factory", psycopg.rows.dict_row),
+    "postgresql+psycopg async": ("row_factory", psycopg.rows.dict_row),
+    "sqlite+pysqlite": ("row_factory", OtherRow),
+    "sqlite+aiosqlite": ("text_factory", bytes),
+}
+
+
+@pytest.mark.drivers(*ROWS)
+async def test_a_connection_whose_rows_are_others_is_replaced(db: AnyDatabase, suite_tables: None, driver: str) -> None:
+    name, value = ROWS[driver]
+    async with session(db) as opened:
+        used: Any = await run_sync(opened, lambda sync: sync.connection().connection.driver_connection)
+    if hasattr(used, name):
+        setattr(used, name, value)
+    else:
+        # psycopg2.
+        used.cursor_factory = None
+    async with session(db) as opened:
+        assert await resolve(opened.scalar(text("SELECT 'a'"))) == "a"
+        assert await run_sync(opened, lambda sync: sync.connection().connection.driver_connection) is not used
 
 
 # What begins without SQLAlchemy's knowledge.

@@ -139,7 +139,9 @@ def install_values(engine: Engine) -> None:
 
 def _wrap(context: ExceptionContext) -> StatementError | None:
     error: Any = context.original_exception
-    if not isinstance(error, _OF_DRIVERS) or context.sqlalchemy_exception:
+    # psycopg2's own connections, those of an engine of the application, raise a plain ValueError for a zero byte.
+    is_of_value = isinstance(error, _OF_DRIVERS) or (type(error) is ValueError and "NUL (0x00)" in str(error))
+    if not is_of_value or context.sqlalchemy_exception:
         return None
     if driver_for(context.dialect).wraps_values:
         # The rest is of what it reads.

@@ -1,17 +1,21 @@
 """psycopg2: with every call bounded, and every value refused that it would send as another.
 
-It waits for the server inside of libpq, where nothing but a closed socket ends the wait.
+It waits for the server inside of libpq, where nothing but a closed socket ends the wait. As with psycopg, COPY has its
+limit anew with each piece that is read or written, and executemany() with each set of values. A call of a large object
+has it once, also where it writes a file. cancel() has a socket of its own, which only libpq's parameters bound.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import io
 import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from decimal import Decimal
+from functools import wraps
 from typing import Any, ClassVar
 from weakref import WeakSet
 
@@ -100,6 +104,29 @@ def _shut(connection: Any) -> None:
         shut(connection.fileno())
 
 
+def _bounded(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Bound a method that psycopg2 runs in C: of a connection by the limit of commands, or by that of statements."""
+
+    @wraps(method)
+    def call(self: Any, *arguments: Any, **options: Any) -> Any:
+        connection = getattr(self, "connection", self)
+        limits = connection.limits
+        with connection.bounded(limits.command if connection is self else limits.statement):
+            return method(self, *arguments, **options)
+
+    return call
+
+
+def _bound(kind: type, names: str) -> None:
+    """Bound methods and what is set of a class, which inherits them from psycopg2's."""
+    for name in names.split():
+        inherited = getattr(kind, name)
+        if callable(inherited):
+            setattr(kind, name, _bounded(inherited))
+        else:
+            setattr(kind, name, property(inherited.__get__, _bounded(inherited.__set__)))
+
+
 class BoundedConnection(extensions.connection):  # type: ignore[misc] # psycopg2 has no types
     """A connection whose calls all end.
 
@@ -139,15 +166,21 @@ class BoundedConnection(extensions.connection):  # type: ignore[misc] # psycopg2
         self.deadline = float("inf")
         _shut(self)
 
-    def commit(self) -> None:
-        """Commit."""
-        with self.bounded(self.limits.command):
-            super().commit()
+    @contextmanager
+    def elsewhere(self) -> Iterator[None]:
+        """Let the application work in the middle of a call: that has no limit, and the call has its limit anew."""
+        is_bounded, self.deadline = self.deadline != float("inf"), float("inf")
+        try:
+            yield
+        finally:
+            if is_bounded and self.limits.statement:
+                self.deadline = time.monotonic() + self.limits.statement
+                _watch.notice(self.deadline)
 
-    def rollback(self) -> None:
-        """Roll back."""
-        with self.bounded(self.limits.command):
-            super().rollback()
+    def lobject(self, *arguments: Any, **options: Any) -> Any:
+        """Open a large object."""
+        with self.bounded(self.limits.statement):
+            return super().lobject(*arguments, **{"lobject_factory": _LargeObject, **options})
 
     @property
     def readonly(self) -> Any:
@@ -166,8 +199,16 @@ class BoundedConnection(extensions.connection):  # type: ignore[misc] # psycopg2
             cursor.execute(command)
 
 
+_bound(
+    BoundedConnection,
+    "commit rollback reset tpc_begin tpc_prepare tpc_commit tpc_rollback tpc_recover"
+    " set_session set_isolation_level set_client_encoding autocommit isolation_level readonly deferrable",
+)
+
+
 class _Cursor(extensions.cursor):  # type: ignore[misc] # as above
     connection: BoundedConnection  # pyright: ignore[reportIncompatibleVariableOverride] # all are
+    _values: Iterable[Any] = ()
 
     def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - psycopg2's own
         """Run a statement.
@@ -176,36 +217,103 @@ class _Cursor(extensions.cursor):  # type: ignore[misc] # as above
             psycopg2.DataError: A text has a NUL, or a decimal is infinite: psycopg2 would send NaN.
             OverflowError: A moment has no date in UTC: PostgreSQL would store a year that Python cannot read again.
         """
-        if vars:
-            _require_sendable(vars.values() if isinstance(vars, Mapping) else vars)
-        with self.connection.bounded(self.connection.limits.statement):
-            try:
-                super().execute(query, vars)
-            except psycopg2.errors.UndefinedFunction as error:
-                if vars and _has_large_integer(vars.values() if isinstance(vars, Mapping) else vars):
-                    raise psycopg2.DataError("an integer that no type of integers has") from error
+        with self._sending(vars):
+            super().execute(query, vars)
+
+    def executemany(self, query: Any, vars_list: Iterable[Any]) -> None:
+        """Run a statement with one set of values after the other."""
+        with self._sending(None):
+            super().executemany(query, self._each(vars_list))
+
+    def callproc(self, procname: Any, parameters: Any = None) -> Any:
+        """Call a function."""
+        with self._sending(parameters):
+            return super().callproc(procname, parameters)
+
+    def mogrify(self, query: Any, vars: Any = None) -> Any:  # noqa: A002 - psycopg2's own
+        """Write values into a statement."""
+        with self._sending(vars):
+            return super().mogrify(query, vars)
+
+    def copy_expert(self, sql: Any, file: Any, size: int = 8192) -> None:
+        """Copy between a table and a file."""
+        super().copy_expert(sql, _File.of(file, self.connection), size)
+
+    def copy_from(self, file: Any, *arguments: Any, **options: Any) -> None:
+        """Copy a file into a table."""
+        super().copy_from(_File.of(file, self.connection), *arguments, **options)
+
+    def copy_to(self, file: Any, *arguments: Any, **options: Any) -> None:
+        """Copy a table into a file."""
+        super().copy_to(_File.of(file, self.connection), *arguments, **options)
+
+    @contextmanager
+    def _sending(self, values: Any) -> Iterator[None]:
+        """Bound a statement, and refuse values as PostgreSQL would."""
+        self._check(values)
+        try:
+            with self.connection.bounded(self.connection.limits.statement):
+                yield
+        except psycopg2.errors.UndefinedFunction as error:
+            if _has_large_integer(self._values):
+                raise psycopg2.DataError("an integer that no type of integers has") from error
+            raise
+        except ValueError as error:
+            if isinstance(error, UnicodeError):
                 raise
-            except ValueError as error:
-                if isinstance(error, UnicodeError):
-                    raise
-                raise psycopg2.DataError("a value that PostgreSQL does not have") from error
+            raise psycopg2.DataError("a value that PostgreSQL does not have") from error
 
-    def fetchone(self) -> Any:
-        """Read a row; that of a server's cursor has to be sent."""
-        with self.connection.bounded(self.connection.limits.statement):
-            return super().fetchone()
+    def _check(self, values: Any) -> None:
+        self._values = (values.values() if isinstance(values, Mapping) else values) or ()
+        _require_sendable(self._values)
 
-    def fetchmany(self, size: int | None = None) -> list[Any]:
-        """Read some rows."""
-        with self.connection.bounded(self.connection.limits.statement):
-            rows: list[Any] = super().fetchmany(self.arraysize if size is None else size)
-        return rows
+    def _each(self, sets: Iterable[Any]) -> Iterator[Any]:
+        remaining = iter(sets)
+        end = object()
+        while True:
+            with self.connection.elsewhere():
+                values = next(remaining, end)
+            if values is end:
+                return
+            self._check(values)
+            yield values
 
-    def fetchall(self) -> list[Any]:
-        """Read all rows."""
-        with self.connection.bounded(self.connection.limits.statement):
-            rows: list[Any] = super().fetchall()
-        return rows
+
+_bound(_Cursor, "fetchone fetchmany fetchall __next__ scroll close copy_expert copy_from copy_to")
+
+
+class _LargeObject(extensions.lobject):  # type: ignore[misc] # as above
+    def __init__(self, connection: BoundedConnection, *arguments: Any) -> None:
+        self.connection = connection
+        super().__init__(connection, *arguments)
+
+
+_bound(_LargeObject, "read write seek tell truncate export unlink close")
+
+
+class _File:
+    """A file of COPY."""
+
+    def __init__(self, file: Any, connection: BoundedConnection) -> None:
+        for name in {"read", "readline", "write"} & {*dir(file)}:
+            setattr(self, name, self._calling(getattr(file, name), connection))
+
+    @classmethod
+    def of(cls, file: Any, connection: BoundedConnection) -> Any:
+        """Wrap a file; psycopg2 asks whether it is one of text, and what it can do."""
+        return (_TextFile if isinstance(file, io.TextIOBase) else cls)(file, connection)
+
+    @staticmethod
+    def _calling(method: Callable[..., Any], connection: BoundedConnection) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            with connection.elsewhere():
+                return method(*arguments)
+
+        return call
+
+
+class _TextFile(_File, io.TextIOBase):
+    pass
 
 
 def _require_sendable(values: Iterable[Any]) -> None:
@@ -244,7 +352,7 @@ class _Psycopg2(Libpq):
         level = _LEVELS.get(lent.isolation_level)
         settings = (lent.autocommit, unusual(dialect, level), bool(lent.readonly), bool(lent.deferrable))
         status = lent.get_transaction_status()
-        return State((*settings, status == ACTIVE), status in {INTRANS, INERROR})
+        return State((*settings, lent.cursor_factory, status == ACTIVE), status in {INTRANS, INERROR})
 
     @override
     def commits_each(self, lent: Any) -> bool:
