@@ -81,10 +81,11 @@ def _narrows(statement: Select[Any]) -> bool:
 
 
 def _has_row_per_key(mapper: Mapper[Any]) -> bool:
-    """Return whether a row of one of a mapper's tables is at most one row of the class, in a hierarchy of joins."""
+    """Return whether a row of one of a mapper's tables is at most one row of the class, in a hierarchy of joins.
+
+    Concrete classes are joined by nothing.
+    """
     family = [*mapper.iterate_to_root(), *mapper.self_and_descendants]
-    if any(each.concrete for each in family):
-        return False
     return all(
         _is_one_to_one(each) for each in family if each.inherits and each.local_table is not each.inherits.local_table
     )
