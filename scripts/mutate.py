@@ -45,7 +45,8 @@ INVENTED = Suite(
     },
 )
 PAGES = Suite(["tests/paging/test_law.py", "--page-examples=3000"], r"^asked$", {"note(f": 'print("asked"); note(f'})
-# For what the invented ones meet once in twenty thousand.
+# For what the invented ones meet once in some thousands.
+TYPES = Suite(["tests/suite/test_fetch_types.py"])
 NAMED = Suite(["tests/suite/test_fetch_page_kinds.py", "--page-examples=1"])
 
 
@@ -67,7 +68,7 @@ INVENTED_MUTATIONS = {
     "NaN on PostgreSQL": Mutation(
         "        (value.in_(_INFINITE), infinite(value)),\n",
         "",
-        INVENTED,
+        TYPES,
         "postgresql",
         f"{WRITERS}/postgresql_numbers.py",
     ),
