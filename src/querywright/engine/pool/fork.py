@@ -8,10 +8,10 @@ import os
 from typing import Any
 from weakref import WeakSet
 
-from sqlalchemy import Engine, Pool, QueuePool
+from sqlalchemy import Connection, Engine, Pool, QueuePool
 from sqlalchemy.pool import _ConnectionFairy
 
-__all__ = ["forget_in_child"]
+__all__ = ["forget_in_child", "is_of_parent"]
 
 _engines: WeakSet[Engine] = WeakSet()
 # Kept for ever, unused: to be collected would close them, so to speak up on the parent's sockets.
@@ -27,6 +27,12 @@ def forget_in_child(engine: Engine) -> None:
     (https://docs.sqlalchemy.org/en/20/core/pooling.html#using-connection-pools-with-multiprocessing-or-os-fork).
     """
     _engines.add(engine)
+
+
+def is_of_parent(connection: Connection) -> bool:
+    """Return whether a connection was in use when this process was forked: its transaction is the parent's."""
+    in_child = bool(_pools_of_parents) and not (connection.closed or connection.invalidated)
+    return in_child and connection.connection.dbapi_connection is None
 
 
 def _note_lent() -> None:

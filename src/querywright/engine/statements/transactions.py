@@ -10,6 +10,7 @@ from querywright.engine.databases.backend import BEGUN
 from querywright.engine.databases.errors import sqlstate_of
 from querywright.engine.databases.lookup import backend_of
 from querywright.engine.drivers.lookup import driver_for
+from querywright.engine.pool.fork import is_of_parent
 from querywright.errors import ManagedTransaction, TransactionLost
 
 __all__ = ["install_transactions", "manage", "require_sound", "require_unmanaged"]
@@ -35,8 +36,11 @@ def require_sound(connection: Connection) -> None:
     """Refuse to go on in a transaction that only a new one can replace.
 
     Raises:
-        TransactionLost: It was chosen to end a deadlock, or could not be serialized.
+        TransactionLost: It was chosen to end a deadlock, or could not be serialized; or it is that of a parent process.
     """
+    if is_of_parent(connection):
+        message = "The transaction belongs to the process that this one was forked from."
+        raise TransactionLost(message, hint="Leave it to that one, and begin another here.")
     if not _void:
         return
     transaction = connection.get_transaction()

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from querywright.engine.databases.lookup import backend_of
 from querywright.engine.pool.health import is_closed
+from querywright.engine.statements.transactions import require_sound
 from querywright.errors import CommitOutcomeUnknown
 from querywright.session.transactions.hooks import Hooks
 from querywright.session.transactions.outcome import Outcome, find_outcome, is_answer, take_receipt
@@ -25,9 +26,12 @@ def commit_on(begun: Sequence[Connection], commit: Callable[[], None], hooks: Ho
         find_out: Whether to be able to find that out, for one more round trip.
 
     Raises:
+        TransactionLost: There is nothing to commit.
         CommitOutcomeUnknown: The COMMIT got no answer, and nobody knows what became of it.
         BaseException: It was interrupted, and nobody knows either.
     """
+    for each in begun:
+        require_sound(each)
     receipt = take_receipt(begun[0]) if find_out and len(begun) == 1 else None
     sent = bool(begun) and not any(is_closed(each) for each in begun)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -52,6 +53,9 @@ class _Part:
 
 _open: ContextVar[tuple[Open[Any], ...]] = ContextVar("querywright_transactions", default=())
 _parts: ContextVar[tuple[_Part, ...]] = ContextVar("querywright_parts", default=())
+if hasattr(os, "register_at_fork"):
+    # In a child there is none: all of them are the parent's.
+    os.register_at_fork(after_in_child=lambda: (_open.set(()), _parts.set(())))
 
 
 def surrounding(db: object, nested: Nested | None, options: TransactionOptions) -> Open[Any] | None:
