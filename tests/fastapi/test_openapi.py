@@ -105,6 +105,13 @@ async def create(data: TagIn, tx: Writer) -> TagOut:
     return await tx.fetch(TagOut, TAGS.where(Tag.id == tag.id)).one()
 
 
+async def create_numbered(number: int, data: TagIn, tx: Writer) -> TagOut:
+    tag = Tag(id=number, name=data.name)
+    tx.add(tag)
+    await tx.flush()
+    return await tx.fetch(TagOut, TAGS.where(Tag.id == tag.id)).one()
+
+
 async def create_below(author_id: int, data: TagIn, tx: KeepingWriter) -> None:
     await AsyncRepository(Author, tx).one(author_id)
     tx.add(Tag(name=data.name))
@@ -158,6 +165,7 @@ STATUSES: list[tuple[str, str, Callable[..., Any], set[int]]] = [
     ("get", "/a/{tag_id}", hidden, {404, 422, 503}),
     ("get", "/a", at_import, {404, 503}),
     ("post", "/a", create, {409, 422, 503}),
+    ("post", "/a/{number}", create_numbered, {409, 422, 503}),
     ("post", "/a/{author_id}", create_below, {404, 409, 422, 503}),
     ("post", "/a", in_transaction, {409, 422, 503}),
     ("post", "/a", in_unit, {409, 422, 503}),

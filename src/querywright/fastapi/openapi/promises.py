@@ -33,7 +33,7 @@ _BEGINNING = frozenset({"transaction", "run", "transactional", "begin", "commit"
 _VERBS = frozenset(
     {
         "all", "json", "page", "json_page", "first", "one_or_none", "stream", "stream_json", "count", "exists",
-        "scalar", "scalars", "execute",
+        "one", "json_one", "scalar", "scalars", "execute",
     }
 )  # fmt: skip
 
