@@ -23,6 +23,7 @@ _LIBRARIES = PACKAGES | {
     "concurrent", "threading",
 }  # fmt: skip
 _INNERMOST = 5
+_MOST_FIELDS = 5
 # Gives rows to response models.
 _READS_ROWS = "querywright.fetching.decode."
 _OF_DATABASES = (StatementError, SATimeoutError)
@@ -60,9 +61,8 @@ def _mismatches(error: ValidationError) -> list[str]:
     """List the fields that a model has refused and why, without what was in them; a path may go on with a key."""
     told = error.errors(include_url=False, include_context=False, include_input=False)
     fields = (next((part for part in each["loc"] if isinstance(part, str)), "the whole") for each in told)
-    return list(dict.fromkeys(f"{field} ({each['type']})" for field, each in zip(fields, told, strict=True)))[
-        :_INNERMOST
-    ]
+    lines = dict.fromkeys(f"{field} ({each['type']})" for field, each in zip(fields, told, strict=True))
+    return [*lines][:_MOST_FIELDS]
 
 
 def lines_of(error: BaseException) -> str:
