@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
 from functools import partial
 from types import FrameType, TracebackType
@@ -117,29 +117,28 @@ class _Answered(AbstractAsyncContextManager[Entered]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
+        # It holds all that the path operation was given.
+        handler, self._handler = self._handler, None
         if self._keep and isinstance(error, HTTPException) and _KEPT not in self._connection.scope:
             # It is an answer.
             await self._transaction.__aexit__(None, None, None)
             return None
-        if error is not None or not self._is_refused():
+        if error is not None or not self._is_refused(handler):
             return await self._transaction.__aexit__(kind, error, trace)
         await self._transaction.__aexit__(_Refused, _Refused(), None)
         return None
 
-    def _is_refused(self) -> bool:
+    def _is_refused(self, handler: FrameType | None) -> bool:
         """Look at what nobody is passed: whether somebody has swallowed an error, and FastAPI's response."""
-        handler, self._handler = self._handler, None
         if handler is not None and handler.f_locals["response"] is None and not self._keep:
             return True
-        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - see above
-        while frame is not None:
+        for frame in _callers():
             if frame.f_code is _LEAVING and frame.f_locals["suppressed_exc"]:
                 return True
             if frame.f_code.co_filename == fastapi.routing.__file__ and "function_stack" in frame.f_locals:
                 response = frame.f_locals.get("response")
                 # A websocket has none.
                 return isinstance(response, Response) and response.status_code >= FIRST_ERROR and not self._keep
-            frame = frame.f_back
         return False
 
 
@@ -148,11 +147,17 @@ def _handler() -> FrameType | None:
 
     A websocket has none.
     """
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - as above
-    while frame is not None:
+    for frame in _callers():
         code = frame.f_code
         is_fastapis = code.co_filename == fastapi.routing.__file__
         if is_fastapis and {"response", "solved_result"} <= {*code.co_varnames, *code.co_cellvars}:
             return frame
-        frame = frame.f_back
     return None
+
+
+def _callers() -> Iterator[FrameType]:
+    """Walk through what is being called, from the inside out."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - nothing public leads to them
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
